@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What of rsl_rl's own PPO configuration ours does not implement, refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..utils.errors import ConfigurationError
+
+# option of rsl_rl's PPO: the values that mean "off"
+_NOT_IMPLEMENTED = {
+    "rnd_cfg": (None,),
+    "symmetry_cfg": (None,),
+    "share_cnn_encoders": (False, None),
+    "use_mixed_precision": (False,),
+    "optimizer": ("adam",),
+}
+
+
+def refuse_unsupported(algorithm_cfg: dict[str, Any]) -> None:
+    """Remove rsl_rl options that are switched off from ``algorithm_cfg``, in place.
+
+    Raises:
+        ConfigurationError: If an option that this PPO does not implement is switched on.
+    """
+    for name, off in _NOT_IMPLEMENTED.items():
+        value = algorithm_cfg.pop(name, off[0])
+        if value not in off:
+            raise ConfigurationError(
+                f"gr00t_rl.algorithms:PPO does not implement algorithm.{name}={value!r}; set it to {off[0]!r} or use "
+                'rsl_rl\'s own algorithm (class_name "PPO")'
+            )

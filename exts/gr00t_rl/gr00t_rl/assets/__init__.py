@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Robots and objects that start offline: every file they need is inside this package."""
+
+from .cubes import CUBE_SIZE, cube_cfg
+from .franka import FRANKA_HOME, FRANKA_PRIMITIVE_CFG, FRANKA_TCP_OFFSET
+
+__all__ = ["CUBE_SIZE", "FRANKA_HOME", "FRANKA_PRIMITIVE_CFG", "FRANKA_TCP_OFFSET", "cube_cfg"]

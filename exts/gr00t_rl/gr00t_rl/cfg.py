@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Isaac Lab configuration classes of our models, algorithms and runners.
+
+Tasks name our classes here as "module:Class" strings, which rsl_rl resolves when the runner is built; nothing of the
+network is imported before that.
+"""
+
+from __future__ import annotations
+
+import torch
+from isaaclab.utils import configclass
+from isaaclab_rl.rsl_rl import RslRlMLPModelCfg, RslRlOnPolicyRunnerCfg
+
+from .preflight import remember_agent
+
+
+@configclass
+class Gr00tActorCfg:
+    """GR00T N1.5 as the actor; fields are the arguments of :class:`gr00t_rl.models.Gr00tActor`."""
+
+    class_name: str = "gr00t_rl.models:Gr00tActor"
+    checkpoint: str = "tiny"
+    """Folder or hub id of a GR00T N1.5 checkpoint, or "tiny": a small random network of the real architecture."""
+    tokenizer: str | None = None
+    """Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where None."""
+    embodiment_id: int = 0
+    """Row of the per-embodiment weights (gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31)."""
+    instruction: str | None = None
+    """What the robot is told; the task's instruction where None."""
+    head: str = "flow_sde"
+    """How the flow becomes a distribution: "flow_sde" or "gaussian"."""
+    n_action_steps: int = 8
+    """Actions of a chunk that are executed before the next decision."""
+    num_inference_timesteps: int = 4
+    """Denoising steps."""
+    noise_level: float = 0.5
+    """Level of the SDE's noise (flow_sde)."""
+    stochastic_steps: str = "one"
+    """"one" random denoising step per decision, or "all" of them (flow_sde)."""
+    init_std: float = 0.3
+    """Initial standard deviation in normalised action units (gaussian)."""
+    init_noise_scale: float = 1.0
+    """Scale of the initial noise, in rollout and evaluation: 1 as trained, 0 deterministic."""
+    obs_normalization: bool = False
+    """Whether to normalise the state by its running moments."""
+    tune_projector: bool = True
+    """Train the state and action encoders and the action decoder."""
+    tune_diffusion_model: bool = True
+    """Train the DiT."""
+    dtype: str = "float32"
+    """"float32" or "bfloat16"; likelihoods are float32 either way."""
+    tiny_seed: int = 0
+    """Seed of the random weights of "tiny"."""
+    distribution_cfg: None = None
+    """Not used; Isaac Lab's tooling expects it of every model."""
+    stochastic: bool = False
+    """Not used; Isaac Lab's tooling removes it."""
+
+
+@configclass
+class Gr00tFeatureCriticCfg(RslRlMLPModelCfg):
+    """Critic on the actor's cached features; see :class:`gr00t_rl.models.Gr00tFeatureCritic`."""
+
+    class_name: str = "gr00t_rl.models:Gr00tFeatureCritic"
+    hidden_dims: list[int] = [256, 256]
+    activation: str = "elu"
+    obs_normalization: bool = True
+    stochastic: bool = False
+
+
+@configclass
+class PpoCfg:
+    """PPO over decisions; fields are the arguments of :class:`gr00t_rl.algorithms.PPO`."""
+
+    class_name: str = "gr00t_rl.algorithms:PPO"
+    num_learning_epochs: int = 5
+    """Passes over the iteration's decisions."""
+    num_mini_batches: int = 4
+    """Minibatches per pass."""
+    clip_param: float = 0.2
+    """Clipping range of the probability ratio."""
+    gamma: float = 0.99
+    """Discount per env step."""
+    lam: float = 0.95
+    """Lambda of GAE, per decision."""
+    value_loss_coef: float = 0.5
+    """Weight of the value loss."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    learning_rate: float = 3e-4
+    """Learning rate of the actor."""
+    critic_learning_rate: float | None = None
+    """Learning rate of the critic; the actor's where None."""
+    schedule: str = "linear"
+    """"fixed", "linear" (to 0 over max_iterations) or "adaptive" (towards desired_kl, once per iteration)."""
+    desired_kl: float = 0.01
+    """Target KL divergence per iteration of the adaptive schedule."""
+    max_grad_norm: float = 0.5
+    """Bound of the global gradient norm."""
+    use_clipped_value_loss: bool = False
+    """Whether to clip the value's change as well."""
+    normalize_advantage_per_mini_batch: bool = False
+    """Normalise advantages in each minibatch instead of over the batch."""
+    micro_batch_size: int | None = None
+    """Decisions per forward pass; minibatches are accumulated from pieces of this size."""
+
+
+@configclass
+class RunnerCfg(RslRlOnPolicyRunnerCfg):
+    """What all our runners share: they choose their device, and their settings are checked before the env is built."""
+
+    device: str = "cuda:0" if torch.cuda.is_available() else "cpu"
+    # whole episodes from the first iteration on: a random start of the episode clock would cut the first ones short
+    # and bias the reported success rate
+    init_at_random_ep_len: bool = False
+    save_interval: int = 25
+
+    def __post_init__(self):
+        remember_agent(self)
+
+
+@configclass
+class Gr00tRunnerCfg(RunnerCfg):
+    """GR00T actor, MLP critic on privileged state, PPO on action chunks."""
+
+    num_steps_per_env: int = 48
+    max_iterations: int = 300
+    obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
+    actor: Gr00tActorCfg = Gr00tActorCfg()  # type: ignore[assignment]
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 256], activation="elu", stochastic=False)
+    # gamma and the KL target per iteration are those with which chunks of 8 steps at 20 Hz learned
+    algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
+        num_learning_epochs=5,
+        num_mini_batches=4,
+        gamma=0.995,
+        learning_rate=3e-4,
+        critic_learning_rate=1e-3,
+        schedule="adaptive",
+        desired_kl=0.1,
+        max_grad_norm=1.0,
+    )
+
+
+@configclass
+class MlpRunnerCfg(RunnerCfg):
+    """Plain Gaussian MLP policy and the same PPO: one decision per env step."""
+
+    num_steps_per_env: int = 24
+    max_iterations: int = 300
+    obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
+    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
+        hidden_dims=[128, 128],
+        activation="elu",
+        obs_normalization=True,
+        distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
+        stochastic=True,
+    )
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(
+        hidden_dims=[128, 128], activation="elu", obs_normalization=True, stochastic=False
+    )
+    algorithm: PpoCfg = PpoCfg(learning_rate=1e-3, max_grad_norm=1.0)  # type: ignore[assignment]

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Time grid and noise schedule of the denoising chain.
+
+Convention of GR00T N1.5: t = 0 is noise, t = 1 is data, x_t = (1 - t) * noise + t * data, v = data - noise.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def step_time(step: torch.Tensor, num_steps: int) -> torch.Tensor:
+    """Return the time t_k = k / K at which denoising step k starts.
+
+    Args:
+        step: Step indices k, any shape, integer.
+        num_steps: Number of denoising steps K.
+
+    Returns:
+        Times in [0, 1), float32, shape of ``step``.
+    """
+    return step.float() / num_steps
+
+
+def flow_sde_std(step: torch.Tensor, num_steps: int, noise_level: float) -> torch.Tensor:
+    """Return the diffusion coefficient sigma_k = a * sqrt((1 - t) / t) of Flow-SDE.
+
+    At t = 0 the coefficient diverges; the first step uses the t of the second, as the published schedule does
+    (Flow-GRPO, arXiv 2505.05470, eq. 12; pi_RL, arXiv 2510.25889).
+
+    Args:
+        step: Step indices k, any shape, integer.
+        num_steps: Number of denoising steps K.
+        noise_level: The level a.
+
+    Returns:
+        sigma_k, float32, shape of ``step``.
+    """
+    t = step_time(step.clamp(min=1), num_steps) if num_steps > 1 else torch.full_like(step, 0.5, dtype=torch.float32)
+    return noise_level * torch.sqrt((1.0 - t) / t)
+
+
+def flow_sde_weights(
+    step: torch.Tensor, num_steps: int, noise_level: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the weights and the standard deviation of one Euler-Maruyama step that keeps the ODE's marginals.
+
+    With d = 1 / K, x0 = x - t * v (the noise end of the path) and x1 = x + (1 - t) * v (its data end), the next
+    state is distributed as N(w0 * x0 + w1 * x1, std^2) with w1 = t + d, w0 = 1 - (t + d) - sigma^2 d / (2 (1 - t)),
+    std = sigma * sqrt(d).
+
+    Args:
+        step: Step indices k, any shape, integer.
+        num_steps: Number of denoising steps K.
+        noise_level: The level a; 0 gives the Euler step of the ODE.
+
+    Returns:
+        (w0, w1, std), float32, each of the shape of ``step``.
+    """
+    t, d = step_time(step, num_steps), 1.0 / num_steps
+    sigma = flow_sde_std(step, num_steps, noise_level)
+    w1 = t + d
+    w0 = 1.0 - w1 - sigma.square() * d / (2.0 * (1.0 - t))
+    return w0, w1, sigma * d**0.5

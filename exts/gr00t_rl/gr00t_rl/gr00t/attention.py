@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Unmasked multi-head attention, in the three ways it can be computed."""
+
+from __future__ import annotations
+
+import importlib
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ATTN_IMPLEMENTATIONS = ("sdpa", "eager", "flash_attention_2")
+
+
+def check_attn_implementation(name: str) -> str:
+    """Return ``name`` if it can run here.
+
+    Raises:
+        ValueError: an unknown name.
+        ImportError: ``flash_attention_2`` where the package ``flash_attn`` does not import.
+    """
+    if name not in ATTN_IMPLEMENTATIONS:
+        raise ValueError(f"attn_implementation is {name!r}: set one of {', '.join(ATTN_IMPLEMENTATIONS)}")
+    if name == "flash_attention_2":
+        try:
+            importlib.import_module("flash_attn")
+        except ImportError as error:
+            raise ImportError(
+                "attn_implementation='flash_attention_2' needs flash_attn, which does not import "
+                f"({error}): install the extra gr00t_rl[flash-attn] on a CUDA machine, or set 'sdpa'"
+            ) from error
+    return name
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, implementation: str) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v.
+
+    Args:
+        q: [B, heads, S, d]
+        k, v: [B, heads, T, d]
+        implementation: one of ``ATTN_IMPLEMENTATIONS``.
+
+    Returns:
+        [B, S, heads * d]
+    """
+    if implementation == "flash_attention_2":
+        from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]
+
+        return flash_attn_func(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).flatten(2)
+    if implementation == "eager":
+        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        out = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype) @ v
+    else:
+        out = F.scaled_dot_product_attention(q, k, v)
+    return out.transpose(1, 2).flatten(2)

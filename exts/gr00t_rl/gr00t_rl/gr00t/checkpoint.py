@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checkpoints in the official GR00T N1.5 layout: config.json, safetensors shards, their index, and assets.
+
+Every way a checkpoint can be wrong ends in a one-line :class:`CheckpointError`, before any weight is read where
+possible. Writing is all or nothing: into a temporary sibling folder that is renamed when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .config import Gr00tN1d5Config
+from .embodiment import CategorySpecificLinear
+from .errors import CheckpointError
+
+if TYPE_CHECKING:
+    from .model import Gr00tN1d5
+
+CONFIG_FILE = "config.json"
+EAGLE_FILE = "eagle_config.json"
+INDEX_FILE = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+ASSET_FILES = (
+    "experiment_cfg/metadata.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
+"""Files beside the weights that travel with a model from load to save."""
+MAX_SHARD_BYTES = 5_000_000_000
+
+_VISION = "backbone.eagle_model.vision_model."
+_EMBEDDING = "backbone.eagle_model.language_model.model.embed_tokens.weight"
+_LM_HEAD = "backbone.eagle_model.language_model.lm_head.weight"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def to_module_key(key: str) -> str:
+    """A stored name as our modules spell it: transformers 4 wrote ``vision_model.vision_model.``, 5 says it once."""
+    return _VISION + key.removeprefix(_VISION + "vision_model.") if key.startswith(_VISION + "vision_model.") else key
+
+
+def to_checkpoint_key(key: str) -> str:
+    """One of our names as the official checkpoint spells it."""
+    return _VISION + "vision_model." + key.removeprefix(_VISION) if key.startswith(_VISION) else key
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def resolve_folder(path_or_hub_id: str | os.PathLike[str]) -> Path:
+    """The local folder of a checkpoint; only a hub id (``org/name`` that is not an existing path) is downloaded.
+
+    Raises:
+        CheckpointError: no such folder, or the hub cannot give it.
+    """
+    folder = Path(path_or_hub_id).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise CheckpointError(f"{folder} is a file: give the folder that holds {CONFIG_FILE}")
+    if not isinstance(path_or_hub_id, str) or not _HUB_ID.fullmatch(path_or_hub_id):
+        raise CheckpointError(f"no such folder: {folder}; give an existing folder or a hub id like org/name")
+    try:
+        return Path(snapshot_download(path_or_hub_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+    except Exception as error:
+        raise CheckpointError(
+            f"no such folder: {folder}, and as a hub id it cannot be fetched ({type(error).__name__}: {error}); "
+            "give an existing folder, or check the name and the connection"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON table.
+
+    Raises:
+        CheckpointError: missing file, bad JSON, or JSON that is not a table.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path.parent} has no {path.name}: give the folder of a GR00T N1.5 checkpoint"
+        ) from error
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is not readable JSON ({error}): copy it again from the source") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a table: copy it again from the source")
+    return content
+
+
+def read_config(folder: Path) -> Gr00tN1d5Config:
+    """Sizes of the checkpoint in ``folder``; the released Eagle sizes unless it has an ``eagle_config.json``.
+
+    Raises:
+        CheckpointError: a missing or broken file, or another network's.
+    """
+    config = read_json(folder / CONFIG_FILE)
+    eagle = read_json(folder / EAGLE_FILE) if (folder / EAGLE_FILE).exists() else None
+    try:
+        return Gr00tN1d5Config.from_dicts(config, eagle)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+
+
+def read_assets(folder: Path) -> dict[str, bytes]:
+    """Contents of the asset files that ``folder`` has. In memory, so a save needs the source folder no more."""
+    return {name: (folder / name).read_bytes() for name in ASSET_FILES if (folder / name).is_file()}
+
+
+def load_weights(model: Gr00tN1d5, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+    """Fill a model that was built on the meta device, tensor by tensor, straight onto ``device``.
+
+    Raises:
+        CheckpointError: a missing, truncated or foreign file, or names or shapes that are not this network's.
+    """
+    shards = _shard_files(folder)
+    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    _check_tensors(folder, expected, shards)
+    state: dict[str, Tensor] = {}
+    for shard in shards:
+        try:
+            with safe_open(shard, framework="pt") as file:
+                for key in file.keys():
+                    if key != _LM_HEAD:
+                        # A copy, or the weights would stay mapped to a file that may be replaced.
+                        state[to_module_key(key)] = file.get_tensor(key).to(device=device, dtype=dtype, copy=True)
+        except (SafetensorError, OSError) as error:
+            raise _broken_shard(shard, error) from error
+    model.load_state_dict(state, strict=True, assign=True)
+    model.backbone.eagle_model.rebuild_buffers()
+
+
+def _shard_files(folder: Path) -> list[Path]:
+    index = folder / INDEX_FILE
+    if not index.exists() and (folder / SINGLE_FILE).exists():
+        return [folder / SINGLE_FILE]
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise CheckpointError(f"{index} has no table 'weight_map' of file names: copy it again from the source")
+    shards = [folder / name for name in sorted(set(weight_map.values()))]
+    for shard in shards:
+        if not shard.is_file():
+            raise CheckpointError(f"{shard} is missing, {INDEX_FILE} names it: copy all shards of the checkpoint")
+    return shards
+
+
+def _check_tensors(folder: Path, expected: Mapping[str, list[int]], shards: list[Path]) -> None:
+    """Compare names and shapes from the shards' headers alone."""
+    found: dict[str, list[int]] = {}
+    for shard in shards:
+        try:
+            with safe_open(shard, framework="pt") as file:
+                found |= {to_module_key(key): file.get_slice(key).get_shape() for key in file.keys()}
+        except (SafetensorError, OSError) as error:
+            raise _broken_shard(shard, error) from error
+    found.pop(_LM_HEAD, None)
+    if missing := sorted(expected.keys() - found.keys()):
+        raise CheckpointError(
+            f"{folder} lacks {len(missing)} weights of this network, such as {_some(missing)}: "
+            "copy the checkpoint again, or give one whose config.json belongs to its weights"
+        )
+    if foreign := sorted(found.keys() - expected.keys()):
+        raise CheckpointError(
+            f"{folder} holds {len(foreign)} weights that GR00T N1.5 does not have, such as {_some(foreign)}: "
+            "merge adapters first, or give a checkpoint whose config.json belongs to its weights"
+        )
+    for key, shape in expected.items():
+        if found[key] != shape:
+            eagle = "" if (folder / EAGLE_FILE).exists() else f" (no {EAGLE_FILE}: released Eagle sizes assumed)"
+            raise CheckpointError(
+                f"{folder}: {to_checkpoint_key(key)} has shape {found[key]}, config says {shape}{eagle}: "
+                f"use the {CONFIG_FILE} and {EAGLE_FILE} that were saved with these weights"
+            )
+
+
+def _broken_shard(shard: Path, error: Exception) -> CheckpointError:
+    size = shard.stat().st_size if shard.exists() else 0
+    return CheckpointError(f"{shard} ({size} bytes) is truncated or not safetensors ({error}): copy it again")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(to_checkpoint_key(name) for name in names[:2])
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def export_tensors(model: Gr00tN1d5) -> dict[str, Tensor]:
+    """Official name -> tensor: sliced embodiments put back into the full table, the tied ``lm_head`` added.
+
+    Tensors are references to the model's own where they can be.
+
+    Raises:
+        CheckpointError: the model holds other weights than a GR00T N1.5 (adapters not merged).
+    """
+    state = dict(model.state_dict())
+    for name, layer in model.named_modules():
+        if isinstance(layer, CategorySpecificLinear):
+            state[f"{name}.W"], state[f"{name}.b"] = layer.full_table()
+    with torch.device("meta"):
+        expected = {key: value.shape for key, value in type(model)(model.config).state_dict().items()}
+    if {key: value.shape for key, value in state.items()} != expected:
+        odd = sorted(state.keys() ^ expected.keys()) or sorted(k for k in expected if state[k].shape != expected[k])
+        raise CheckpointError(f"the model is not a plain GR00T N1.5, see {_some(odd)}: merge adapters before saving")
+    state[_LM_HEAD] = state[_EMBEDDING]
+    return {to_checkpoint_key(key): state[key].detach() for key in sorted(state)}
+
+
+def save_checkpoint(model: Gr00tN1d5, path: str | os.PathLike[str]) -> None:
+    """Write ``model`` as a whole checkpoint folder, or leave everything as it was.
+
+    An existing checkpoint at ``path`` is replaced; files in it that are no part of a checkpoint are kept.
+
+    Raises:
+        CheckpointError: ``path`` holds something else, or cannot be written.
+    """
+    target = Path(path).expanduser().resolve()
+    _check_target(target)
+    tensors = export_tensors(model)
+    staging: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.saving-", dir=target.parent))
+        staging.chmod(0o755)  # mkdtemp makes it private, a checkpoint is not
+        _keep_other_files(target, staging)
+        _write_weights(staging, tensors)
+        dtype_name = str(model.dtype).removeprefix("torch.")
+        _write_json(staging / CONFIG_FILE, model.config.to_config_dict(dtype_name))
+        _write_json(staging / EAGLE_FILE, model.config.to_eagle_dict())
+        for name, content in model.assets.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).write_bytes(content)
+        _swap(staging, target)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write {target} ({error}): free space or choose another folder") from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)  # already renamed away when all went well
+
+
+def _check_target(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f"{target} is a file: choose a new folder to save to")
+    if target.is_dir() and any(target.iterdir()) and not (target / CONFIG_FILE).is_file():
+        raise CheckpointError(f"{target} holds files but no checkpoint: choose an empty or new folder to save to")
+
+
+def _keep_other_files(target: Path, staging: Path) -> None:
+    """Copy what is in ``target`` and is no part of a checkpoint."""
+    ours = {CONFIG_FILE, EAGLE_FILE, INDEX_FILE, *(name.split("/")[0] for name in ASSET_FILES)}
+    for entry in target.iterdir() if target.is_dir() else ():
+        if entry.name in ours or (entry.name.startswith("model") and entry.suffix == ".safetensors"):
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, staging / entry.name, symlinks=True)
+        else:
+            shutil.copy2(entry, staging / entry.name, follow_symlinks=False)
+
+
+def _write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    shards: list[list[str]] = [[]]
+    size = 0
+    for key, tensor in tensors.items():
+        if shards[-1] and size + tensor.nbytes > MAX_SHARD_BYTES:
+            shards.append([])
+            size = 0
+        shards[-1].append(key)
+        size += tensor.nbytes
+    weight_map = {}
+    for number, keys in enumerate(shards, start=1):
+        name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        content = {key: tensors[key].to("cpu", copy=key == _LM_HEAD).contiguous() for key in keys}
+        save_file(content, folder / name, metadata={"format": "pt"})
+        (folder / name).chmod(0o644)  # safetensors makes it private
+        weight_map |= dict.fromkeys(keys, name)
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    _write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _swap(staging: Path, target: Path) -> None:
+    """Put ``staging`` in the place of ``target``; put the old one back if that fails."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent)) / target.name
+    try:
+        target.rename(old)
+        try:
+            staging.rename(target)
+        except BaseException:
+            old.rename(target)
+            raise
+    finally:
+        if target.exists():  # never delete the only copy
+            shutil.rmtree(old.parent, ignore_errors=True)

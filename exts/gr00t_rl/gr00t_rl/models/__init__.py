@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""rsl_rl models: GR00T actors and critics, and what algorithms need of a policy."""
+
+from .chunk_queue import ChunkQueue
+from .critics import Gr00tFeatureCritic
+from .gr00t_actor import Gr00tActor
+from .policy import DecisionPolicy, PolicyEvaluation, StepPolicy
+
+__all__ = [
+    "ChunkQueue",
+    "DecisionPolicy",
+    "Gr00tActor",
+    "Gr00tFeatureCritic",
+    "PolicyEvaluation",
+    "StepPolicy",
+]

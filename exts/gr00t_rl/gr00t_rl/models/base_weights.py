@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where an actor's base weights come from, and how a training checkpoint refers to them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..gr00t import CheckpointError, Gr00tN1d5, Gr00tN1d5Config, load_tokenizer, tiny_tokenizer
+from ..utils.errors import ConfigurationError
+
+TINY = "tiny"
+
+
+def load_base(
+    checkpoint: str,
+    tokenizer: str | None,
+    embodiment_id: int,
+    dtype: torch.dtype,
+    tiny_seed: int,
+    image_size: int | None,
+) -> tuple[Gr00tN1d5, Any]:
+    """Load the network, cut to one embodiment, and its tokenizer.
+
+    Args:
+        checkpoint: Folder or hub id, or "tiny" for a small random network of the real architecture.
+        tokenizer: Folder or hub id of the tokenizer assets; the checkpoint's where None.
+        embodiment_id: Row of the per-embodiment weights to keep.
+        dtype: Type of the weights.
+        tiny_seed: Seed of the random weights of "tiny".
+        image_size: Side of the camera's images, which "tiny" takes without resizing; None without cameras.
+
+    Raises:
+        ConfigurationError: If the checkpoint, the tokenizer or the embodiment do not exist or do not fit.
+    """
+    try:
+        if checkpoint == TINY:
+            config = Gr00tN1d5Config.tiny(**({} if image_size is None else {"image_size": image_size}))
+            model = Gr00tN1d5.from_config(config, seed=tiny_seed, dtype=dtype)
+            tokens = tiny_tokenizer(config)
+        else:
+            model = Gr00tN1d5.from_pretrained(checkpoint, dtype=dtype)
+            tokens = load_tokenizer(tokenizer or checkpoint)
+        model.action_head.slice_embodiment(embodiment_id)
+    except CheckpointError as error:
+        raise ConfigurationError(f"agent.actor.checkpoint={checkpoint!r}: {error}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.checkpoint={checkpoint!r}: {error}") from None
+    return model, tokens
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return the SHA-256 of the frozen parameters' names and bytes: what a training checkpoint does not hold."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        if not parameter.requires_grad:
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Open-loop execution of action chunks, one queue per env."""
+
+from __future__ import annotations
+
+import torch
+
+
+class ChunkQueue:
+    """Holds each env's current action chunk and hands out one action per env step.
+
+    Args:
+        num_envs: Number of envs N.
+        length: Actions executed per decision, n.
+        action_dim: Env action dimension A.
+        device: Device of the buffers.
+    """
+
+    def __init__(self, num_envs: int, length: int, action_dim: int, device: str | torch.device) -> None:
+        self.length = length
+        self._chunks = torch.zeros(num_envs, length, action_dim, device=device)
+        self._cursor = torch.full((num_envs,), length, dtype=torch.long, device=device)
+        self._rows = torch.arange(num_envs, device=device)
+
+    def __len__(self) -> int:
+        """Number of envs."""
+        return len(self._rows)
+
+    @property
+    def due(self) -> torch.Tensor:
+        """Envs whose chunk is used up and that must decide now, bool [N]."""
+        return self._cursor >= self.length
+
+    def due_ids(self) -> torch.Tensor:
+        """Indices of the due envs, int64.
+
+        On a GPU this is the one host synchronisation of an env step: the number of deciding envs sizes the batch
+        that the network runs on. Running the network on all envs instead would cost far more than it saves.
+        """
+        return self.due.nonzero().squeeze(-1)
+
+    def push(self, ids: torch.Tensor, chunks: torch.Tensor) -> None:
+        """Store new chunks [len(ids), n, A] for the envs ``ids``."""
+        self._chunks[ids] = chunks
+        self._cursor[ids] = 0
+
+    def pop(self) -> torch.Tensor:
+        """Return the next action of every env, [N, A]; no env may be due."""
+        action = self._chunks[self._rows, self._cursor]
+        self._cursor += 1
+        return action
+
+    def clear(self, dones: torch.Tensor | None = None) -> None:
+        """Drop what is left of the chunks of the envs flagged in ``dones`` [N] (all envs without it)."""
+        if dones is None:
+            self._cursor.fill_(self.length)
+        else:
+            self._cursor.masked_fill_(dones.bool(), self.length)

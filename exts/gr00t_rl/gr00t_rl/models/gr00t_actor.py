@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""GR00T N1.5 as a stochastic policy over action chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from rsl_rl.modules import EmpiricalNormalization
+from tensordict import TensorDict
+from torch import nn
+
+from ..flow import Transitions, VelocityFn, chain_entropy, chain_kl, chain_log_prob, flow_sde_weights, make_head
+from ..flow.heads import GaussianHead
+from ..gr00t import Gr00tProcessor, HeadContext
+from ..utils.errors import ConfigurationError
+from .base_weights import fingerprint, load_base
+from .chunk_queue import ChunkQueue
+from .export import ExportedPolicy
+from .policy import PolicyEvaluation
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Gr00tActor(nn.Module):
+    """Actor model for rsl_rl whose decisions are action chunks of GR00T N1.5.
+
+    The frozen part (backbone, VL self-attention) runs once per decision, and its output is kept with the decision;
+    learning needs the action head only. Means, noise and log-probabilities are float32 whatever the network's dtype.
+    Dropout stays off in rollout and update: with it, the log-probability of one action would differ between two calls.
+
+    Args:
+        obs: Example observations, batch size [N]: 1-D float groups are the state, uint8 [N, H, W, 3] groups cameras.
+        obs_groups: Names of the observation groups of each set.
+        obs_set: The set this model reads.
+        output_dim: Action dimension A of the env.
+        checkpoint: Folder or hub id of a GR00T N1.5 checkpoint, or "tiny" for a small random network.
+        tokenizer: Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where None.
+        embodiment_id: Row of the per-embodiment weights to use.
+        instruction: What the robot is told; algorithms fill in the task's where None.
+        head: "flow_sde" or "gaussian", see :mod:`gr00t_rl.flow.heads`.
+        n_action_steps: Actions of a chunk that are executed before the next decision.
+        num_inference_timesteps: Denoising steps K.
+        noise_level: Level a of the SDE's noise (``flow_sde``).
+        stochastic_steps: "one" random denoising step per decision or "all" of them (``flow_sde``).
+        init_std: Initial standard deviation in normalised action units (``gaussian``).
+        init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
+        obs_normalization: Whether to normalise the state by its running moments, for checkpoints without statistics.
+        tune_projector: Train the state and action encoders and the action decoder.
+        tune_diffusion_model: Train the DiT.
+        dtype: "float32" or "bfloat16": of the frozen part, and of the autocast around the trained one.
+        tiny_seed: Seed of the random weights of "tiny".
+        distribution_cfg: Not used; rsl_rl's tooling passes it to every model.
+
+    Raises:
+        ConfigurationError: If a setting, the observations or the checkpoint do not fit together.
+    """
+
+    is_recurrent = False
+
+    def __init__(
+        self,
+        obs: TensorDict,
+        obs_groups: dict[str, list[str]],
+        obs_set: str,
+        output_dim: int,
+        checkpoint: str = "tiny",
+        tokenizer: str | None = None,
+        embodiment_id: int = 0,
+        instruction: str | None = None,
+        head: str = "flow_sde",
+        n_action_steps: int = 8,
+        num_inference_timesteps: int = 4,
+        noise_level: float = 0.5,
+        stochastic_steps: str = "one",
+        init_std: float = 0.3,
+        init_noise_scale: float = 1.0,
+        obs_normalization: bool = False,
+        tune_projector: bool = True,
+        tune_diffusion_model: bool = True,
+        dtype: str = "float32",
+        tiny_seed: int = 0,
+        distribution_cfg: None = None,
+    ) -> None:
+        super().__init__()
+        groups = obs_groups[obs_set]
+        self.state_groups = [g for g in groups if obs[g].dim() == 2]
+        self.image_groups = [g for g in groups if obs[g].dim() == 4]
+        self.action_dim, self.n_action_steps, self.init_noise_scale = output_dim, n_action_steps, init_noise_scale
+        self.base, self._compute_dtype = checkpoint, DTYPES[dtype]
+        image_size = obs[self.image_groups[0]].shape[1] if self.image_groups else None
+        self.model, tokens = load_base(checkpoint, tokenizer, embodiment_id, DTYPES[dtype], tiny_seed, image_size)
+        config = self.model.config.action_head
+        self._check(groups, obs, config)
+        self.processor = Gr00tProcessor(
+            self.model.config, tokens, **_given(instruction=instruction), num_views=len(self.image_groups)
+        )
+        for name, tensor in zip(("_input_ids", "_attention_mask"), self.processor.prompt(1), strict=True):
+            self.register_buffer(name, tensor.clone(), persistent=False)
+        buckets = [int(k / num_inference_timesteps * config.num_timestep_buckets) for k in range(num_inference_timesteps)]
+        self.register_buffer("_buckets", torch.tensor(buckets), persistent=False)
+        self._set_trainable(tune_projector, tune_diffusion_model)
+        self.head = make_head(head, num_inference_timesteps, output_dim, noise_level, stochastic_steps, init_std)
+        self.image_shapes = [tuple(obs[g].shape[1:]) for g in self.image_groups]
+        self.state_dim = sum(obs[g].shape[-1] for g in self.state_groups)
+        self.state_normalizer = EmpiricalNormalization(self.state_dim) if obs_normalization else None
+        self._chunk_shape = (config.action_horizon, config.action_dim)
+        self._fingerprint = fingerprint(self.model)
+        self._queue: ChunkQueue | None = None
+        if not self.image_groups:
+            # without cameras the features depend on the prompt alone: one row serves every decision
+            self.register_buffer("_prompt_features", self._encode(obs[:1])[0:1], persistent=False)
+        self.eval()
+
+    # -- construction ----------------------------------------------------------------------------------------------
+
+    def _check(self, groups: list[str], obs: TensorDict, config: Any) -> None:
+        """Compare observations, actions and checkpoint."""
+        for group in groups:
+            if obs[group].dim() not in (2, 4) or (obs[group].dim() == 4 and obs[group].dtype != torch.uint8):
+                raise ConfigurationError(
+                    f"observation group {group!r} is {obs[group].dtype} {list(obs[group].shape[1:])}; Gr00tActor reads "
+                    "flat state groups [S] and uint8 image groups [H, W, 3]"
+                )
+        state_dim = sum(obs[g].shape[-1] for g in self.state_groups)
+        limits = {
+            "n_action_steps": (self.n_action_steps, config.action_horizon, "the checkpoint's action horizon"),
+            "the env's action dimension": (self.action_dim, config.action_dim, "the checkpoint's action_dim"),
+            "the state's dimension": (state_dim, config.max_state_dim, "the checkpoint's max_state_dim"),
+        }
+        for name, (found, limit, what) in limits.items():
+            if not 0 < found <= limit:
+                raise ConfigurationError(f"{name} is {found}, but {what} is {limit}; set a value from 1 to {limit}")
+
+    def _set_trainable(self, tune_projector: bool, tune_diffusion_model: bool) -> None:
+        """Freeze all but the chosen parts of the action head; trained weights are float32."""
+        head = self.model.action_head
+        self.model.requires_grad_(False)
+        if tune_projector:
+            for part in (head.state_encoder, head.action_encoder, head.action_decoder, head.position_embedding):
+                part.requires_grad_(True)
+        if tune_diffusion_model:
+            head.model.requires_grad_(True)
+            head.future_tokens.requires_grad_(True)
+        if tune_projector or tune_diffusion_model:
+            vl = (head.vlln, head.vl_self_attention)
+            head.float()
+            for part in vl:
+                part.to(self._compute_dtype)
+
+    # -- features --------------------------------------------------------------------------------------------------
+
+    @property
+    def feature_dim(self) -> int:
+        """Width D of the cached features [B, T, D]."""
+        return self.model.config.action_head.backbone_embedding_dim
+
+    @torch.no_grad()
+    def _encode(self, obs: TensorDict) -> torch.Tensor:
+        """Run the frozen part: images and prompt to VL features [B, T, D] in the compute dtype."""
+        batch = obs.batch_size[0]
+        pixels = self.processor.images([obs[g] for g in self.image_groups]) if self.image_groups else None
+        features = self.model.encode(
+            None if pixels is None else pixels.to(self._compute_dtype),
+            self._input_ids.expand(batch, -1),
+            self._attention_mask.expand(batch, -1),
+        )
+        head = self.model.action_head
+        return head.vl_self_attention(head.vlln(features.to(self._compute_dtype)))
+
+    def observe(self, obs: TensorDict) -> TensorDict:
+        """Replace the images of ``obs`` [B] by the frozen part's features; other groups stay as they are."""
+        observed = obs.exclude(*self.image_groups)
+        if self.image_groups:
+            observed["features"] = self._encode(obs)
+        return observed
+
+    def _context(self, observed: TensorDict) -> HeadContext:
+        """Prepare the action head for the observed states; differentiable in the trained weights."""
+        batch = observed.batch_size[0]
+        features = observed["features"] if self.image_groups else self._prompt_features.expand(batch, -1, -1)
+        state = torch.cat([observed[g] for g in self.state_groups], dim=-1)
+        if self.state_normalizer is not None:
+            state = self.state_normalizer(state).clamp(-10.0, 10.0)
+        with self._autocast():
+            return self.model.action_head.prepare(features, self.processor.state(state))
+
+    def _velocity(self, context: HeadContext) -> VelocityFn:
+        """Return the velocity field of ``context`` as the heads want it."""
+
+        def velocity(x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+            batch, transitions = step.shape
+            repeated = context if transitions == 1 else context.repeat_interleave(transitions)
+            with self._autocast():
+                v = self.model.action_head.velocity(x.flatten(0, 1), self._buckets[step.flatten()], repeated)
+            return v.float().unflatten(0, (batch, transitions))
+
+        return velocity
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self._compute_dtype != torch.float32
+        return torch.autocast(self._input_ids.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    # -- decisions -------------------------------------------------------------------------------------------------
+
+    def initial_noise(self, batch: int) -> torch.Tensor:
+        """Draw x_0, float32 [B, H, A]."""
+        return self.init_noise_scale * torch.randn(batch, *self._chunk_shape, device=self._input_ids.device)
+
+    def decide(self, observed: TensorDict) -> tuple[torch.Tensor, TensorDict]:
+        """Sample a chunk per row of ``observed`` [B]; see :class:`~gr00t_rl.models.policy.DecisionPolicy`."""
+        velocity = self._velocity(self._context(observed))
+        sample = self.head.sample(velocity, self.initial_noise(observed.batch_size[0]))
+        mean, std = self._counted(sample.mean), self._counted(sample.std)
+        record = observed.copy()
+        record["x"], record["x_next"], record["step"] = sample.transitions
+        record["mean"], record["std"] = mean, std.expand_as(mean)
+        record["log_prob"] = chain_log_prob(self._counted(sample.transitions.x_next), mean, std)
+        return self._env_actions(sample.actions), record
+
+    def evaluate(self, record: TensorDict) -> PolicyEvaluation:
+        """Score stored decisions under the current weights."""
+        velocity = self._velocity(self._context(record))
+        transitions = Transitions(record["x"], record["x_next"], record["step"])
+        mean, std = (self._counted(part) for part in self.head.distribution(velocity, transitions))
+        log_prob = chain_log_prob(self._counted(record["x_next"]), mean, std)
+        kl = chain_kl(record["mean"], record["std"], mean.detach(), std.detach())
+        return PolicyEvaluation(log_prob, chain_entropy(mean, std), kl)
+
+    def _counted(self, x: torch.Tensor) -> torch.Tensor:
+        """Select what reaches the robot of [B, M, H, A]: executed steps and real action dimensions."""
+        steps = x if x.shape[2] == 1 else x[:, :, : self.n_action_steps]
+        return steps if x.shape[3] == 1 else steps[..., : self.action_dim]
+
+    def _env_actions(self, chunk: torch.Tensor) -> torch.Tensor:
+        """Return the executed part of a chunk [B, H, A] in the env's action units."""
+        return self.processor.action(chunk, self.action_dim)[:, : self.n_action_steps]
+
+    def act_chunk(self, obs: TensorDict) -> torch.Tensor:
+        """Return the ODE's chunk for ``obs`` [B], without exploration noise: [B, n_action_steps, A]."""
+        x0 = self.initial_noise(obs.batch_size[0])
+        return self._env_actions(self.head.integrate(self._velocity(self._context(self.observe(obs))), x0))
+
+    # -- what rsl_rl asks of a model -------------------------------------------------------------------------------
+
+    def forward(
+        self, obs: TensorDict, masks: None = None, hidden_state: None = None, stochastic_output: bool = False
+    ) -> torch.Tensor:
+        """Return the next action of every env [N, A]; envs whose chunk is used up decide first (play, evaluation)."""
+        batch = obs.batch_size[0]
+        if self._queue is None or len(self._queue) != batch:
+            self._queue = ChunkQueue(batch, self.n_action_steps, self.action_dim, self._input_ids.device)
+        ids = self._queue.due_ids()
+        if ids.numel() > 0:
+            due = obs[ids]
+            chunk = self.decide(self.observe(due))[0] if stochastic_output else self.act_chunk(due)
+            self._queue.push(ids, chunk)
+        return self._queue.pop()
+
+    def reset(self, dones: torch.Tensor | None = None, hidden_state: None = None) -> None:
+        """Drop the chunks of envs that were reset."""
+        if self._queue is not None:
+            self._queue.clear(dones)
+
+    def get_hidden_state(self) -> None:
+        """Return None: the network has no recurrent state."""
+
+    def get_output_log_prob(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Refuse algorithms that score single actions."""
+        raise ConfigurationError(
+            "Gr00tActor decides in action chunks, which rsl_rl's own algorithms cannot score; set "
+            "algorithm.class_name='gr00t_rl.algorithms:PPO'"
+        )
+
+    @property
+    def output_std(self) -> torch.Tensor:
+        """Standard deviations of the policy's noise, for the log."""
+        if isinstance(self.head, GaussianHead):
+            return self.head.log_std.exp()
+        steps = torch.arange(self.head.num_steps, device=self._input_ids.device)
+        return flow_sde_weights(steps, self.head.num_steps, self.head.noise_level)[2]
+
+    def update_normalization(self, obs: TensorDict) -> None:
+        """Update the state's running moments from a batch of observations."""
+        if self.state_normalizer is not None:
+            self.state_normalizer.update(torch.cat([obs[g] for g in self.state_groups], dim=-1))
+
+    def train(self, mode: bool = True) -> Gr00tActor:
+        """Set the mode of the normaliser; the network stays in eval mode, see the class."""
+        super().train(mode)
+        self.model.eval()
+        return self
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the trained parameters, the normaliser's moments and a reference to the frozen weights."""
+        full = super().state_dict(*args, **kwargs)
+        frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
+        kept = {name: value for name, value in full.items() if name not in frozen}
+        kept["base"] = {"checkpoint": self.base, "fingerprint": self._fingerprint}
+        return kept
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Restore what :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: If the state was trained on other frozen weights, or misses or exceeds the trained parameters.
+        """
+        state = dict(state_dict)
+        base = state.pop("base", None)
+        if base is None:
+            raise ValueError("it holds no GR00T actor")
+        if base["fingerprint"] != self._fingerprint:
+            raise ValueError(
+                f"it was trained on the base weights {base['checkpoint']!r} (fingerprint {base['fingerprint'][:12]}), "
+                f"this agent has {self.base!r} ({self._fingerprint[:12]})"
+            )
+        expected = set(self.state_dict()) - {"base"}
+        if strict and expected != set(state):
+            raise ValueError(f"its parameters differ, for example {sorted(expected ^ set(state))[0]!r}")
+        return super().load_state_dict(state, strict=False, assign=assign)
+
+    def as_jit(self) -> torch.jit.ScriptModule:
+        """Return the policy as a traced module, chunk in one call; see :class:`ExportedPolicy`."""
+        exported = ExportedPolicy(self)
+        with torch.no_grad():
+            return torch.jit.trace(exported, exported.get_dummy_inputs(), check_trace=False)  # type: ignore
+
+    def as_onnx(self, verbose: bool = False) -> ExportedPolicy:
+        """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedPolicy`."""
+        return ExportedPolicy(self)
+
+
+def _given(**kwargs: Any) -> dict[str, Any]:
+    """Drop the arguments that are None, so that the callee's defaults apply."""
+    return {name: value for name, value in kwargs.items() if value is not None}

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The interface between a policy and an algorithm that learns from its decisions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from rsl_rl.models import MLPModel
+from tensordict import TensorDict
+
+
+class PolicyEvaluation(NamedTuple):
+    """A policy's statistics at stored decisions."""
+
+    log_prob: torch.Tensor
+    """log pi(decision), float32 [B]."""
+    entropy: torch.Tensor
+    """Entropy of the decision's distribution, float32 [B]."""
+    kl: torch.Tensor
+    """KL(old || current) in closed form, float32 [B], without gradient."""
+
+
+class DecisionPolicy(Protocol):
+    """A policy whose decisions last ``n_action_steps`` env steps."""
+
+    n_action_steps: int
+
+    def observe(self, obs: TensorDict) -> TensorDict:
+        """Return what is stored of an observation, batch size [B]: small groups and cached features."""
+        ...
+
+    def decide(self, observed: TensorDict) -> tuple[torch.Tensor, TensorDict]:
+        """Sample decisions for ``observed`` [B].
+
+        Returns:
+            The env actions [B, n_action_steps, A], and a record [B] that :meth:`evaluate` can score: ``observed``,
+            the sample, and its "log_prob" [B] at collection.
+        """
+        ...
+
+    def evaluate(self, record: TensorDict) -> PolicyEvaluation:
+        """Score stored decisions under the current weights; differentiable."""
+        ...
+
+
+class StepPolicy:
+    """Lets any stock rsl_rl model act as a :class:`DecisionPolicy` whose decisions last one env step.
+
+    Args:
+        model: A stochastic rsl_rl model (``MLPModel``, ``CNNModel``).
+        obs_groups: Names of the observation groups that actor and critic read.
+    """
+
+    n_action_steps = 1
+
+    def __init__(self, model: MLPModel, obs_groups: list[str]) -> None:
+        self.model = model
+        self.obs_groups = obs_groups
+
+    def observe(self, obs: TensorDict) -> TensorDict:
+        """Keep the observation groups that the models read."""
+        return obs.select(*self.obs_groups)
+
+    def decide(self, observed: TensorDict) -> tuple[torch.Tensor, TensorDict]:
+        """Sample an action and keep the parameters of its distribution."""
+        action = self.model(observed, stochastic_output=True)
+        record = observed.copy()
+        record["action"] = action
+        record["log_prob"] = self.model.get_output_log_prob(action)
+        for i, parameter in enumerate(self.model.output_distribution_params):
+            record[f"distribution_{i}"] = parameter
+        return action.unsqueeze(1), record
+
+    def evaluate(self, record: TensorDict) -> PolicyEvaluation:
+        """Score stored actions with the model's own distribution."""
+        self.model(record, stochastic_output=True)
+        parameters = self.model.output_distribution_params
+        with torch.no_grad():
+            old = tuple(record[f"distribution_{i}"] for i in range(len(parameters)))
+            kl = self.model.get_kl_divergence(old, parameters)
+        return PolicyEvaluation(self.model.get_output_log_prob(record["action"]), self.model.output_entropy, kl)

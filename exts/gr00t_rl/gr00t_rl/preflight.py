@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of a run's settings, before the simulator starts.
+
+Isaac Lab calls ``validate_config`` of an env cfg as the first thing an env does, with all overrides applied and
+nothing built yet. Our env cfgs call :func:`check_run` there. The agent's cfg is not handed to the env, so that the
+runner cfgs leave a weak reference here when they are made.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .utils.errors import ConfigurationError
+
+HEADS = ("flow_sde", "gaussian")
+STOCHASTIC_STEPS = ("one", "all")
+DTYPES = ("float32", "bfloat16")
+SCHEDULES = ("fixed", "linear", "adaptive")
+
+_agent: weakref.ReferenceType | None = None
+
+
+def remember_agent(agent_cfg: Any) -> None:
+    """Keep a weak reference to the runner cfg that the next env is built for."""
+    global _agent
+    _agent = weakref.ref(agent_cfg)
+
+
+def check_run(env_cfg: Any) -> None:
+    """Check the env's settings against those of the agent that is about to use it, if there is one.
+
+    Raises:
+        ConfigurationError: At the first setting that cannot work.
+    """
+    agent_cfg = _agent() if _agent is not None else None
+    if agent_cfg is None:
+        return
+    check_agent(agent_cfg)
+    check_observations(env_cfg, agent_cfg)
+
+
+def check_agent(cfg: Any) -> None:
+    """Check a runner cfg by itself: numbers, names, device, logger and the checkpoint's folder."""
+    if str(cfg.device).startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigurationError(f"agent.device={cfg.device!r}, but this machine has no CUDA GPU; set agent.device=cpu")
+    if cfg.logger == "wandb" and importlib.util.find_spec("wandb") is None:
+        raise ConfigurationError("--logger wandb, but wandb is not installed; pip install 'gr00t_rl[wandb]'")
+    algorithm = cfg.algorithm
+    for name in ("num_learning_epochs", "num_mini_batches"):
+        _check(f"agent.algorithm.{name}", getattr(algorithm, name, 1), lambda v: v >= 1, "an integer of at least 1")
+    for name in ("gamma", "lam"):
+        _check(f"agent.algorithm.{name}", getattr(algorithm, name, 1.0), lambda v: 0 <= v <= 1, "a number in [0, 1]")
+    if "gr00t_rl" in algorithm.class_name:
+        _check_name("agent.algorithm.schedule", algorithm.schedule, SCHEDULES)
+    _check("agent.num_steps_per_env", cfg.num_steps_per_env, lambda v: v >= 1, "an integer of at least 1")
+    if "Gr00tActor" in cfg.actor.class_name:
+        check_actor(cfg.actor, cfg.num_steps_per_env)
+
+
+def check_actor(actor: Any, num_steps_per_env: int) -> None:
+    """Check the settings of a GR00T actor, and what can be read of its checkpoint without loading it."""
+    _check_name("agent.actor.head", actor.head, HEADS)
+    _check_name("agent.actor.stochastic_steps", actor.stochastic_steps, STOCHASTIC_STEPS)
+    _check_name("agent.actor.dtype", actor.dtype, DTYPES)
+    steps = actor.n_action_steps
+    _check("agent.actor.n_action_steps", steps, lambda v: 1 <= v <= num_steps_per_env, "an integer from 1 to "
+           f"agent.num_steps_per_env={num_steps_per_env}")
+    _check("agent.actor.num_inference_timesteps", actor.num_inference_timesteps, lambda v: v >= 1, "at least 1")
+    _check("agent.actor.init_noise_scale", actor.init_noise_scale, lambda v: v >= 0, "0 or more")
+    if actor.head == "flow_sde":
+        _check("agent.actor.noise_level", actor.noise_level, lambda v: v > 0, "more than 0: without noise the "
+               "policy has no likelihood")
+    if actor.head == "gaussian":
+        _check("agent.actor.init_std", actor.init_std, lambda v: v > 0, "more than 0")
+    if actor.checkpoint != "tiny":
+        _check_checkpoint(actor)
+
+
+def _check_checkpoint(actor: Any) -> None:
+    """Check that the checkpoint's folder exists and that its sizes fit the settings."""
+    folder = Path(actor.checkpoint).expanduser()
+    if not folder.is_dir():
+        parts = actor.checkpoint.split("/")
+        if len(parts) == 2 and all(parts) and not actor.checkpoint.startswith((".", "~")):
+            return  # a hub id; it is fetched when the model is built
+        raise ConfigurationError(
+            f"agent.actor.checkpoint={actor.checkpoint!r} is no folder and no hub id 'org/name'; set a GR00T N1.5 "
+            "checkpoint, or 'tiny' for a small random network"
+        )
+    try:
+        head = json.loads((folder / "config.json").read_text())["action_head_cfg"]
+        horizon, embodiments = head["action_horizon"], head["max_num_embodiments"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"agent.actor.checkpoint={actor.checkpoint!r} has no readable config.json of GR00T N1.5 ({error}); set the "
+            "folder that holds config.json and the *.safetensors files"
+        ) from None
+    _check("agent.actor.n_action_steps", actor.n_action_steps, lambda v: v <= horizon, f"at most the checkpoint's "
+           f"action horizon {horizon}")
+    _check("agent.actor.embodiment_id", actor.embodiment_id, lambda v: 0 <= v < embodiments, f"from 0 to "
+           f"{embodiments - 1}, the embodiments of the checkpoint")
+
+
+def check_observations(env_cfg: Any, agent_cfg: Any) -> None:
+    """Check that the env has the observation groups that the agent reads."""
+    available = [name for name, group in vars(env_cfg.observations).items() if group is not None]
+    for set_name, groups in agent_cfg.obs_groups.items():
+        for group in groups:
+            if group not in available:
+                hint = "; a picture needs the -Camera variant of the task" if group not in ("policy", "critic") else ""
+                raise ConfigurationError(
+                    f"agent.obs_groups.{set_name} names the observation group {group!r}, but the env has {available}"
+                    f"{hint}; set agent.obs_groups or choose another task"
+                )
+    if not env_cfg.compute_final_obs and "gr00t_rl" in agent_cfg.algorithm.class_name:
+        raise ConfigurationError(
+            "env.compute_final_obs is False, but time-outs are bootstrapped from the final observation; set it to True"
+        )
+
+
+def _check(name: str, value: Any, holds: Any, expected: str) -> None:
+    try:
+        fine = holds(value)
+    except TypeError:
+        fine = False
+    if not fine:
+        raise ConfigurationError(f"{name} is {value!r}; set {expected}")
+
+
+def _check_name(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigurationError(f"{name} is {value!r}; set one of {', '.join(known)}")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rollout storage for decisions that last several env steps (options of a semi-MDP)."""
+
+from __future__ import annotations
+
+import torch
+from tensordict import TensorDict
+
+
+class DecisionStorage:
+    """Stores one iteration of decisions, each an option with its own duration.
+
+    A decision taken at state s runs for k env steps and earns R = sum_i gamma^i r_i, i = 0 ... k - 1; the next
+    decision's value counts with gamma^k, or with 0 after an episode's end (Sutton, Precup & Singh, 1999). What is
+    small and needed per env (rewards, values, discounts) lies in dense [D, N] arrays, slot d holding an env's d-th
+    decision; what is large (observations, features, chains) is kept as flat rows of the decisions that really
+    happened, so that padding costs nothing.
+
+    Args:
+        num_envs: Number of envs N.
+        num_steps: Env steps per iteration, and so the most decisions D one env can take.
+        gamma: Discount per env step.
+        device: Device of the arrays.
+    """
+
+    def __init__(self, num_envs: int, num_steps: int, gamma: float, device: str | torch.device) -> None:
+        self.num_envs, self.num_steps, self.gamma, self.device = num_envs, num_steps, gamma, device
+        shape = (num_steps, num_envs)
+        self.rewards = torch.zeros(shape, device=device)
+        """Discounted reward of each decision, bootstrapped after a time-out, float32 [D, N]."""
+        self.values = torch.zeros(shape, device=device)
+        """Value at each decision, float32 [D, N]."""
+        self.discounts = torch.zeros(shape, device=device)
+        """Weight of the next decision's value: gamma^k, or 0 at an episode's end, float32 [D, N]."""
+        self.durations = torch.zeros(shape, dtype=torch.long, device=device)
+        """Env steps each decision ran, int64 [D, N]."""
+        self._env = torch.arange(num_envs, device=device)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all decisions."""
+        for array in (self.rewards, self.values, self.discounts, self.durations):
+            array.zero_()
+        self._slot = torch.full((self.num_envs,), -1, dtype=torch.long, device=self.device)
+        self._elapsed = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        self._rows: list[torch.Tensor] = []
+        self._records: list[TensorDict] = []
+
+    def open(self, ids: torch.Tensor, record: TensorDict) -> None:
+        """Begin a decision in the envs ``ids``; an earlier one there has ended.
+
+        Args:
+            ids: Env indices, int64 [B].
+            record: What the update needs of each decision, batch size [B], with the key "value" [B].
+        """
+        self._slot[ids] += 1
+        self._elapsed[ids] = 0
+        row = self._slot[ids] * self.num_envs + ids
+        self.values.view(-1)[row] = record["value"]
+        self._rows.append(row)
+        self._records.append(record)
+
+    def step(self, rewards: torch.Tensor, dones: torch.Tensor, bootstrap: torch.Tensor | None = None) -> None:
+        """Add one env step to the running decision of every env.
+
+        Args:
+            rewards: Rewards r_i, float32 [N].
+            dones: Episode ends, [N], non-zero where the env was reset after this step.
+            bootstrap: Value of the true final observation where a time-out ended the episode, else 0; float32 [N].
+        """
+        row = self._slot * self.num_envs + self._env
+        discount = self.gamma**self._elapsed
+        reward = discount * rewards
+        self._elapsed += 1
+        discount = self.gamma**self._elapsed
+        alive = 1.0 - dones.float()
+        if bootstrap is not None:
+            reward = reward + discount * bootstrap
+        self.rewards.view(-1)[row] += reward
+        self.discounts.view(-1)[row] = discount * alive
+        self.durations.view(-1)[row] = self._elapsed
+
+    @property
+    def valid(self) -> torch.Tensor:
+        """Slots that hold a decision, bool [D, N]."""
+        return torch.arange(self.num_steps, device=self.device)[:, None] <= self._slot
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """Position of each stored record in the flattened [D, N] arrays, int64 [R]."""
+        return torch.cat(self._rows)
+
+    def records(self) -> TensorDict:
+        """Return the stored records as one TensorDict of batch size [R]."""
+        return self._records[0] if len(self._records) == 1 else torch.cat(self._records)  # type: ignore[return-value]

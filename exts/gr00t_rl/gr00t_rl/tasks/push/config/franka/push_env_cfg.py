@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Push with the Franka arm: state and camera variants."""
+
+import isaaclab.sim as sim_utils
+from isaaclab.assets import RigidObjectCfg
+from isaaclab.managers import (
+    EventTermCfg,
+    ObservationGroupCfg,
+    ObservationTermCfg,
+    RewardTermCfg,
+    TerminationTermCfg,
+)
+from isaaclab.utils import configclass
+
+from gr00t_rl.assets import cube_cfg
+from gr00t_rl.tasks.tabletop.env_cfg import CameraGroupCfg, ProprioceptionCfg, TabletopEnvCfg, TabletopEventsCfg
+from gr00t_rl.tasks.tabletop.physics import STEP_DT, ContactPhysicsCfg
+from gr00t_rl.tasks.tabletop.scene import RED, TabletopSceneCfg, front_camera_cfg, goal_marker_cfg
+
+from ... import mdp
+
+CUBE = {"name": "cube"}
+
+
+@configclass
+class PushSceneCfg(TabletopSceneCfg):
+    """The table with a red cube."""
+
+    cube: RigidObjectCfg = cube_cfg("Cube", RED)
+
+
+@configclass
+class StateCfg(ProprioceptionCfg):
+    """Proprioception, the cube and the goal [N, 33]."""
+
+    cube_pose = ObservationTermCfg(func=mdp.object_pose, params=CUBE)
+    tcp_to_cube = ObservationTermCfg(func=mdp.tcp_to_object, params=CUBE)
+    goal = ObservationTermCfg(func=mdp.goal)
+    cube_to_goal = ObservationTermCfg(func=mdp.object_to_goal, params=CUBE)
+
+
+@configclass
+class CriticCfg(StateCfg):
+    """The state, velocities and the time left [N, 49]."""
+
+    joint_velocities = ObservationTermCfg(func=mdp.joint_velocities)
+    cube_velocity = ObservationTermCfg(func=mdp.object_velocity, params=CUBE)
+    remaining_time = ObservationTermCfg(func=mdp.remaining_time)
+
+
+@configclass
+class ObservationsCfg:
+    """The policy knows the state."""
+
+    policy: ObservationGroupCfg = StateCfg()
+    critic: ObservationGroupCfg = CriticCfg()
+
+
+@configclass
+class CameraObservationsCfg:
+    """The policy sees cube and goal only in the picture."""
+
+    policy: ObservationGroupCfg = ProprioceptionCfg()
+    front: ObservationGroupCfg = CameraGroupCfg()
+    critic: ObservationGroupCfg = CriticCfg()
+
+
+@configclass
+class EventsCfg(TabletopEventsCfg):
+    """Cube and goal 10 to 30 cm apart on the table."""
+
+    reset_layout = EventTermCfg(
+        func=mdp.reset_layout,
+        mode="reset",
+        params={"lower": (0.38, -0.22), "upper": (0.6, 0.22), "max_yaw": 0.78, "distance": (0.1, 0.3)},
+    )
+
+
+@configclass
+class RewardsCfg:
+    """2 per metre the cube gains, 0.5 per metre the TCP gains on the place to push from, 1 for success.
+
+    Both progress terms telescope, so an idle episode earns nothing and a solved one about 1.5: the bonus is worth
+    more the sooner it comes (discounting), and waiting never pays.
+    """
+
+    progress = RewardTermCfg(func=mdp.progress, weight=2.0 / STEP_DT, params={"distance": mdp.goal_distance})
+    approach = RewardTermCfg(func=mdp.progress, weight=0.5 / STEP_DT, params={"distance": mdp.approach_distance})
+    success = RewardTermCfg(func=mdp.success_bonus, weight=1.0 / STEP_DT)
+    action_rate = RewardTermCfg(func=mdp.action_rate_l2, weight=-0.001)
+
+
+@configclass
+class TerminationsCfg:
+    """The cube rests within 5 cm of the goal for half a second, is out of reach, or the time is up."""
+
+    success = TerminationTermCfg(func=mdp.held_success, params={"test": mdp.is_success, "hold_s": 0.5})
+    cube_lost = TerminationTermCfg(
+        func=mdp.cube_lost, params={"lower": (0.22, -0.42), "upper": (0.78, 0.42), "min_height": -0.02}
+    )
+    time_out = TerminationTermCfg(func=mdp.time_out, time_out=True)
+
+
+@configclass
+class PushCubeFrankaEnvCfg(TabletopEnvCfg):
+    """Push the cube to the goal from state observations."""
+
+    scene: PushSceneCfg = PushSceneCfg(num_envs=128, env_spacing=2.5)
+    observations: object = ObservationsCfg()
+    events: EventsCfg = EventsCfg()
+    rewards: RewardsCfg = RewardsCfg()
+    terminations: TerminationsCfg = TerminationsCfg()
+    instruction: str = "push the red cube to the green target"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.episode_length_s = 8.0
+        self.sim.physics = ContactPhysicsCfg()
+
+    def show_goal(self):
+        """Add the disc that marks the goal: as wide as the success radius, flat on the table."""
+        self.scene.goal_marker = goal_marker_cfg(sim_utils.CylinderCfg(radius=0.05, height=0.004))
+
+    def play_mode(self):
+        super().play_mode()
+        self.show_goal()
+
+
+@configclass
+class PushCubeFrankaCameraEnvCfg(PushCubeFrankaEnvCfg):
+    """Push the red cube to the green target seen by the front camera."""
+
+    observations: object = CameraObservationsCfg()
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.scene.num_envs = 64
+        self.show_goal()
+        self.scene.front = front_camera_cfg(self.camera_size)

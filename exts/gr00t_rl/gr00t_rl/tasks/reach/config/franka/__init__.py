@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gym registration of the Reach tasks."""
+
+import gymnasium as gym
+
+_CFG = f"{__name__}.reach_env_cfg"
+_AGENTS = f"{__name__}.agents"
+
+gym.register(
+    id="Gr00t-Reach-Franka",
+    entry_point="isaaclab.envs:ManagerBasedRLEnv",
+    disable_env_checker=True,
+    kwargs={
+        "env_cfg_entry_point": f"{_CFG}:ReachFrankaEnvCfg",
+        "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachGr00tRunnerCfg",
+        "rsl_rl_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:ReachMlpRunnerCfg",
+        "default_agent": "rsl_rl",
+    },
+)
+
+gym.register(
+    id="Gr00t-Reach-Franka-Camera",
+    entry_point="isaaclab.envs:ManagerBasedRLEnv",
+    disable_env_checker=True,
+    kwargs={
+        "env_cfg_entry_point": f"{_CFG}:ReachFrankaCameraEnvCfg",
+        "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachCameraGr00tRunnerCfg",
+        "default_agent": "rsl_rl",
+    },
+)

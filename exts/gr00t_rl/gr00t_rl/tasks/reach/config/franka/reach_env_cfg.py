@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reach with the Franka arm: state and camera variants."""
+
+import isaaclab.sim as sim_utils
+from isaaclab.managers import (
+    EventTermCfg,
+    ObservationGroupCfg,
+    ObservationTermCfg,
+    RewardTermCfg,
+    TerminationTermCfg,
+)
+from isaaclab.utils import configclass
+
+from gr00t_rl.tasks.tabletop.env_cfg import CameraGroupCfg, ProprioceptionCfg, TabletopEnvCfg, TabletopEventsCfg
+from gr00t_rl.tasks.tabletop.physics import STEP_DT, FreeSpacePhysicsCfg
+from gr00t_rl.tasks.tabletop.scene import TabletopSceneCfg, front_camera_cfg, goal_marker_cfg
+
+from ... import mdp
+
+
+@configclass
+class StateCfg(ProprioceptionCfg):
+    """Proprioception and the goal [N, 25]."""
+
+    goal = ObservationTermCfg(func=mdp.goal)
+    tcp_to_goal = ObservationTermCfg(func=mdp.tcp_to_goal)
+
+
+@configclass
+class CriticCfg(StateCfg):
+    """The state, velocities and the time left [N, 35]."""
+
+    joint_velocities = ObservationTermCfg(func=mdp.joint_velocities)
+    remaining_time = ObservationTermCfg(func=mdp.remaining_time)
+
+
+@configclass
+class ObservationsCfg:
+    """The policy knows the state."""
+
+    policy: ObservationGroupCfg = StateCfg()
+    critic: ObservationGroupCfg = CriticCfg()
+
+
+@configclass
+class CameraObservationsCfg:
+    """The policy sees the goal only in the picture."""
+
+    policy: ObservationGroupCfg = ProprioceptionCfg()
+    front: ObservationGroupCfg = CameraGroupCfg()
+    critic: ObservationGroupCfg = CriticCfg()
+
+
+@configclass
+class EventsCfg(TabletopEventsCfg):
+    """A goal in the space over the table."""
+
+    reset_goal = EventTermCfg(
+        func=mdp.reset_goal,
+        mode="reset",
+        params={"lower": (0.35, -0.25, 0.1), "upper": (0.65, 0.25, 0.4)},
+    )
+
+
+@configclass
+class RewardsCfg:
+    """2 per metre gained, 0.025 per step and metre of distance lost, 1 for success.
+
+    A typical episode starts 0.25 m away: success pays about 1.5 - 0.05; waiting for the time-out costs about 0.4.
+    """
+
+    progress = RewardTermCfg(func=mdp.progress, weight=2.0 / STEP_DT, params={"distance": mdp.goal_distance})
+    distance = RewardTermCfg(func=mdp.goal_distance, weight=-0.5)
+    success = RewardTermCfg(func=mdp.success_bonus, weight=1.0 / STEP_DT)
+    action_rate = RewardTermCfg(func=mdp.action_rate_l2, weight=-0.001)
+
+
+@configclass
+class TerminationsCfg:
+    """The TCP within 3 cm of the goal for a quarter of a second, or the time is up."""
+
+    success = TerminationTermCfg(func=mdp.held_success, params={"test": mdp.is_success, "hold_s": 0.25})
+    time_out = TerminationTermCfg(func=mdp.time_out, time_out=True)
+
+
+@configclass
+class ReachFrankaEnvCfg(TabletopEnvCfg):
+    """Reach a goal in free space from state observations."""
+
+    scene: TabletopSceneCfg = TabletopSceneCfg(num_envs=256, env_spacing=2.5)
+    observations: object = ObservationsCfg()
+    events: EventsCfg = EventsCfg()
+    rewards: RewardsCfg = RewardsCfg()
+    terminations: TerminationsCfg = TerminationsCfg()
+    instruction: str = "reach the green ball"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.episode_length_s = 3.0
+        self.sim.physics = FreeSpacePhysicsCfg()
+
+    def show_goal(self):
+        """Add the ball that marks the goal."""
+        self.scene.goal_marker = goal_marker_cfg(sim_utils.SphereCfg(radius=0.035))
+
+    def play_mode(self):
+        super().play_mode()
+        self.show_goal()
+
+
+@configclass
+class ReachFrankaCameraEnvCfg(ReachFrankaEnvCfg):
+    """Reach the green ball seen by the front camera."""
+
+    observations: object = CameraObservationsCfg()
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.scene.num_envs = 64
+        self.show_goal()
+        self.scene.front = front_camera_cfg(self.camera_size)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where each env's goal is, and the marker that shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from isaaclab.envs import ManagerBasedEnv
+
+
+def goal_position(env: ManagerBasedEnv) -> torch.Tensor:
+    """Goal of every env [N, 3] [m] in the env frame: the buffer itself, zero before the first reset."""
+    if not hasattr(env, "_goal_position"):
+        env._goal_position = torch.zeros(env.num_envs, 3, device=env.device)
+    return env._goal_position
+
+
+def set_goal(env: ManagerBasedEnv, env_ids: torch.Tensor, position: torch.Tensor) -> None:
+    """Set the goal of some envs and move its marker, where the scene has one.
+
+    Args:
+        env_ids: Env indices [n], int32 as the physics writers want them.
+        position: Goals [n, 3] [m] in the env frame.
+    """
+    goal_position(env)[env_ids.long()] = position
+    if "goal_marker" not in env.scene.rigid_objects:
+        return
+    write_pose(env, "goal_marker", env_ids, position, yaw=torch.zeros_like(position[:, 0]))
+
+
+def write_pose(
+    env: ManagerBasedEnv, name: str, env_ids: torch.Tensor, position: torch.Tensor, yaw: torch.Tensor
+) -> None:
+    """Place an object upright and at rest.
+
+    Args:
+        name: Rigid object of the scene.
+        env_ids: Env indices [n], int32.
+        position: Centre [n, 3] [m] in the env frame.
+        yaw: Turn about the vertical [n] [rad].
+    """
+    zero = torch.zeros_like(yaw)
+    quat = torch.stack((zero, zero, torch.sin(yaw / 2), torch.cos(yaw / 2)), dim=-1)
+    pose = torch.cat((position + env.scene.env_origins[env_ids.long()], quat), dim=-1)
+    asset = env.scene[name]
+    asset.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
+    asset.write_root_velocity_to_sim_index(root_velocity=torch.zeros_like(pose[:, :6]), env_ids=env_ids)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reward terms. Isaac Lab multiplies a term by weight and step time, so a weight of w / step time pays w per unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from isaaclab.managers import ManagerTermBase, RewardTermCfg
+
+if TYPE_CHECKING:
+    from isaaclab.envs import ManagerBasedRLEnv
+
+
+class progress(ManagerTermBase):
+    """Decrease of a distance since the last env step [N] [m].
+
+    It telescopes: over an episode it sums to the first distance minus the last, however long the way, so that it pays
+    for getting closer and neither for moving nor for waiting.
+
+    Params:
+        distance: Function of the env that returns the distance [N] [m].
+    """
+
+    def __init__(self, cfg: RewardTermCfg, env: ManagerBasedRLEnv):
+        super().__init__(cfg, env)
+        self._last = torch.zeros(env.num_envs, device=env.device)
+
+    def reset(self, env_ids: Sequence[int] | None = None) -> None:
+        ids = slice(None) if env_ids is None else env_ids
+        self._last[ids] = self.cfg.params["distance"](self._env)[ids]
+
+    def __call__(self, env: ManagerBasedRLEnv, distance: Callable[[ManagerBasedRLEnv], torch.Tensor]) -> torch.Tensor:
+        now = distance(env)
+        gain = self._last - now
+        self._last[:] = now
+        return gain
+
+
+def success_bonus(env: ManagerBasedRLEnv) -> torch.Tensor:
+    """1 in the step that completes the task [N]: what the ``success`` termination says, not a second opinion."""
+    return env.termination_manager.get_term("success").float()

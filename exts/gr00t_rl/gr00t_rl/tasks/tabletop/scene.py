@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The table, the arm and the light of every tabletop task, and the camera and goal marker that some of them add.
+
+The env frame of each env has the robot base at its origin, x to the front, z up; the table top is the plane z = 0.
+"""
+
+import math
+
+from isaaclab_newton.renderers import NewtonWarpRendererCfg
+from isaaclab_newton.sim.schemas import MujocoCollisionCfg
+
+import isaaclab.sim as sim_utils
+from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
+from isaaclab.scene import InteractiveSceneCfg
+from isaaclab.sensors import CameraCfg
+from isaaclab.utils import configclass
+
+from isaaclab_tasks.utils.presets import MultiBackendRendererCfg
+
+from gr00t_rl.assets import FRANKA_PRIMITIVE_CFG
+
+GREEN = (0.05, 0.75, 0.1)
+RED = (0.8, 0.06, 0.05)
+
+
+def _look_at(eye: tuple[float, float, float], target: tuple[float, float, float]) -> tuple[float, float, float, float]:
+    """Quaternion (x, y, z, w) that turns +x from ``eye`` to ``target`` [m] and keeps z up ("world" camera axes)."""
+    dx, dy, dz = (t - e for e, t in zip(eye, target))
+    half_yaw = math.atan2(dy, dx) / 2
+    half_pitch = -math.atan2(dz, math.hypot(dx, dy)) / 2
+    return (
+        -math.sin(half_yaw) * math.sin(half_pitch),
+        math.cos(half_yaw) * math.sin(half_pitch),
+        math.sin(half_yaw) * math.cos(half_pitch),
+        math.cos(half_yaw) * math.cos(half_pitch),
+    )
+
+
+@configclass
+class RendererCfg(MultiBackendRendererCfg):
+    """Isaac Lab's renderer presets, with shadows under Newton: they show how high over the table a thing is."""
+
+    newton_renderer: NewtonWarpRendererCfg = NewtonWarpRendererCfg(enable_shadows=True)
+    default: NewtonWarpRendererCfg = NewtonWarpRendererCfg(enable_shadows=True)
+
+
+def front_camera_cfg(size: int = 64) -> CameraCfg:
+    """A camera in front of and above the workspace that looks back at the arm.
+
+    Args:
+        size: Height and width of the picture [px].
+    """
+    eye, target = (1.25, 0.0, 1.0), (0.42, 0.0, 0.16)
+    return CameraCfg(
+        prim_path="{ENV_REGEX_NS}/FrontCamera",
+        width=size,
+        height=size,
+        data_types=["rgb"],
+        renderer_cfg=RendererCfg(),
+        offset=CameraCfg.OffsetCfg(pos=eye, rot=_look_at(eye, target), convention="world"),
+        spawn=sim_utils.PinholeCameraCfg(focal_length=32.0, clipping_range=(0.05, 5.0)),
+    )
+
+
+def goal_marker_cfg(shape: sim_utils.ShapeCfg) -> RigidObjectCfg:
+    """A green shape that shows the goal to cameras and takes part in no contact.
+
+    It is a kinematic body because every renderer reads the poses of bodies, while a bare visual prim would be frozen
+    into the static scene.
+
+    Args:
+        shape: Shape without collider; its rigid-body properties and its material are filled in here.
+    """
+    shape.rigid_props = sim_utils.UsdPhysicsRigidBodyCfg(kinematic_enabled=True)
+    shape.mass_props = sim_utils.MassCfg(mass=0.01)
+    shape.visual_material = sim_utils.PreviewSurfaceCfg(diffuse_color=GREEN)
+    return RigidObjectCfg(
+        prim_path="{ENV_REGEX_NS}/GoalMarker",
+        init_state=RigidObjectCfg.InitialStateCfg(pos=(0.5, 0.0, 0.2)),
+        spawn=shape,
+    )
+
+
+@configclass
+class TabletopSceneCfg(InteractiveSceneCfg):
+    """Arm, table and light. Optional members are None until a task variant needs them."""
+
+    robot: ArticulationCfg = FRANKA_PRIMITIVE_CFG
+
+    table: AssetBaseCfg = AssetBaseCfg(
+        prim_path="{ENV_REGEX_NS}/Table",
+        init_state=AssetBaseCfg.InitialStateCfg(pos=(0.4, 0.0, -0.02)),
+        spawn=sim_utils.CuboidCfg(
+            size=(1.2, 1.4, 0.04),
+            collision_props=[sim_utils.UsdPhysicsCollisionCfg(), MujocoCollisionCfg(condim=3)],
+            physics_material=sim_utils.RigidBodyMaterialCfg(static_friction=0.5, dynamic_friction=0.5),
+            visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.45, 0.38, 0.3)),
+        ),
+    )
+
+    light: AssetBaseCfg = AssetBaseCfg(prim_path="/World/Light", spawn=sim_utils.DomeLightCfg(intensity=2000.0))
+
+    goal_marker: RigidObjectCfg | None = None
+    """Shows the goal; only where someone looks (cameras, playback), because it costs the solver six joints."""
+
+    front: CameraCfg | None = None
+    """Third-person camera of the ``-Camera`` variants."""

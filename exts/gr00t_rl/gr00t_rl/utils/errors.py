@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The error a user's own mistake ends in."""
+
+
+class ConfigurationError(SystemExit, ValueError):
+    """A setting that cannot work: one line that says what is wrong, what was found and what to set.
+
+    It is a :class:`SystemExit`, so that a run started from the command line ends with that line and exit status 1
+    instead of a traceback, and a :class:`ValueError`, so that programs can catch it as one.
+    """
+
+    def __init__(self, message: str) -> None:
+        """Store the message with its white space folded into one line."""
+        super().__init__(" ".join(f"[gr00t_rl] {message}".split()))

@@ -1,0 +1,16 @@
+"""Environment and order of the test run: fast tests first, those that start the simulator last."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch and Warp load, and for every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+os.environ.setdefault("WARP_CACHE_PATH", str(_CACHE / "gr00t_rl" / "warp"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by cost: unmarked, `slow`, `sim`; the order inside each stays."""
+    items.sort(key=lambda item: 2 if item.get_closest_marker("sim") else bool(item.get_closest_marker("slow")))

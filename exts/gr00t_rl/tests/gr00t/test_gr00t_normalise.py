@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Normalisers against numbers worked out by hand. The last dimension never varied in the data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gr00t_rl.gr00t.normalise import NORMALISERS, denormalise, normalise
+
+STATS = {
+    "min": torch.tensor([0.0, -4.0, 3.0]),
+    "max": torch.tensor([10.0, 2.0, 3.0]),
+    "mean": torch.tensor([4.0, -1.0, 3.0]),
+    "std": torch.tensor([2.0, 0.5, 0.0]),
+    "q01": torch.tensor([1.0, -3.0, 3.0]),
+    "q99": torch.tensor([9.0, 1.0, 3.0]),
+}
+X = torch.tensor([[2.5, -4.0, 3.0], [10.0, 0.5, 7.0]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("min_max", [[-0.5, -1.0, 0.0], [1.0, 0.5, 0.0]]),
+        ("q99", [[-0.625, -1.0, 3.0], [1.0, 0.75, 7.0]]),
+        ("mean_std", [[-0.75, -6.0, 3.0], [3.0, 3.0, 7.0]]),
+        ("scale", [[0.25, -1.0, 1.0], [1.0, 0.125, 7 / 3]]),
+        ("binary", [[1.0, 0.0, 1.0], [1.0, 0.0, 1.0]]),
+    ],
+)
+def test_forward(mode, expected):
+    torch.testing.assert_close(normalise(mode, X, STATS), torch.tensor(expected))
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("min_max", [7.5, -2.5, 3.0]),
+        ("q99", [7.0, -2.0, 0.25]),
+        ("mean_std", [5.0, -1.25, 0.25]),
+        ("scale", [5.0, -2.0, 0.75]),
+        ("binary", [0.0, 0.0, 0.0]),
+    ],
+)
+def test_inverse(mode, expected):
+    y = torch.tensor([0.5, -0.5, 0.25])
+    torch.testing.assert_close(denormalise(mode, y, STATS), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("mode", ["min_max", "q99", "mean_std", "scale"])
+def test_inverse_undoes_forward(mode):
+    x = torch.tensor([[3.0, -1.0, 3.0]])
+    torch.testing.assert_close(denormalise(mode, normalise(mode, x, STATS), STATS), x)
+
+
+def test_scale_of_zeros_is_zero():
+    zeros = {"min": torch.zeros(1), "max": torch.zeros(1)}
+    assert normalise("scale", torch.ones(1), zeros) == 0
+
+
+@pytest.mark.parametrize("mode", sorted(set(NORMALISERS) - {"binary"}))
+def test_gradient_is_finite_where_nothing_varied(mode):
+    x = X.clone().requires_grad_()
+    normalise(mode, x, STATS).sum().backward()
+    assert x.grad is not None and x.grad.isfinite().all()
+
+
+def test_unknown_mode():
+    with pytest.raises(ValueError, match="set one of min_max, q99, mean_std, scale, binary"):
+        normalise("zscore", X, STATS)

@@ -11,21 +11,22 @@ buildah=(buildah --root "$work/storage" --runroot "$work/run" --storage-driver v
 
 # A Python 3.12 copied in, with the libraries it was linked to, setuptools to build with, and a stub of isaaclab.sh.
 libraries=libssl3,libffi8,zlib1g,libbz2-1.0,liblzma5,libsqlite3-0,libreadline8,libuuid1
-debootstrap --variant=minbase --include="$libraries" bookworm "$work/rootfs"
-mkdir -p "$work/rootfs/opt" "$work/rootfs/workspace/isaaclab"
-cp -a "$(python3.12 -c 'import sys; print(sys.base_prefix)')" "$work/rootfs/opt/python"
-python3.12 -m pip install --quiet --target "$work/rootfs/opt/python/lib/python3.12/site-packages" --upgrade "setuptools<82"
-cat > "$work/rootfs/workspace/isaaclab/isaaclab.sh" <<'STUB'
+base=$("${buildah[@]}" from scratch)
+rootfs=$("${buildah[@]}" mount "$base") # written in place: `buildah add` would give every file to root
+debootstrap --variant=minbase --include="$libraries" bookworm "$rootfs"
+mkdir -p "$rootfs/opt" "$rootfs/workspace/isaaclab"
+cp -a "$(python3.12 -c 'import sys; print(sys.base_prefix)')" "$rootfs/opt/python"
+python3.12 -m pip install --quiet --target "$rootfs/opt/python/lib/python3.12/site-packages" --upgrade "setuptools<82"
+cat > "$rootfs/workspace/isaaclab/isaaclab.sh" <<'STUB'
 #!/bin/sh
 [ "$1" = -p ] && shift
 LD_LIBRARY_PATH=/opt/python/lib exec /opt/python/bin/python3.12 "$@"
 STUB
-chmod +x "$work/rootfs/workspace/isaaclab/isaaclab.sh"
-chroot "$work/rootfs" useradd --uid 1000 --create-home isaaclab
-chown -R 1000:1000 "$work/rootfs/workspace" "$work/rootfs/opt/python"
+chmod +x "$rootfs/workspace/isaaclab/isaaclab.sh"
+chroot "$rootfs" useradd --uid 1000 --create-home isaaclab
+chown -R 1000:1000 "$rootfs/workspace" "$rootfs/opt/python"
 
-base=$("${buildah[@]}" from scratch)
-"${buildah[@]}" add --quiet "$base" "$work/rootfs" /
+"${buildah[@]}" umount "$base"
 "${buildah[@]}" config --env ISAACLAB_PATH=/workspace/isaaclab --user isaaclab --entrypoint '["/bin/false"]' "$base"
 "${buildah[@]}" commit --quiet "$base" "$image"
 

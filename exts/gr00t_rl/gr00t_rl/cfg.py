@@ -126,7 +126,8 @@ class Gr00tRunnerCfg(RunnerCfg):
     num_steps_per_env: int = 48
     max_iterations: int = 300
     obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
-    actor: Gr00tActorCfg = Gr00tActorCfg()  # type: ignore[assignment]
+    # from random weights the initial noise is but noise: start the chain at zero, and let the SDE explore
+    actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=0.0, noise_level=0.5)  # type: ignore[assignment]
     critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 256], activation="elu", stochastic=False)
     # gamma and the KL target per iteration are those with which chunks of 8 steps at 20 Hz learned
     algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]

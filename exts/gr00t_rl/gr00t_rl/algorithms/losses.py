@@ -6,13 +6,35 @@ from __future__ import annotations
 import torch
 
 
-def clipped_surrogate(ratio: torch.Tensor, advantage: torch.Tensor, clip: float) -> torch.Tensor:
-    """Return -min(r A, clip(r, 1 - eps, 1 + eps) A), eq. 7, as a loss per sample [B]."""
-    return -torch.min(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
+def clipped_surrogate(
+    ratio: torch.Tensor,
+    advantage: torch.Tensor,
+    clip_low: float,
+    clip_high: float | None = None,
+    dual_clip: float | None = None,
+) -> torch.Tensor:
+    """Return -min(r A, clip(r, 1 - eps_low, 1 + eps_high) A), eq. 7, as a loss per sample [B].
+
+    Args:
+        ratio: Probability ratio r, [B].
+        advantage: A, [B].
+        clip_low: eps_low.
+        clip_high: eps_high, the paper's eps where None (asymmetric clipping: DAPO, arXiv 2503.14476).
+        dual_clip: Bound c > 1 of the loss where A < 0: max(min(r A, clip(r) A), c A) (Ye et al., arXiv 1912.09729).
+    """
+    high = clip_low if clip_high is None else clip_high
+    objective = torch.min(ratio * advantage, ratio.clamp(1.0 - clip_low, 1.0 + high) * advantage)
+    if dual_clip is not None:
+        objective = torch.where(advantage < 0, torch.max(objective, dual_clip * advantage), objective)
+    return -objective
 
 
 def value_loss(
-    value: torch.Tensor, target: torch.Tensor, old_value: torch.Tensor, clip: float | None = None
+    value: torch.Tensor,
+    target: torch.Tensor,
+    old_value: torch.Tensor,
+    clip: float | None = None,
+    huber_delta: float | None = None,
 ) -> torch.Tensor:
     """Return (V - R)^2 per sample [B]; with ``clip``, the larger of it and the loss of the clipped value.
 
@@ -20,13 +42,22 @@ def value_loss(
         value: V under the current critic, [B].
         target: Returns R, [B].
         old_value: V at collection, [B].
-        clip: Half-width of the trust region around ``old_value``, or None for the plain squared error.
+        clip: Half-width of the trust region around ``old_value``, or None for no clipping.
+        huber_delta: Error beyond which the loss grows linearly, or None for the squared error.
     """
-    squared_error = (value - target).square()
+    loss = _error_loss(value - target, huber_delta)
     if clip is None:
-        return squared_error
+        return loss
     clipped = old_value + (value - old_value).clamp(-clip, clip)
-    return torch.max(squared_error, (clipped - target).square())
+    return torch.max(loss, _error_loss(clipped - target, huber_delta))
+
+
+def _error_loss(error: torch.Tensor, huber_delta: float | None) -> torch.Tensor:
+    """Squared error, or twice Huber's loss, which is the squared error up to ``huber_delta``."""
+    if huber_delta is None:
+        return error.square()
+    size = error.abs()
+    return torch.where(size <= huber_delta, error.square(), huber_delta * (2.0 * size - huber_delta))
 
 
 def approx_kl(log_ratio: torch.Tensor) -> torch.Tensor:

@@ -52,10 +52,10 @@ def normalize(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
         x: Advantages, any shape.
         eps: Added to the (unbiased) standard deviation.
     """
-    if not dist.is_initialized():
-        return (x - x.mean()) / (x.std() + eps)
-    moments = torch.stack((x.new_tensor(float(x.numel())), x.sum(), x.square().sum())).double()
-    dist.all_reduce(moments)
+    wide = x.double()  # in float32 the difference of large sums below would lose the variance
+    moments = torch.stack((wide.new_tensor(float(x.numel())), wide.sum(), wide.square().sum()))
+    if dist.is_initialized():
+        dist.all_reduce(moments)
     count, mean = moments[0], moments[1] / moments[0]
-    std = ((moments[2] - count * mean.square()) / (count - 1)).clamp_min(0).sqrt()
-    return (x - mean.to(x.dtype)) / (std.to(x.dtype) + eps)
+    std = ((moments[2] - count * mean.square()) / (count - 1).clamp_min(1)).clamp_min(0).sqrt()
+    return ((wide - mean) / (std + eps)).to(x.dtype)

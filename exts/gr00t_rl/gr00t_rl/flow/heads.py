@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from .schedule import flow_sde_weights
+from .schedule import flow_sde_weights, step_time
 
 VelocityFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """v(x, k): float32 states [B, M, H, A] and step indices [B, M] (int64) to float32 velocities [B, M, H, A]."""
@@ -70,6 +70,10 @@ class FlowHead(nn.Module):
         """Return (mean, std) of stored transitions under ``velocity``; differentiable in its parameters."""
         raise NotImplementedError
 
+    def std_summary(self) -> torch.Tensor:
+        """Return representative standard deviations of the noise, for the log."""
+        raise NotImplementedError
+
     @staticmethod
     def _velocity(velocity: VelocityFn, x: torch.Tensor, k: int) -> torch.Tensor:
         """Evaluate the field at step k for all rows of ``x`` [B, H, A]."""
@@ -94,8 +98,9 @@ class FlowSde(FlowHead):
 
     def transition(self, x: torch.Tensor, v: torch.Tensor, step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (mean, std) of the step from ``x`` [B, M, H, A] at ``step`` [B, M]; std has shape [B, M, 1, 1]."""
-        w0, w1, std = (w[..., None, None] for w in flow_sde_weights(step, self.num_steps, self.noise_level))
-        t = (step.float() / self.num_steps)[..., None, None]
+        weights = flow_sde_weights(step, self.num_steps, self.noise_level, x.dtype)
+        w0, w1, std = (w[..., None, None] for w in weights)
+        t = step_time(step, self.num_steps, x.dtype)[..., None, None]
         x_noise = x - t * v
         x_data = x + (1.0 - t) * v
         return w0 * x_noise + w1 * x_data, std
@@ -119,6 +124,10 @@ class FlowSde(FlowHead):
             x_all, next_all, mean_all, std_all = (_pick(p, chosen) for p in (x_all, next_all, mean_all, std_all))
             step_all = chosen
         return FlowSample(x.squeeze(1), Transitions(x_all, next_all, step_all), mean_all, std_all)
+
+    def std_summary(self) -> torch.Tensor:
+        """Return the standard deviation of each step, [K]."""
+        return flow_sde_weights(torch.arange(self.num_steps), self.num_steps, self.noise_level)[2]
 
     def distribution(self, velocity: VelocityFn, transitions: Transitions) -> tuple[torch.Tensor, torch.Tensor]:
         """Score the stored transitions with one batched evaluation of the field."""
@@ -144,6 +153,10 @@ class GaussianHead(FlowHead):
         std = self.log_std.exp()
         padding = std[:1].detach().expand(total_dim - std.shape[0])
         return torch.cat((std, padding))[None, None, None]
+
+    def std_summary(self) -> torch.Tensor:
+        """Return the learned standard deviations, [A]."""
+        return self.log_std.detach().exp()
 
     def sample(self, velocity: VelocityFn, x0: torch.Tensor) -> FlowSample:
         """Sample the action around the ODE's end point."""
@@ -171,10 +184,17 @@ def make_head(
         noise_level: The level a (``flow_sde``).
         stochastic_steps: "one" or "all" (``flow_sde``).
         init_std: Initial standard deviation (``gaussian``).
+
+    Raises:
+        ValueError: An unknown name.
     """
     if name == "flow_sde":
+        if stochastic_steps not in ("one", "all"):
+            raise ValueError(f"stochastic_steps is {stochastic_steps!r}; set 'one' or 'all'")
         return FlowSde(num_steps, noise_level, stochastic_steps)
-    return GaussianHead(num_steps, action_dim, init_std)
+    if name == "gaussian":
+        return GaussianHead(num_steps, action_dim, init_std)
+    raise ValueError(f"head is {name!r}; set 'flow_sde' or 'gaussian'")
 
 
 def _pick(tensor: torch.Tensor, step: torch.Tensor) -> torch.Tensor:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import torch
 
 
-def step_time(step: torch.Tensor, num_steps: int) -> torch.Tensor:
+def step_time(step: torch.Tensor, num_steps: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Return the time t_k = k / K at which denoising step k starts.
 
     Args:
         step: Step indices k, any shape, integer.
         num_steps: Number of denoising steps K.
+        dtype: Floating-point type of the result.
 
     Returns:
-        Times in [0, 1), float32, shape of ``step``.
+        Times in [0, 1), shape of ``step``.
     """
-    return step.float() / num_steps
+    return step.to(dtype) / num_steps
 
 
-def flow_sde_std(step: torch.Tensor, num_steps: int, noise_level: float) -> torch.Tensor:
+def flow_sde_std(
+    step: torch.Tensor, num_steps: int, noise_level: float, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Return the diffusion coefficient sigma_k = a * sqrt((1 - t) / t) of Flow-SDE.
 
     At t = 0 the coefficient diverges; the first step uses the t of the second, as the published schedule does
@@ -32,16 +35,17 @@ def flow_sde_std(step: torch.Tensor, num_steps: int, noise_level: float) -> torc
         step: Step indices k, any shape, integer.
         num_steps: Number of denoising steps K.
         noise_level: The level a.
+        dtype: Floating-point type of the result.
 
     Returns:
-        sigma_k, float32, shape of ``step``.
+        sigma_k, shape of ``step``.
     """
-    t = step_time(step.clamp(min=1), num_steps) if num_steps > 1 else torch.full_like(step, 0.5, dtype=torch.float32)
+    t = step_time(step.clamp(min=1), num_steps, dtype) if num_steps > 1 else torch.full_like(step, 0.5, dtype=dtype)
     return noise_level * torch.sqrt((1.0 - t) / t)
 
 
 def flow_sde_weights(
-    step: torch.Tensor, num_steps: int, noise_level: float
+    step: torch.Tensor, num_steps: int, noise_level: float, dtype: torch.dtype = torch.float32
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the weights and the standard deviation of one Euler-Maruyama step that keeps the ODE's marginals.
 
@@ -53,12 +57,13 @@ def flow_sde_weights(
         step: Step indices k, any shape, integer.
         num_steps: Number of denoising steps K.
         noise_level: The level a; 0 gives the Euler step of the ODE.
+        dtype: Floating-point type of the result.
 
     Returns:
-        (w0, w1, std), float32, each of the shape of ``step``.
+        (w0, w1, std), each of the shape of ``step``.
     """
-    t, d = step_time(step, num_steps), 1.0 / num_steps
-    sigma = flow_sde_std(step, num_steps, noise_level)
+    t, d = step_time(step, num_steps, dtype), 1.0 / num_steps
+    sigma = flow_sde_std(step, num_steps, noise_level, dtype)
     w1 = t + d
     w0 = 1.0 - w1 - sigma.square() * d / (2.0 * (1.0 - t))
     return w0, w1, sigma * d**0.5

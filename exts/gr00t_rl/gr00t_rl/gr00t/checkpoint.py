@@ -144,10 +144,9 @@ def load_weights(model: Gr00tN1d5, folder: Path, dtype: torch.dtype, device: tor
     for shard in shards:
         try:
             with safe_open(shard, framework="pt") as file:
-                for key in file.keys():
-                    if key != _LM_HEAD:
-                        # A copy, or the weights would stay mapped to a file that may be replaced.
-                        state[to_module_key(key)] = file.get_tensor(key).to(device=device, dtype=dtype, copy=True)
+                for key in (name for name in _names(file) if name != _LM_HEAD):
+                    # A copy, or the weights would stay mapped to a file that may be replaced.
+                    state[to_module_key(key)] = file.get_tensor(key).to(device=device, dtype=dtype, copy=True)
         except (SafetensorError, OSError) as error:
             raise _broken_shard(shard, error) from error
     model.load_state_dict(state, strict=True, assign=True)
@@ -174,7 +173,7 @@ def _check_tensors(folder: Path, expected: Mapping[str, list[int]], shards: list
     for shard in shards:
         try:
             with safe_open(shard, framework="pt") as file:
-                found |= {to_module_key(key): file.get_slice(key).get_shape() for key in file.keys()}
+                found |= {to_module_key(key): file.get_slice(key).get_shape() for key in _names(file)}
         except (SafetensorError, OSError) as error:
             raise _broken_shard(shard, error) from error
     found.pop(_LM_HEAD, None)
@@ -195,6 +194,10 @@ def _check_tensors(folder: Path, expected: Mapping[str, list[int]], shards: list
                 f"{folder}: {to_checkpoint_key(key)} has shape {found[key]}, config says {shape}{eagle}: "
                 f"use the {CONFIG_FILE} and {EAGLE_FILE} that were saved with these weights"
             )
+
+
+def _names(file: Any) -> list[str]:
+    return list(file.keys())  # an open safetensors file does not iterate
 
 
 def _broken_shard(shard: Path, error: Exception) -> CheckpointError:

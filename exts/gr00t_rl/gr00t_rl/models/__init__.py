@@ -3,12 +3,14 @@
 
 from .chunk_queue import ChunkQueue
 from .critics import Gr00tFeatureCritic
+from .flow_actor import FlowActor
 from .gr00t_actor import Gr00tActor
 from .policy import DecisionPolicy, PolicyEvaluation, StepPolicy
 
 __all__ = [
     "ChunkQueue",
     "DecisionPolicy",
+    "FlowActor",
     "Gr00tActor",
     "Gr00tFeatureCritic",
     "PolicyEvaluation",

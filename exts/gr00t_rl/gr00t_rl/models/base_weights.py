@@ -22,6 +22,7 @@ def load_base(
     dtype: torch.dtype,
     tiny_seed: int,
     image_size: int | None,
+    action_horizon: int,
 ) -> tuple[Gr00tN1d5, Any]:
     """Load the network, cut to one embodiment, and its tokenizer.
 
@@ -32,22 +33,22 @@ def load_base(
         dtype: Type of the weights.
         tiny_seed: Seed of the random weights of "tiny".
         image_size: Side of the camera's images, which "tiny" takes without resizing; None without cameras.
+        action_horizon: Steps in a chunk of "tiny"; a checkpoint has its own.
 
     Raises:
         ConfigurationError: If the checkpoint, the tokenizer or the embodiment do not exist or do not fit.
     """
     try:
         if checkpoint == TINY:
-            config = Gr00tN1d5Config.tiny(**({} if image_size is None else {"image_size": image_size}))
+            sizes = {"action_horizon": action_horizon} | ({} if image_size is None else {"image_size": image_size})
+            config = Gr00tN1d5Config.tiny(**sizes)
             model = Gr00tN1d5.from_config(config, seed=tiny_seed, dtype=dtype)
             tokens = tiny_tokenizer(config)
         else:
             model = Gr00tN1d5.from_pretrained(checkpoint, dtype=dtype)
             tokens = load_tokenizer(tokenizer or checkpoint)
         model.action_head.slice_embodiment(embodiment_id)
-    except CheckpointError as error:
-        raise ConfigurationError(f"agent.actor.checkpoint={checkpoint!r}: {error}") from None
-    except ValueError as error:
+    except (CheckpointError, ValueError) as error:
         raise ConfigurationError(f"agent.actor.checkpoint={checkpoint!r}: {error}") from None
     return model, tokens
 

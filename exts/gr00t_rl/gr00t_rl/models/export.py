@@ -33,26 +33,44 @@ class ExportedPolicy(nn.Module):
         actor._queue = queue
         self.actor._compute_dtype = torch.float32
         self.actor.requires_grad_(False).eval()
+        if self.actor.image_groups:
+            self._prepare_prompt()
+
+    @torch.no_grad()
+    def _prepare_prompt(self) -> None:
+        """Turn what depends on the prompt alone into constants; tracers cannot follow the network's own checks of it."""
+        eagle, ids = self.actor.model.backbone.eagle_model, self.actor._input_ids
+        length, is_image = ids.shape[1], ids[0] == eagle.image_token_index
+        # the prompt's embeddings [1, T, D] stand before the image tokens [1, n, D]; row i of the input is row order[i]
+        order = torch.where(is_image, length + is_image.long().cumsum(0) - 1, torch.arange(length))
+        mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)
+        self.register_buffer("_prompt", eagle.language_model.model.embed_tokens(ids), persistent=False)
+        self.register_buffer("_order", order, persistent=False)
+        self.register_buffer("_causal_mask", mask[None, None], persistent=False)
+
+    def _features(self, images: list[torch.Tensor]) -> torch.Tensor:
+        """Return the VL features [1, T, D] of one image [1, H, W, 3] per camera."""
+        actor = self.actor
+        eagle = actor.model.backbone.eagle_model
+        tokens = eagle.image_tokens(actor.processor.images(images)).flatten(0, 1)[None]
+        embeds = torch.cat((self._prompt, tokens), dim=1).index_select(1, self._order)
+        features = eagle.language_model.model(inputs_embeds=embeds, attention_mask=self._causal_mask).last_hidden_state
+        return actor.model.action_head.process_features(features)
 
     def forward(self, state: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
         """Return the action chunk [1, n_action_steps, A]; see the class for the inputs."""
         actor, (*images, noise) = self.actor, inputs
-        head = actor.model.action_head
-        if images:
-            pixels = actor.processor.images(images)
-            features = head.process_features(actor.model.encode(pixels, actor._input_ids, actor._attention_mask))
-        else:
-            features = actor._prompt_features
+        features = self._features(images) if images else actor._prompt_features
         if actor.state_normalizer is not None:
             state = actor.state_normalizer(state).clamp(-10.0, 10.0)
-        context = head.prepare(features, actor.processor.state(state))
-        return actor._env_actions(actor.head.integrate(actor._velocity(context), noise))
+        context = actor.model.action_head.prepare(features, actor.processor.state(state))
+        return actor.env_actions(actor.head.integrate(actor.velocity_of(context), noise))
 
     def get_dummy_inputs(self) -> tuple[torch.Tensor, ...]:
         """Return example inputs for tracing."""
         actor = self.actor
         images = [torch.zeros(1, *shape, dtype=torch.uint8) for shape in actor.image_shapes]
-        return (torch.zeros(1, actor.state_dim), *images, torch.zeros(1, *actor._chunk_shape))
+        return (torch.zeros(1, actor.state_dim), *images, torch.zeros(1, *actor.chunk_shape))
 
     @property
     def input_names(self) -> list[str]:

@@ -3,27 +3,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from rsl_rl.modules import EmpiricalNormalization
 from tensordict import TensorDict
-from torch import nn
 
-from ..flow import Transitions, VelocityFn, chain_entropy, chain_kl, chain_log_prob, flow_sde_weights, make_head
-from ..flow.heads import GaussianHead
+from ..flow import VelocityFn, make_head
 from ..gr00t import Gr00tProcessor, HeadContext
 from ..utils.errors import ConfigurationError
 from .base_weights import fingerprint, load_base
-from .chunk_queue import ChunkQueue
 from .export import ExportedPolicy
-from .policy import PolicyEvaluation
+from .flow_actor import FlowActor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class Gr00tActor(nn.Module):
+class Gr00tActor(FlowActor):
     """Actor model for rsl_rl whose decisions are action chunks of GR00T N1.5.
 
     The frozen part (backbone, VL self-attention) runs once per decision, and its output is kept with the decision;
@@ -57,8 +55,6 @@ class Gr00tActor(nn.Module):
         ConfigurationError: If a setting, the observations or the checkpoint do not fit together.
     """
 
-    is_recurrent = False
-
     def __init__(
         self,
         obs: TensorDict,
@@ -83,15 +79,18 @@ class Gr00tActor(nn.Module):
         tiny_seed: int = 0,
         distribution_cfg: None = None,
     ) -> None:
-        super().__init__()
         groups = obs_groups[obs_set]
-        self.state_groups = [g for g in groups if obs[g].dim() == 2]
-        self.image_groups = [g for g in groups if obs[g].dim() == 4]
-        self.action_dim, self.n_action_steps, self.init_noise_scale = output_dim, n_action_steps, init_noise_scale
-        self.base, self._compute_dtype = checkpoint, DTYPES[dtype]
-        image_size = obs[self.image_groups[0]].shape[1] if self.image_groups else None
-        self.model, tokens = load_base(checkpoint, tokenizer, embodiment_id, DTYPES[dtype], tiny_seed, image_size)
-        config = self.model.config.action_head
+        images = [g for g in groups if obs[g].dim() == 4]
+        image_size = obs[images[0]].shape[1] if images else None
+        model, tokens = load_base(
+            checkpoint, tokenizer, embodiment_id, DTYPES[dtype], tiny_seed, image_size, n_action_steps
+        )
+        config = model.config.action_head
+        policy_head = make_head(head, num_inference_timesteps, output_dim, noise_level, stochastic_steps, init_std)
+        chunk_shape = (config.action_horizon, config.action_dim)
+        super().__init__(policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale)
+        self.model, self.base, self._compute_dtype = model, checkpoint, DTYPES[dtype]
+        self.state_groups, self.image_groups = [g for g in groups if obs[g].dim() == 2], images
         self._check(groups, obs, config)
         self.processor = Gr00tProcessor(
             self.model.config, tokens, **_given(instruction=instruction), num_views=len(self.image_groups)
@@ -101,13 +100,10 @@ class Gr00tActor(nn.Module):
         buckets = [int(k / num_inference_timesteps * config.num_timestep_buckets) for k in range(num_inference_timesteps)]
         self.register_buffer("_buckets", torch.tensor(buckets), persistent=False)
         self._set_trainable(tune_projector, tune_diffusion_model)
-        self.head = make_head(head, num_inference_timesteps, output_dim, noise_level, stochastic_steps, init_std)
         self.image_shapes = [tuple(obs[g].shape[1:]) for g in self.image_groups]
         self.state_dim = sum(obs[g].shape[-1] for g in self.state_groups)
         self.state_normalizer = EmpiricalNormalization(self.state_dim) if obs_normalization else None
-        self._chunk_shape = (config.action_horizon, config.action_dim)
         self._fingerprint = fingerprint(self.model)
-        self._queue: ChunkQueue | None = None
         if not self.image_groups:
             # without cameras the features depend on the prompt alone: one row serves every decision
             self.register_buffer("_prompt_features", self._encode(obs[:1])[0:1], persistent=False)
@@ -178,16 +174,23 @@ class Gr00tActor(nn.Module):
 
     def _context(self, observed: TensorDict) -> HeadContext:
         """Prepare the action head for the observed states; differentiable in the trained weights."""
-        batch = observed.batch_size[0]
-        features = observed["features"] if self.image_groups else self._prompt_features.expand(batch, -1, -1)
         state = torch.cat([observed[g] for g in self.state_groups], dim=-1)
         if self.state_normalizer is not None:
             state = self.state_normalizer(state).clamp(-10.0, 10.0)
+        features = observed["features"] if self.image_groups else self._prompt_features
         with self._autocast():
-            return self.model.action_head.prepare(features, self.processor.state(state))
+            context = self.model.action_head.prepare(features, self.processor.state(state))
+        # keys and values of a prompt without pictures are the same for all: computed for one row, seen by each
+        batch = state.shape[0]
+        expanded = tuple((k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for k, v in context.cross_kv)
+        return dataclasses.replace(context, cross_kv=expanded)
 
-    def _velocity(self, context: HeadContext) -> VelocityFn:
-        """Return the velocity field of ``context`` as the heads want it."""
+    def velocity_field(self, observed: TensorDict) -> VelocityFn:
+        """Return the action head's velocity field for the observations ``observed`` [B]."""
+        return self.velocity_of(self._context(observed))
+
+    def velocity_of(self, context: HeadContext) -> VelocityFn:
+        """Return the velocity field of a prepared context, in the form that the policy heads want."""
 
         def velocity(x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
             batch, transitions = step.shape
@@ -200,86 +203,9 @@ class Gr00tActor(nn.Module):
 
     def _autocast(self) -> torch.autocast:
         enabled = self._compute_dtype != torch.float32
-        return torch.autocast(self._input_ids.device.type, dtype=torch.bfloat16, enabled=enabled)
-
-    # -- decisions -------------------------------------------------------------------------------------------------
-
-    def initial_noise(self, batch: int) -> torch.Tensor:
-        """Draw x_0, float32 [B, H, A]."""
-        return self.init_noise_scale * torch.randn(batch, *self._chunk_shape, device=self._input_ids.device)
-
-    def decide(self, observed: TensorDict) -> tuple[torch.Tensor, TensorDict]:
-        """Sample a chunk per row of ``observed`` [B]; see :class:`~gr00t_rl.models.policy.DecisionPolicy`."""
-        velocity = self._velocity(self._context(observed))
-        sample = self.head.sample(velocity, self.initial_noise(observed.batch_size[0]))
-        mean, std = self._counted(sample.mean), self._counted(sample.std)
-        record = observed.copy()
-        record["x"], record["x_next"], record["step"] = sample.transitions
-        record["mean"], record["std"] = mean, std.expand_as(mean)
-        record["log_prob"] = chain_log_prob(self._counted(sample.transitions.x_next), mean, std)
-        return self._env_actions(sample.actions), record
-
-    def evaluate(self, record: TensorDict) -> PolicyEvaluation:
-        """Score stored decisions under the current weights."""
-        velocity = self._velocity(self._context(record))
-        transitions = Transitions(record["x"], record["x_next"], record["step"])
-        mean, std = (self._counted(part) for part in self.head.distribution(velocity, transitions))
-        log_prob = chain_log_prob(self._counted(record["x_next"]), mean, std)
-        kl = chain_kl(record["mean"], record["std"], mean.detach(), std.detach())
-        return PolicyEvaluation(log_prob, chain_entropy(mean, std), kl)
-
-    def _counted(self, x: torch.Tensor) -> torch.Tensor:
-        """Select what reaches the robot of [B, M, H, A]: executed steps and real action dimensions."""
-        steps = x if x.shape[2] == 1 else x[:, :, : self.n_action_steps]
-        return steps if x.shape[3] == 1 else steps[..., : self.action_dim]
-
-    def _env_actions(self, chunk: torch.Tensor) -> torch.Tensor:
-        """Return the executed part of a chunk [B, H, A] in the env's action units."""
-        return self.processor.action(chunk, self.action_dim)[:, : self.n_action_steps]
-
-    def act_chunk(self, obs: TensorDict) -> torch.Tensor:
-        """Return the ODE's chunk for ``obs`` [B], without exploration noise: [B, n_action_steps, A]."""
-        x0 = self.initial_noise(obs.batch_size[0])
-        return self._env_actions(self.head.integrate(self._velocity(self._context(self.observe(obs))), x0))
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     # -- what rsl_rl asks of a model -------------------------------------------------------------------------------
-
-    def forward(
-        self, obs: TensorDict, masks: None = None, hidden_state: None = None, stochastic_output: bool = False
-    ) -> torch.Tensor:
-        """Return the next action of every env [N, A]; envs whose chunk is used up decide first (play, evaluation)."""
-        batch = obs.batch_size[0]
-        if self._queue is None or len(self._queue) != batch:
-            self._queue = ChunkQueue(batch, self.n_action_steps, self.action_dim, self._input_ids.device)
-        ids = self._queue.due_ids()
-        if ids.numel() > 0:
-            due = obs[ids]
-            chunk = self.decide(self.observe(due))[0] if stochastic_output else self.act_chunk(due)
-            self._queue.push(ids, chunk)
-        return self._queue.pop()
-
-    def reset(self, dones: torch.Tensor | None = None, hidden_state: None = None) -> None:
-        """Drop the chunks of envs that were reset."""
-        if self._queue is not None:
-            self._queue.clear(dones)
-
-    def get_hidden_state(self) -> None:
-        """Return None: the network has no recurrent state."""
-
-    def get_output_log_prob(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Refuse algorithms that score single actions."""
-        raise ConfigurationError(
-            "Gr00tActor decides in action chunks, which rsl_rl's own algorithms cannot score; set "
-            "algorithm.class_name='gr00t_rl.algorithms:PPO'"
-        )
-
-    @property
-    def output_std(self) -> torch.Tensor:
-        """Standard deviations of the policy's noise, for the log."""
-        if isinstance(self.head, GaussianHead):
-            return self.head.log_std.exp()
-        steps = torch.arange(self.head.num_steps, device=self._input_ids.device)
-        return flow_sde_weights(steps, self.head.num_steps, self.head.noise_level)[2]
 
     def update_normalization(self, obs: TensorDict) -> None:
         """Update the state's running moments from a batch of observations."""

@@ -76,7 +76,8 @@ def test_cached_keys_equal_fresh_ones_with_gradients(parts):
 def test_every_parameter_of_the_head_gets_a_gradient(tiny):
     head = tiny.action_head
     vl = head.process_features(torch.randn(2, 5, 64))
-    head.velocity(torch.randn(2, 16, 32), torch.tensor([0, 500]), head.prepare(vl, torch.randn(2, 1, 64), torch.tensor([0, 1]))).sum().backward()  # fmt: skip
+    ctx = head.prepare(vl, torch.randn(2, 1, 64), torch.tensor([0, 1]))
+    head.velocity(torch.randn(2, 16, 32), torch.tensor([0, 500]), ctx).sum().backward()
     assert [name for name, p in head.named_parameters() if p.grad is None] == []
 
 
@@ -84,7 +85,7 @@ def test_bad_inputs_are_refused(parts):
     head, vl, state, _, _ = parts
     with pytest.raises(ValueError, match="pad it"):
         head.prepare(vl, state[..., :7], torch.zeros(3, dtype=torch.long))
-    with pytest.raises(ValueError, match="slice to one"):
+    with pytest.raises(ValueError, match="give ids or slice_embodiment"):
         head.prepare(vl, state)
     with pytest.raises(ValueError, match="set one of these"):
         head.slice_embodiment(4)

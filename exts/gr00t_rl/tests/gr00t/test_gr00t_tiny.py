@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
+import gr00t_rl.gr00t
 from gr00t_rl.gr00t import Gr00tN1d5, Gr00tProcessor, load_tokenizer, tiny_tokenizer
 
 TOOL = Path(__file__).parents[4] / "source" / "standalone" / "tools" / "make_tiny_checkpoint.py"
 
 
 def relative(a: Tensor, b: Tensor) -> float:
-    return float((a - b).norm() / a.norm())
+    return ((a - b).norm() / a.norm()).item()
 
 
 def test_same_seed_same_bits_and_no_trace(tiny_config):
@@ -91,9 +92,14 @@ def test_tool_writes_a_checkpoint_that_runs(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_package_imports_neither_simulator_nor_rl():
-    code = (
-        "import sys, gr00t_rl.gr00t; "
-        "bad = {'isaaclab', 'isaacsim', 'rsl_rl', 'gymnasium', 'carb', 'omni'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+def test_package_imports_the_network_libraries_only():
+    allowed = {"torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "flash_attn"}
+    for file in Path(gr00t_rl.gr00t.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level <= 1, f"{file.name} imports from outside the package"
+                names = [] if node.level else [node.module or ""]
+            else:
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            roots = {name.split(".")[0] for name in names}
+            assert roots <= allowed | sys.stdlib_module_names, f"{file.name} imports {roots}"

@@ -3,13 +3,16 @@
 
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationGroupCfg, ObservationTermCfg
+from isaaclab.physics import PhysicsCfg
 from isaaclab.utils import configclass
+
+from isaaclab_tasks.utils import PresetCfg
 
 from gr00t_rl.preflight import check_run
 
 from . import mdp
 from .actions import TabletopActionsCfg
-from .physics import DECIMATION, PHYSICS_DT
+from .physics import STEP_DT
 from .scene import TabletopSceneCfg
 
 
@@ -54,11 +57,14 @@ class TabletopEnvCfg(ManagerBasedRLEnvCfg):
     """Neighbouring envs that start each episode alike, as group-relative algorithms need."""
 
     def __post_init__(self):
-        self.decimation = DECIMATION
-        self.sim.dt = PHYSICS_DT
-        self.sim.render_interval = DECIMATION
         # The critic bootstraps a time-out from the state it happened in.
         self.compute_final_obs = True
+
+    def set_physics(self, physics: PhysicsCfg | PresetCfg, dt: float):
+        """Choose the physics backends and their step ``dt`` [s], a divisor of the env step."""
+        self.sim.physics = physics
+        self.sim.dt = dt
+        self.decimation = self.sim.render_interval = round(STEP_DT / dt)
 
     def validate_config(self):
         """Settings that depend on others which the command line may have changed since construction."""

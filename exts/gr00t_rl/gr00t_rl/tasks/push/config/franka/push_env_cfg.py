@@ -14,7 +14,7 @@ from isaaclab.utils import configclass
 
 from gr00t_rl.assets import cube_cfg
 from gr00t_rl.tasks.tabletop.env_cfg import CameraGroupCfg, ProprioceptionCfg, TabletopEnvCfg, TabletopEventsCfg
-from gr00t_rl.tasks.tabletop.physics import STEP_DT, ContactPhysicsCfg
+from gr00t_rl.tasks.tabletop.physics import CONTACT_DT, STEP_DT, ContactPhysicsCfg
 from gr00t_rl.tasks.tabletop.scene import RED, TabletopSceneCfg, front_camera_cfg, goal_marker_cfg
 
 from ... import mdp
@@ -115,7 +115,7 @@ class PushCubeFrankaEnvCfg(TabletopEnvCfg):
     def __post_init__(self):
         super().__post_init__()
         self.episode_length_s = 8.0
-        self.sim.physics = ContactPhysicsCfg()
+        self.set_physics(ContactPhysicsCfg(), CONTACT_DT)
 
     def show_goal(self):
         """Add the disc that marks the goal: as wide as the success radius, flat on the table."""

@@ -12,7 +12,7 @@ from isaaclab.managers import (
 from isaaclab.utils import configclass
 
 from gr00t_rl.tasks.tabletop.env_cfg import CameraGroupCfg, ProprioceptionCfg, TabletopEnvCfg, TabletopEventsCfg
-from gr00t_rl.tasks.tabletop.physics import STEP_DT, FreeSpacePhysicsCfg
+from gr00t_rl.tasks.tabletop.physics import FREE_SPACE_DT, STEP_DT, FreeSpacePhysicsCfg
 from gr00t_rl.tasks.tabletop.scene import TabletopSceneCfg, front_camera_cfg, goal_marker_cfg
 
 from ... import mdp
@@ -97,7 +97,7 @@ class ReachFrankaEnvCfg(TabletopEnvCfg):
     def __post_init__(self):
         super().__post_init__()
         self.episode_length_s = 3.0
-        self.sim.physics = FreeSpacePhysicsCfg()
+        self.set_physics(FreeSpacePhysicsCfg(), FREE_SPACE_DT)
 
     def show_goal(self):
         """Add the ball that marks the goal."""

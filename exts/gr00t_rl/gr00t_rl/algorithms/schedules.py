@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Learning-rate schedules, one per parameter group."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+
+def annealed(initial: float, schedule: str, progress: float) -> float:
+    """Return the rate of a schedule at ``progress`` in [0, 1] of the run.
+
+    Args:
+        initial: Rate at progress 0.
+        schedule: "fixed", "linear" (to 0) or "cosine" (half a cosine, to 0). An "adaptive" rate does not anneal.
+        progress: Share of the iterations that are done.
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    if schedule == "linear":
+        return initial * (1.0 - progress)
+    if schedule == "cosine":
+        return initial * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return initial
+
+
+class RateController:
+    """Sets the learning rates of the actor's and the critic's parameter group.
+
+    Args:
+        optimizer: Optimiser whose groups 0 and 1 hold the actor's and the critic's parameters.
+        schedules: Schedule of each group: "fixed", "linear", "cosine" or "adaptive".
+        max_iterations: Iterations over which annealing goes to 0.
+        desired_kl: Target KL divergence per iteration of "adaptive".
+    """
+
+    BOUNDS = (1e-6, 1e-2)
+    """The adaptive rate stays within these."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, schedules: tuple[str, str], max_iterations: int, desired_kl: float
+    ) -> None:
+        self.optimizer, self.schedules = optimizer, schedules
+        self.max_iterations, self.desired_kl = max_iterations, desired_kl
+        self.initial = [group["lr"] for group in optimizer.param_groups]
+
+    def begin_iteration(self, iteration: int) -> None:
+        """Apply the annealing schedules at the start of iteration ``iteration`` (from 0)."""
+        for group, schedule, initial in zip(self.optimizer.param_groups, self.schedules, self.initial, strict=True):
+            if schedule != "adaptive":
+                group["lr"] = annealed(initial, schedule, iteration / self.max_iterations)
+
+    def end_iteration(self, kl: float) -> None:
+        """Move adaptive rates towards the target by what the iteration's KL(old || new) turned out to be.
+
+        Once per iteration, and each group by itself: adapting within an iteration oscillates, since each minibatch
+        sees the drift of all before it.
+        """
+        factor = 1.0 / 1.3 if kl > 1.5 * self.desired_kl else 1.3 if kl < self.desired_kl / 1.5 else 1.0
+        for group, schedule in zip(self.optimizer.param_groups, self.schedules, strict=True):
+            if schedule == "adaptive":
+                group["lr"] = min(max(group["lr"] * factor, self.BOUNDS[0]), self.BOUNDS[1])

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every flow policy over action chunks shares: deciding, scoring, and playing chunks open loop."""
+
+from __future__ import annotations
+
+import torch
+from tensordict import TensorDict
+from torch import nn
+
+from ..flow import FlowHead, Transitions, VelocityFn, chain_entropy, chain_kl, chain_log_prob
+from ..utils.errors import ConfigurationError
+from .chunk_queue import ChunkQueue
+from .policy import PolicyEvaluation
+
+
+class FlowActor(nn.Module):
+    """Base of rsl_rl actors whose decisions are chunks drawn from a flow policy.
+
+    A sub-class provides :meth:`velocity_field`, and :meth:`observe` if it caches features. It implements
+    :class:`~gr00t_rl.models.policy.DecisionPolicy` for our algorithms, and rsl_rl's model surface for ``play``.
+
+    Args:
+        head: The policy head.
+        chunk_shape: (H, A) of the chain's states, padding included.
+        action_dim: The env's action dimensions; the first ones of A.
+        n_action_steps: Actions of a chunk that are executed before the next decision; the first ones of H.
+        init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
+    """
+
+    is_recurrent = False
+
+    def __init__(
+        self,
+        head: FlowHead,
+        chunk_shape: tuple[int, int],
+        action_dim: int,
+        n_action_steps: int,
+        init_noise_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.chunk_shape, self.action_dim, self.n_action_steps = chunk_shape, action_dim, n_action_steps
+        self.init_noise_scale = init_noise_scale
+        # tells the device the model was moved to
+        self.register_buffer("_device_probe", torch.empty(0), persistent=False)
+        self._queue: ChunkQueue | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return self._device_probe.device
+
+    def observe(self, obs: TensorDict) -> TensorDict:
+        """Return what is stored of an observation, batch size [B]."""
+        return obs
+
+    def velocity_field(self, observed: TensorDict) -> VelocityFn:
+        """Return the velocity field for the observations ``observed`` [B]; differentiable."""
+        raise NotImplementedError
+
+    # -- decisions -------------------------------------------------------------------------------------------------
+
+    def initial_noise(self, batch: int) -> torch.Tensor:
+        """Draw x_0, float32 [B, H, A]."""
+        return self.init_noise_scale * torch.randn(batch, *self.chunk_shape, device=self.device)
+
+    def decide(self, observed: TensorDict) -> tuple[torch.Tensor, TensorDict]:
+        """Sample a chunk per row of ``observed`` [B]; see :class:`~gr00t_rl.models.policy.DecisionPolicy`."""
+        sample = self.head.sample(self.velocity_field(observed), self.initial_noise(observed.batch_size[0]))
+        mean, std = self._counted(sample.mean), self._counted(sample.std)
+        record = observed.copy()
+        record["x"], record["x_next"], record["step"] = sample.transitions
+        record["mean"], record["std"] = mean, std.expand_as(mean)
+        record["log_prob"] = chain_log_prob(self._counted(sample.transitions.x_next), mean, std)
+        return self.env_actions(sample.actions), record
+
+    def evaluate(self, record: TensorDict) -> PolicyEvaluation:
+        """Score stored decisions under the current weights."""
+        transitions = Transitions(record["x"], record["x_next"], record["step"])
+        mean, std = (self._counted(part) for part in self.head.distribution(self.velocity_field(record), transitions))
+        log_prob = chain_log_prob(self._counted(record["x_next"]), mean, std)
+        kl = chain_kl(record["mean"], record["std"], mean.detach(), std.detach())
+        return PolicyEvaluation(log_prob, chain_entropy(mean, std), kl)
+
+    def _counted(self, x: torch.Tensor) -> torch.Tensor:
+        """Select what reaches the robot of [B, M, H, A]: executed steps and real action dimensions."""
+        steps = x if x.shape[2] == 1 else x[:, :, : self.n_action_steps]
+        return steps if x.shape[3] == 1 else steps[..., : self.action_dim]
+
+    def env_actions(self, chunk: torch.Tensor) -> torch.Tensor:
+        """Return the executed part of a chunk [B, H, A] in the env's action units, [B, n_action_steps, action_dim]."""
+        return chunk[:, : self.n_action_steps, : self.action_dim]
+
+    def act_chunk(self, obs: TensorDict) -> torch.Tensor:
+        """Return the ODE's chunk for ``obs`` [B], without exploration noise: [B, n_action_steps, action_dim]."""
+        x0 = self.initial_noise(obs.batch_size[0])
+        return self.env_actions(self.head.integrate(self.velocity_field(self.observe(obs)), x0))
+
+    # -- what rsl_rl asks of a model -------------------------------------------------------------------------------
+
+    def forward(
+        self, obs: TensorDict, masks: None = None, hidden_state: None = None, stochastic_output: bool = False
+    ) -> torch.Tensor:
+        """Return the next action of every env [N, A]; envs whose chunk is used up decide first (play, evaluation)."""
+        batch = obs.batch_size[0]
+        if self._queue is None or len(self._queue) != batch:
+            self._queue = ChunkQueue(batch, self.n_action_steps, self.action_dim, self.device)
+        ids = self._queue.due_ids()
+        if ids.numel() > 0:
+            due = obs[ids]
+            chunk = self.decide(self.observe(due))[0] if stochastic_output else self.act_chunk(due)
+            self._queue.push(ids, chunk)
+        return self._queue.pop()
+
+    def reset(self, dones: torch.Tensor | None = None, hidden_state: None = None) -> None:
+        """Drop the chunks of envs that were reset."""
+        if self._queue is not None:
+            self._queue.clear(dones)
+
+    def get_hidden_state(self) -> None:
+        """Return None: the network has no recurrent state."""
+
+    def get_output_log_prob(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Refuse algorithms that score single actions."""
+        raise ConfigurationError(
+            f"{type(self).__name__} decides in action chunks, which rsl_rl's own algorithms cannot score; set "
+            "algorithm.class_name='gr00t_rl.algorithms:PPO'"
+        )
+
+    @property
+    def output_std(self) -> torch.Tensor:
+        """Standard deviations of the policy's noise, for the log."""
+        return self.head.std_summary()
+
+    def update_normalization(self, obs: TensorDict) -> None:
+        """Update running moments of the observations; none here."""

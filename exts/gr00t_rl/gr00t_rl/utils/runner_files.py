@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checkpoints of rsl_rl's runner that are written whole or not at all, and refused in one line when broken.
+
+rsl_rl's ``OnPolicyRunner`` writes straight to the final name: a run killed in the middle leaves a truncated
+``model_N.pt``, which "latest" would then pick. Isaac Lab accepts no other runner class, so its two file methods are
+wrapped here, for runners whose algorithm is ours, and nothing else of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+from typing import Any
+
+import torch
+from rsl_rl.runners import OnPolicyRunner
+
+from .errors import ConfigurationError
+
+PARTIAL = ".partial"
+
+
+def install(algorithm_type: type) -> None:
+    """Wrap ``OnPolicyRunner.save`` and ``load`` for runners whose algorithm is an ``algorithm_type``; idempotent."""
+    if hasattr(OnPolicyRunner.save, "__wrapped__"):
+        return
+    stock_save, stock_load = OnPolicyRunner.save, OnPolicyRunner.load
+
+    @functools.wraps(stock_save)
+    def save(self: OnPolicyRunner, path: str, infos: dict | None = None) -> None:
+        if not isinstance(self.alg, algorithm_type):
+            return stock_save(self, path, infos)
+        state = self.alg.save()
+        state["iter"], state["infos"] = self.current_learning_iteration, infos
+        save_whole(state, path)
+        self.logger.save_model(path, self.current_learning_iteration)
+
+    @functools.wraps(stock_load)
+    def load(self: OnPolicyRunner, path: str, *args: Any, **kwargs: Any) -> dict:
+        if isinstance(self.alg, algorithm_type):
+            check_readable(path)
+        return stock_load(self, path, *args, **kwargs)
+
+    OnPolicyRunner.save, OnPolicyRunner.load = save, load  # type: ignore[method-assign]
+
+
+def save_whole(state: dict[str, Any], path: str) -> None:
+    """Write ``state`` with torch.save to a name beside ``path``, flush it to disk, and move it there in one step."""
+    partial = f"{path}{PARTIAL}"
+    with open(partial, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def check_readable(path: str) -> dict[str, Any]:
+    """Return a checkpoint's content, read without running any code of it.
+
+    Raises:
+        ConfigurationError: If the file is no checkpoint of ours, or incomplete.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().split("\n")[0][:120]
+        raise ConfigurationError(
+            f"checkpoint {path} cannot be read ({reason}); it is truncated or not a checkpoint of this package: pass "
+            "--checkpoint with an earlier model_*.pt of the run"
+        ) from None
+    missing = {"actor_state_dict", "iter"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        raise ConfigurationError(
+            f"checkpoint {path} is not one of this package: it has no {' and no '.join(sorted(missing))}; pass a "
+            "model_*.pt that a run with this --agent wrote"
+        )
+    return content

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Open-loop chunks, one action per env step, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gr00t_rl.models import ChunkQueue
+
+
+def chunks(*first: float) -> torch.Tensor:
+    """Chunks [len(first), 3, 1] that count up from the given numbers."""
+    return (torch.tensor(first)[:, None] + torch.arange(3.0)).unsqueeze(-1)
+
+
+def test_plays_chunks_in_order_and_asks_for_the_next():
+    queue = ChunkQueue(2, 3, 1, "cpu")
+    assert len(queue) == 2
+    assert queue.due_ids().tolist() == [0, 1]
+    queue.push(queue.due_ids(), chunks(10.0, 20.0))
+    played = [queue.pop().squeeze(1).tolist() for _ in range(3)]
+    assert played == [[10.0, 20.0], [11.0, 21.0], [12.0, 22.0]]
+    assert queue.due.tolist() == [True, True]
+
+
+def test_reset_in_the_middle_of_a_chunk_replans_that_env_only():
+    queue = ChunkQueue(3, 3, 1, "cpu")
+    queue.push(torch.arange(3), chunks(10.0, 20.0, 30.0))
+    queue.pop()
+    queue.clear(torch.tensor([0, 1, 0]))
+    assert queue.due_ids().tolist() == [1]
+    queue.push(torch.tensor([1]), chunks(50.0))
+    assert queue.pop().squeeze(1).tolist() == [11.0, 50.0, 31.0]
+    assert queue.pop().squeeze(1).tolist() == [12.0, 51.0, 32.0]
+    assert queue.due_ids().tolist() == [0, 2]
+    queue.push(torch.tensor([0, 2]), chunks(60.0, 70.0))
+    assert queue.pop().squeeze(1).tolist() == [60.0, 52.0, 70.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.long, torch.float])
+def test_clear_takes_dones_of_any_type(dtype):
+    queue = ChunkQueue(2, 3, 1, "cpu")
+    queue.push(torch.arange(2), chunks(0.0, 0.0))
+    queue.clear(torch.tensor([1, 0]).to(dtype))
+    assert queue.due.tolist() == [True, False]
+
+
+def test_clear_without_dones_drops_all_chunks():
+    queue = ChunkQueue(2, 3, 1, "cpu")
+    queue.push(torch.arange(2), chunks(0.0, 0.0))
+    queue.clear()
+    assert queue.due_ids().tolist() == [0, 1]
+
+
+def test_pop_of_a_used_up_chunk_fails():
+    """An action of the wrong chunk would be worse than an error."""
+    queue = ChunkQueue(2, 3, 1, "cpu")
+    queue.push(torch.tensor([0]), chunks(0.0))
+    with pytest.raises(IndexError):
+        queue.pop()

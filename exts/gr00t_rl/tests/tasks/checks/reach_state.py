@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reach from state: interface, scripted success, and the success rate it reports."""
+
+import torch
+from simulated import simulated
+
+from gr00t_rl.tasks.tabletop.experts import ReachExpert
+from gr00t_rl.tasks.tabletop.mdp.terminations import SUCCESS_RATE_TAG
+
+NUM_ENVS = 64
+
+
+def check_interface(env, obs) -> None:
+    assert env.cfg.instruction == "reach the green ball"
+    assert env.cfg.compute_final_obs and not env.cfg.is_finite_horizon
+    assert env.max_episode_length == 60
+    assert env.action_manager.total_action_dim == 5
+    assert {name: tuple(value.shape) for name, value in obs.items()} == {"policy": (64, 25), "critic": (64, 35)}
+    for value in obs.values():
+        assert value.dtype == torch.float32 and value.isfinite().all()
+
+
+def check_expert_and_its_score(env) -> None:
+    """The scripted servo reaches nearly every goal, and the env counts as we do."""
+    expert = ReachExpert(env)
+    outcomes: list[bool] = []
+    returns = torch.zeros(NUM_ENVS)
+    won, lost = [], []
+    for step in range(100):
+        # Half way, half of the envs stand still, so that there are failures to count.
+        actions = expert()
+        if step >= 40:
+            actions[NUM_ENVS // 2 :, :4] = 0.0
+        obs, reward, terminated, timed_out, extras = env.step(actions)
+        assert obs["policy"].abs().max() < 4.0 and obs["policy"].isfinite().all()
+        returns += reward
+        done, success = terminated | timed_out, extras["success"]
+        assert torch.equal(terminated, success)
+        outcomes += success[done].tolist()
+        won += returns[done & success].tolist()
+        lost += returns[done & ~success].tolist()
+        if done.any():
+            # The env's history holds 256 episodes here.
+            recent = outcomes[-256:]
+            assert abs(extras["log"][SUCCESS_RATE_TAG].item() - sum(recent) / len(recent)) < 1e-5
+            assert set(extras["final_obs"]) == {"policy", "critic"}
+        if step == 39:
+            assert len(outcomes) >= NUM_ENVS and sum(outcomes) / len(outcomes) >= 0.95, (sum(outcomes), len(outcomes))
+        returns[done] = 0.0
+        expert.reset(done)
+    assert lost, "standing still should have failed"
+    assert min(won) > max(lost), "success must pay better than waiting"
+
+
+def check_reset_is_no_episode(env) -> None:
+    before = env.extras["log"][SUCCESS_RATE_TAG].item()
+    env.reset()
+    assert env.extras["log"][SUCCESS_RATE_TAG].item() == before
+
+
+def check_shared_starts(env) -> None:
+    """With groups of eight, neighbours start alike and groups differ."""
+    env.cfg.start_group_size = 8
+    obs, _ = env.reset()
+    groups = obs["policy"].view(8, 8, -1)
+    assert (groups - groups[:, :1]).abs().max() < 1e-4
+    assert (groups[0, 0] - groups[1, 0]).abs().max() > 0.01
+    env.cfg.start_group_size = 1
+
+
+with simulated("Gr00t-Reach-Franka", NUM_ENVS) as env:
+    check_interface(env, env.reset()[0])
+    check_expert_and_its_score(env)
+    check_reset_is_no_episode(env)
+    check_shared_starts(env)

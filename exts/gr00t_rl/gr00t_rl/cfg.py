@@ -77,32 +77,54 @@ class PpoCfg:
     """Passes over the iteration's decisions."""
     num_mini_batches: int = 4
     """Minibatches per pass."""
-    clip_param: float = 0.2
-    """Clipping range of the probability ratio."""
+    micro_batch_size: int | None = None
+    """Decisions per forward pass; minibatches are accumulated from pieces of this size."""
     gamma: float = 0.99
     """Discount per env step."""
     lam: float = 0.95
     """Lambda of GAE, per decision."""
+    clip_param: float = 0.2
+    """Clipping range of the probability ratio."""
+    clip_param_high: float | None = None
+    """Clipping range above 1; clip_param where None."""
+    dual_clip: float | None = None
+    """Bound of the loss for negative advantages, more than 1."""
+    normalize_advantage: bool = True
+    """Whether to normalise advantages, over the batch and all ranks."""
+    normalize_advantage_per_mini_batch: bool = False
+    """Normalise advantages in each minibatch instead of over the batch."""
     value_loss_coef: float = 0.5
     """Weight of the value loss."""
+    use_clipped_value_loss: bool = False
+    """Whether to clip the value's change as well."""
+    huber_delta: float | None = None
+    """Error beyond which the value loss grows linearly."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
+    num_critic_warmup_iterations: int = 0
+    """First iterations in which only the critic learns."""
+    target_kl: float | None = None
+    """Approximate KL of a minibatch beyond which the iteration's update ends."""
+    recompute_log_probs: bool = False
+    """Recompute the old log-probabilities in the update's own batch shape before the first step."""
     learning_rate: float = 3e-4
     """Learning rate of the actor."""
     critic_learning_rate: float | None = None
     """Learning rate of the critic; the actor's where None."""
     schedule: str = "linear"
-    """"fixed", "linear" (to 0 over max_iterations) or "adaptive" (towards desired_kl, once per iteration)."""
+    """"fixed", "linear" or "cosine" (to 0 over max_iterations), or "adaptive" (towards desired_kl, per iteration)."""
+    critic_schedule: str | None = None
+    """Schedule of the critic's rate; the actor's where None, but fixed if that is adaptive."""
     desired_kl: float = 0.01
     """Target KL divergence per iteration of the adaptive schedule."""
     max_grad_norm: float = 0.5
     """Bound of the global gradient norm."""
-    use_clipped_value_loss: bool = False
-    """Whether to clip the value's change as well."""
-    normalize_advantage_per_mini_batch: bool = False
-    """Normalise advantages in each minibatch instead of over the batch."""
-    micro_batch_size: int | None = None
-    """Decisions per forward pass; minibatches are accumulated from pieces of this size."""
+    reward_scaling: bool = False
+    """Whether to divide rewards by the running standard deviation of the discounted return."""
+    reward_clip: float = 10.0
+    """Bound of scaled rewards."""
+    max_nonfinite_steps: int = 10
+    """Non-finite gradients in a row after which the run stops."""
 
 
 @configclass

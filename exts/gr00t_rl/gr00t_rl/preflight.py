@@ -21,7 +21,7 @@ from .utils.errors import ConfigurationError
 HEADS = ("flow_sde", "gaussian")
 STOCHASTIC_STEPS = ("one", "all")
 DTYPES = ("float32", "bfloat16")
-SCHEDULES = ("fixed", "linear", "adaptive")
+SCHEDULES = ("fixed", "linear", "cosine", "adaptive")
 
 _agent: weakref.ReferenceType | None = None
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """RL algorithms for rsl_rl's runner."""
 
+from .base import DecisionAlgorithm
 from .ppo import PPO
 
-__all__ = ["PPO"]
+__all__ = ["PPO", "DecisionAlgorithm"]

@@ -17,16 +17,27 @@ _NOT_IMPLEMENTED = {
 }
 
 
-def refuse_unsupported(algorithm_cfg: dict[str, Any]) -> None:
+def refuse_unsupported(algorithm_cfg: dict[str, Any], actor_class: Any, critic_class: Any) -> None:
     """Remove rsl_rl options that are switched off from ``algorithm_cfg``, in place.
 
+    Args:
+        algorithm_cfg: Keyword arguments of the algorithm.
+        actor_class: Class of the actor.
+        critic_class: Class of the critic.
+
     Raises:
-        ConfigurationError: If an option that this PPO does not implement is switched on.
+        ConfigurationError: If an option that our algorithms do not implement is switched on, or a model is recurrent.
     """
     for name, off in _NOT_IMPLEMENTED.items():
         value = algorithm_cfg.pop(name, off[0])
         if value not in off:
             raise ConfigurationError(
-                f"gr00t_rl.algorithms:PPO does not implement algorithm.{name}={value!r}; set it to {off[0]!r} or use "
+                f"gr00t_rl.algorithms does not implement algorithm.{name}={value!r}; set it to {off[0]!r} or use "
                 'rsl_rl\'s own algorithm (class_name "PPO")'
+            )
+    for name, model_class in (("actor", actor_class), ("critic", critic_class)):
+        if getattr(model_class, "is_recurrent", False):
+            raise ConfigurationError(
+                f"{name}.class_name={model_class.__name__!r} is recurrent, which gr00t_rl.algorithms does not "
+                'implement; use a feed-forward model or rsl_rl\'s own algorithm (class_name "PPO")'
             )

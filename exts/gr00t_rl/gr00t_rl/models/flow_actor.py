@@ -114,6 +114,8 @@ class FlowActor(nn.Module):
 
     def reset(self, dones: torch.Tensor | None = None, hidden_state: None = None) -> None:
         """Drop the chunks of envs that were reset."""
+        if dones is not None and self._queue is not None and len(dones) != len(self._queue):
+            self._queue = None  # it was played in other envs
         if self._queue is not None:
             self._queue.clear(dones)
 

@@ -18,6 +18,9 @@ from gr00t_rl.models import Gr00tActor
 
 N, STATE, ACTION, STEPS = 3, 5, 2, 3
 
+# tracing warns of every shape that it turns into a constant, and PyTorch of every use of TorchScript
+pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+
 
 def make_actor(cameras: int, **kwargs: Any) -> Gr00tActor:
     obs = TensorDict({"policy": torch.randn(N, STATE)}, batch_size=[N])
@@ -31,7 +34,7 @@ def make_actor(cameras: int, **kwargs: Any) -> Gr00tActor:
 def random_inputs(actor: Gr00tActor, seed: int) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(seed)
     images = [torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8, generator=generator) for _ in actor.image_groups]
-    return torch.randn(1, STATE, generator=generator), *images, torch.randn(1, 16, 32, generator=generator)
+    return torch.randn(1, STATE, generator=generator), *images, torch.randn(1, *actor.chunk_shape, generator=generator)
 
 
 @torch.no_grad()

@@ -10,15 +10,23 @@ import torch
 from tensordict import TensorDict
 from torch import nn
 
+from gr00t_rl.gr00t import Gr00tN1d5Config
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.utils.errors import ConfigurationError
 
-N, STATE, ACTION, STEPS = 3, 5, 2, 3
+N, STATE, ACTION, STEPS, HORIZON = 3, 5, 2, 3, 6
 HEADS: dict[str, dict[str, Any]] = {
     "one": {"head": "flow_sde", "stochastic_steps": "one"},
     "all": {"head": "flow_sde", "stochastic_steps": "all"},
     "gaussian": {"head": "gaussian"},
 }
+
+
+@pytest.fixture(autouse=True)
+def _chunks_are_longer_than_what_is_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give "tiny" a horizon of its own, as checkpoints have."""
+    tiny = Gr00tN1d5Config.tiny
+    monkeypatch.setattr(Gr00tN1d5Config, "tiny", lambda **sizes: tiny(**{**sizes, "action_horizon": HORIZON}))
 
 
 def observations(images: int = 0, n: int = N, seed: int = 0) -> TensorDict:
@@ -175,7 +183,7 @@ def test_images_are_stored_as_features_only():
 
 def test_images_and_states_reach_the_action():
     """Another picture or another state gives another chunk from the same noise."""
-    actor, noise = make_actor(1), torch.randn(N, 16, 32)
+    actor, noise = make_actor(1), torch.randn(N, HORIZON, 32)
 
     def chunk(obs: TensorDict) -> torch.Tensor:
         return actor.head.integrate(actor.velocity_field(actor.observe(obs)), noise)
@@ -295,6 +303,8 @@ def test_forward_follows_a_change_of_the_number_of_envs():
     actor = make_actor()
     assert actor(observations()).shape == (N, ACTION)
     assert actor(observations(n=7)).shape == (7, ACTION)
+    actor.reset(torch.zeros(N))  # as in training after an evaluation with more envs
+    assert actor(observations()).shape == (N, ACTION)
 
 
 def test_stochastic_output_explores():
@@ -315,7 +325,7 @@ def test_stock_algorithms_are_refused_by_name():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"n_action_steps": 17}, "n_action_steps is 17, but the checkpoint's action horizon is 16"),
+        ({"n_action_steps": 7}, "n_action_steps is 7, but the checkpoint's action horizon is 6"),
         ({"n_action_steps": 0}, "n_action_steps is 0"),
         ({"checkpoint": "no/such/folder"}, "agent.actor.checkpoint='no/such/folder'"),
         ({"embodiment_id": 99}, "embodiment id is 99"),
@@ -330,7 +340,7 @@ def test_settings_that_do_not_fit(setting, message):
 @pytest.mark.parametrize(
     ("shape", "dtype", "action_dim", "message"),
     [
-        ((N, 4, 4, 3), torch.float32, 2, "observation group 'policy' is torch.float32"),
+        ((N, 32, 32, 3), torch.float32, 2, "observation group 'policy' is torch.float32"),
         ((N, 5, 5), torch.float32, 2, "observation group 'policy'"),
         ((N, 65), torch.float32, 2, "the state's dimension is 65, but the checkpoint's max_state_dim is 64"),
         ((N, 5), torch.float32, 33, "the env's action dimension is 33"),
@@ -339,4 +349,4 @@ def test_settings_that_do_not_fit(setting, message):
 def test_observations_and_actions_that_do_not_fit(shape, dtype, action_dim, message):
     obs = TensorDict({"policy": torch.zeros(shape, dtype=dtype)}, batch_size=[N])
     with pytest.raises(ConfigurationError, match=message):
-        Gr00tActor(obs, {"actor": ["policy"]}, "actor", action_dim)
+        Gr00tActor(obs, {"actor": ["policy"]}, "actor", action_dim, n_action_steps=STEPS)

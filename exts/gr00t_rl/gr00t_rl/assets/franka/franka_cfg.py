@@ -40,7 +40,9 @@ FRANKA_PRIMITIVE_CFG = ArticulationCfg(
         rigid_props=[MujocoRigidBodyCfg(gravcomp=1.0), PhysxRigidBodyCfg(disable_gravity=True)],
         # The converter writes joints without drives. PhysX drops actuator gains on a joint that has none and the arm
         # collapses without a word; Newton does not care. The actuators below overwrite these gains.
-        joint_drive_props=[sim_utils.UsdPhysicsDriveCfg(drive_type="force", stiffness=_ARM_STIFFNESS, damping=_ARM_DAMPING)],
+        joint_drive_props=[
+            sim_utils.UsdPhysicsDriveCfg(drive_type="force", stiffness=_ARM_STIFFNESS, damping=_ARM_DAMPING)
+        ],
         joint_drive_props_create_if_missing=True,
     ),
     init_state=ArticulationCfg.InitialStateCfg(joint_pos=FRANKA_HOME),

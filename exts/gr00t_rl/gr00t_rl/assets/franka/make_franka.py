@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write ``franka.xml``: the Franka Emika Panda from primitive shapes, with the names of Isaac Lab's own Panda.
+"""Write the Franka Emika Panda from primitive shapes, with the names of Isaac Lab's own Panda.
 
 Link frames and joint limits are the ones Franka publishes; every shape and inertia is our own primitive. Only the palm
 and the finger pads collide: the links are drawn but take part in no contact, which saves broad-phase work.
 
-Run it, then convert in an environment that has ``mujoco-usd-converter``::
+Three steps, the second in an environment that has ``mujoco-usd-converter``, the third in one that has Isaac Lab::
 
-    python make_franka.py
+    python make_franka.py write
     mujoco_usd_converter franka.xml usd --no-physics-scene
+    python make_franka.py fix-base
 """
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +40,10 @@ LINKS = (
     Link("6", "0 0 0", f"{_S} {_S} 0 0", "-0.0175 3.7525", 60, 1.3, "0 0 -0.03 0.06 0 0", 0.045),
     Link("7", "0.088 0 0", f"{_S} {_S} 0 0", "-2.8973 2.8973", 60, 0.5, "0 0 0.05 0 0 0.07", 0.045),
 )
-FINGERS = (("panda_leftfinger", "panda_finger_joint1", "1 0 0 0"), ("panda_rightfinger", "panda_finger_joint2", "0 0 0 1"))
+FINGERS = (
+    ("panda_leftfinger", "panda_finger_joint1", "1 0 0 0"),
+    ("panda_rightfinger", "panda_finger_joint2", "0 0 0 1"),
+)
 
 # MuJoCo gives a contact pair the larger of its two frictions: grippy pads hold a cube that still slides on the table.
 DEFAULTS = """<default>
@@ -76,5 +81,35 @@ def build() -> str:
     return "\n".join(parts) + "\n"
 
 
+def fix_base(layer_path: Path) -> None:
+    """Move the articulation root from the base link, where the converter puts it, to the link's parent.
+
+    PhysX takes a root on a link as a floating base: the joint that holds it to the world then is a stiff constraint,
+    the arm has six more degrees of freedom, and its base wanders off. Newton takes either.
+    """
+    from pxr import Sdf
+
+    layer = Sdf.Layer.FindOrOpen(str(layer_path))
+    base = layer.GetPrimAtPath("/franka/Geometry/panda_link0")
+    schemas = base.GetInfo("apiSchemas").GetAddedOrExplicitItems()
+    root = [schema for schema in schemas if "ArticulationRoot" in schema]
+    if not root:
+        return
+    base.SetInfo("apiSchemas", Sdf.TokenListOp.Create(prependedItems=[s for s in schemas if s not in root]))
+    base.nameParent.SetInfo("apiSchemas", Sdf.TokenListOp.Create(prependedItems=root))
+    # The one attribute of NewtonArticulationRootAPI that the converter writes.
+    mobility = "newton:jointsAddMobility"
+    Sdf.CopySpec(layer, base.path.AppendProperty(mobility), layer, base.nameParent.path.AppendProperty(mobility))
+    base.RemoveProperty(base.properties[mobility])
+    layer.Save()
+
+
 if __name__ == "__main__":
-    Path(__file__).with_name("franka.xml").write_text(build())
+    here = Path(__file__).parent
+    match sys.argv[1:]:
+        case ["write"]:
+            (here / "franka.xml").write_text(build())
+        case ["fix-base"]:
+            fix_base(here / "usd" / "Payload" / "Physics.usda")
+        case _:
+            sys.exit("usage: make_franka.py write | fix-base")

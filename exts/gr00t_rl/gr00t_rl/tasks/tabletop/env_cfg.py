@@ -81,5 +81,3 @@ class TabletopEnvCfg(ManagerBasedRLEnvCfg):
         """Fewer envs; rewards, goals and terminations stay as in training."""
         super().play_mode()
         self.scene.num_envs = min(self.scene.num_envs, 16)
-
-

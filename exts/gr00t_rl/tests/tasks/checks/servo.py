@@ -49,7 +49,11 @@ def check_tracking(env) -> None:
 
 physics = sys.argv[1]
 with simulated(
-    "Gr00t-Reach-Franka", NUM_ENVS, f"physics={physics}", "env.episode_length_s=60.0", "env.terminations.success=null",
+    "Gr00t-Reach-Franka",
+    NUM_ENVS,
+    f"physics={physics}",
+    "env.episode_length_s=60.0",
+    "env.terminations.success=null",
     "env.rewards.success=null",
 ) as env:
     check_jacobian(env)

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every algorithm here shares: the rollout of decisions, and what rsl_rl's runner asks for."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import chain
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+from rsl_rl.env import VecEnv
+from rsl_rl.models import MLPModel
+from rsl_rl.utils import resolve_class, resolve_obs_groups
+from tensordict import TensorDict
+from torch import nn
+
+from ..models.chunk_queue import ChunkQueue
+from ..models.policy import DecisionPolicy, StepPolicy
+from ..storage import DecisionStorage
+from ..utils import runner_files
+from ..utils.errors import ConfigurationError
+from ..utils.log_writer import metric_logger
+from ..utils.moments import RewardScaler
+from ..utils.rng import rng_state, set_rng_state
+from .contract import refuse_unsupported
+
+
+class DecisionAlgorithm:
+    """Collects decisions of one or several env steps; sub-classes learn from them in :meth:`update`.
+
+    Args:
+        actor: A :class:`~gr00t_rl.models.policy.DecisionPolicy` module, or any stochastic, feed-forward rsl_rl model.
+        critic: An rsl_rl model with one output.
+        env: The vectorised env; only its shape, and the flag by which image terms learn who will look, are used.
+        obs_groups: Names of the observation groups of the sets "actor" and "critic".
+        num_steps: Env steps per iteration.
+        gamma: Discount per env step.
+        reward_scaling: Whether to divide rewards by the running standard deviation of the discounted return.
+        reward_clip: Bound of scaled rewards.
+        device: Device of models and storage.
+        multi_gpu_cfg: rsl_rl's description of the process group, or None.
+    """
+
+    rnd = None  # read by the runner
+    intrinsic_rewards = None
+
+    def __init__(
+        self,
+        actor: nn.Module,
+        critic: nn.Module,
+        env: VecEnv,
+        obs_groups: dict[str, list[str]],
+        num_steps: int,
+        gamma: float,
+        reward_scaling: bool,
+        reward_clip: float,
+        device: str,
+        multi_gpu_cfg: dict | None,
+    ) -> None:
+        self.device = device
+        self.gpu_world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
+        self.actor, self.critic = actor.to(device), critic.to(device)
+        groups = list(dict.fromkeys(chain(obs_groups["actor"], obs_groups["critic"])))
+        self.policy: DecisionPolicy = actor if hasattr(actor, "decide") else StepPolicy(actor, groups)  # type: ignore
+        self.storage = DecisionStorage(env.num_envs, num_steps, gamma, device)
+        self.queue = ChunkQueue(env.num_envs, self.policy.n_action_steps, env.num_actions, device)
+        self.reward_scaler = RewardScaler(env.num_envs, gamma, reward_clip).to(device) if reward_scaling else None
+        self.env, self.num_steps, self.gamma = env, num_steps, gamma
+        self.actor_parameters = [p for p in actor.parameters() if p.requires_grad]
+        self.critic_parameters = [p for p in critic.parameters() if p.requires_grad]
+        self.optimizer: torch.optim.Optimizer
+        self.iteration = 0
+        self._step = 0
+        self._decide_seconds = 0.0
+
+    # -- rollout ---------------------------------------------------------------------------------------------------
+
+    def act(self, obs: TensorDict) -> torch.Tensor:
+        """Return the next action of every env [N, A]; envs whose chunk is used up decide first."""
+        ids = self.queue.due_ids()
+        if ids.numel() > 0:
+            start = time.perf_counter()
+            observed = self.policy.observe(obs if ids.numel() == self.env.num_envs else obs[ids])
+            chunk, record = self.policy.decide(observed)
+            record["value"] = self.critic(record).squeeze(-1)
+            self.storage.open(ids, record)
+            self.queue.push(ids, chunk)
+            self._decide_seconds += time.perf_counter() - start
+        action = self.queue.pop()
+        self._step += 1
+        # image terms render only if somebody will look at the next observation; at the iteration's end all do
+        everyone = self._step == self.num_steps
+        unwrapped: Any = getattr(self.env, "unwrapped", self.env)
+        unwrapped.decision_due = torch.ones_like(self.queue.due) if everyone else self.queue.due
+        return action
+
+    def process_env_step(
+        self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
+    ) -> None:
+        """Add one env step to the running decisions; envs that were reset decide anew at the next step."""
+        if self.reward_scaler is not None:
+            rewards = self.reward_scaler(rewards, dones)
+        self.storage.step(rewards, dones, self._time_out_values(dones, extras))
+        self.queue.clear(dones)
+        self.actor.reset(dones)  # type: ignore[operator]
+        self.critic.reset(dones)  # type: ignore[operator]
+
+    def _time_out_values(self, dones: torch.Tensor, extras: dict[str, Any]) -> torch.Tensor | None:
+        """Return V(final observation) where a time-out ended the episode and 0 elsewhere, [N]; None without any."""
+        time_outs = extras.get("time_outs")
+        if time_outs is None:
+            return None
+        ids = (time_outs.to(self.device) & dones.bool()).nonzero().squeeze(-1)
+        if ids.numel() == 0:
+            return None
+        if "final_obs" not in extras:
+            raise ConfigurationError(
+                "an episode timed out, but the env reports no extras['final_obs'] to bootstrap from; "
+                "set env.compute_final_obs=True"
+            )
+        final_obs = TensorDict(extras["final_obs"], batch_size=[self.env.num_envs])[ids].to(self.device)
+        values = torch.zeros(self.env.num_envs, device=self.device)
+        values[ids] = self._value(final_obs)
+        return values
+
+    def _value(self, obs: TensorDict) -> torch.Tensor:
+        """Return the critic's value of observations [B]; features are computed only for critics that read them."""
+        reads_features = getattr(self.critic, "reads_features", False)
+        return self.critic(self.policy.observe(obs) if reads_features else obs).squeeze(-1)
+
+    def _end_iteration(self, batch: TensorDict) -> None:
+        """Update the normalisers and make every env decide anew."""
+        self.actor.update_normalization(batch)  # type: ignore[operator]
+        self.critic.update_normalization(batch)  # type: ignore[operator]
+        self.iteration += 1
+        self.storage.clear()
+        self.queue.clear()
+        self._step = 0
+        self._decide_seconds = 0.0
+
+    def compute_returns(self, obs: TensorDict) -> None:
+        """Compute the targets of the update from the rollout that ended at ``obs``."""
+        raise NotImplementedError
+
+    def update(self) -> dict[str, float]:
+        """Learn from the rollout and return the metrics."""
+        raise NotImplementedError
+
+    # -- what the runner asks for ----------------------------------------------------------------------------------
+
+    @property
+    def learning_rate(self) -> float:
+        """The actor's current learning rate."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def train_mode(self) -> None:
+        """Set train mode for learnable models."""
+        for module in self._modules():
+            module.train()
+
+    def eval_mode(self) -> None:
+        """Set evaluation mode: normalisers are frozen."""
+        for module in self._modules():
+            module.eval()
+
+    def _modules(self) -> list[nn.Module]:
+        return [m for m in (self.actor, self.critic, self.reward_scaler) if m is not None]
+
+    def parameters(self) -> chain:
+        """Iterate over the trained parameters of actor and critic."""
+        return chain(self.actor_parameters, self.critic_parameters)
+
+    def get_policy(self) -> MLPModel:
+        """Return the actor."""
+        return self.actor  # type: ignore[return-value]
+
+    def save(self) -> dict[str, Any]:
+        """Return the training state: trained parameters, normalisers, optimiser, counters, random generators.
+
+        A GR00T actor contributes its trained parameters and a reference to the frozen ones, see
+        :meth:`gr00t_rl.models.Gr00tActor.state_dict`. Only types that ``torch.load(weights_only=True)`` accepts.
+        """
+        return {
+            "actor_state_dict": self.actor.state_dict(),
+            "critic_state_dict": self.critic.state_dict(),
+            "optimizer_state_dict": self.optimizer.state_dict(),
+            "algorithm_state_dict": {
+                "iteration": self.iteration,
+                "reward_scaler": self.reward_scaler.state_dict() if self.reward_scaler is not None else None,
+                "rng": rng_state(self.device),
+            },
+        }
+
+    def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
+        """Restore what :meth:`save` returned; ``load_cfg`` selects parts as in rsl_rl.
+
+        Returns:
+            Whether the runner should continue counting from the saved iteration.
+
+        Raises:
+            ConfigurationError: If the state belongs to another agent.
+        """
+        selected = load_cfg or {"actor": True, "critic": True, "optimizer": True, "iteration": True}
+        try:
+            if selected.get("actor"):
+                self.actor.load_state_dict(loaded_dict["actor_state_dict"], strict=strict)
+            if selected.get("critic"):
+                self.critic.load_state_dict(loaded_dict["critic_state_dict"], strict=strict)
+            if selected.get("optimizer"):
+                self.optimizer.load_state_dict(loaded_dict["optimizer_state_dict"])
+            if selected.get("iteration"):
+                state = loaded_dict["algorithm_state_dict"]
+                # the checkpoint was written after this iteration's update
+                self.iteration = state["iteration"]
+                if self.reward_scaler is not None and state["reward_scaler"] is not None:
+                    self._load_reward_scaler(state["reward_scaler"])
+                set_rng_state(state["rng"], self.device)
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigurationError(
+                f"the checkpoint does not fit this agent: {reason}; pass the checkpoint of a run with the same --task "
+                "and --agent"
+            ) from None
+        return bool(selected.get("iteration", False))
+
+    def _load_reward_scaler(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore the moments; the running returns only where the number of envs is still the same."""
+        assert self.reward_scaler is not None
+        if state["returns"].shape != self.reward_scaler.returns.shape:
+            state = {**state, "returns": torch.zeros_like(self.reward_scaler.returns)}
+        self.reward_scaler.load_state_dict(state)
+
+    def broadcast_parameters(self) -> None:
+        """Copy rank 0's parameters and buffers to all ranks."""
+        for module in self._modules():
+            for tensor in module.state_dict().values():
+                if isinstance(tensor, torch.Tensor):
+                    dist.broadcast(tensor, src=0)
+
+    @classmethod
+    def construct_algorithm(cls, obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> Self:
+        """Build models and algorithm from the runner's configuration.
+
+        Args:
+            obs: Example observations, batch size [N].
+            env: The wrapped env.
+            cfg: The runner's configuration as a dict; its "logger" entry is replaced by our writer.
+            device: Device of models and storage.
+        """
+        if torch.device(device).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            # the networks of a CPU run are so small that a second thread costs more than it brings
+            torch.set_num_threads(1)
+        _, algorithm_cfg = resolve_class(cfg["algorithm"])
+        actor_class, actor_cfg = resolve_class(cfg["actor"])
+        critic_class, critic_cfg = resolve_class(cfg["critic"])
+        refuse_unsupported(algorithm_cfg, actor_class, critic_class)
+        cfg["obs_groups"] = resolve_obs_groups(obs, cfg["obs_groups"], ["actor", "critic"])
+        cfg["logger"] = metric_logger(cfg.get("logger", "tensorboard"), cfg)
+        runner_files.install(DecisionAlgorithm)
+        if "instruction" in actor_cfg and actor_cfg["instruction"] is None:
+            actor_cfg["instruction"] = getattr(env.cfg, "instruction", None)
+        actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
+        if getattr(critic_class, "reads_features", False):
+            critic_cfg["feature_dim"] = actor.feature_dim
+        critic = critic_class(obs, cfg["obs_groups"], "critic", 1, **critic_cfg).to(device)
+        return cls(
+            actor,
+            critic,
+            env,
+            cfg["obs_groups"],
+            cfg["num_steps_per_env"],
+            **algorithm_cfg,
+            max_iterations=cfg["max_iterations"],
+            device=device,
+            multi_gpu_cfg=cfg["multi_gpu"],
+        )

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What happens when a loss or gradient is not finite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tensordict import TensorDict
+
+from ..utils.errors import ConfigurationError
+from ..utils.runner_files import save_whole
+
+
+class NonFiniteGuard:
+    """Skips optimiser steps whose gradient is not finite, keeps the evidence, and stops a run that does not recover.
+
+    Weights, optimiser and normalisers stay as they were before the bad step, so that the last checkpoint and the
+    present state are both good.
+
+    Args:
+        max_in_row: Bad steps in a row after which the run stops.
+        dump_dir: Folder for the first offending minibatch of each row, or None to write none.
+    """
+
+    def __init__(self, max_in_row: int, dump_dir: str | None) -> None:
+        self.max_in_row = max_in_row
+        self.dump_dir = None if dump_dir is None else Path(dump_dir)
+        self.in_row = 0
+        self.total = 0
+
+    def allows(self, grad_norm: torch.Tensor, minibatch: TensorDict, iteration: int) -> bool:
+        """Return whether to take the step.
+
+        Args:
+            grad_norm: Global gradient norm, a scalar; identical on all ranks, since gradients are reduced before.
+            minibatch: What the gradient was computed from.
+            iteration: For the name of the dump.
+
+        Raises:
+            ConfigurationError: After ``max_in_row`` bad steps in a row.
+        """
+        if torch.isfinite(grad_norm):
+            self.in_row = 0
+            return True
+        self.total += 1
+        self.in_row += 1
+        if self.in_row == 1 and self.dump_dir is not None:
+            self.dump_dir.mkdir(parents=True, exist_ok=True)
+            path = self.dump_dir / f"nonfinite_minibatch_{iteration}.pt"
+            save_whole({name: tensor.cpu() for name, tensor in minibatch.items()}, str(path))
+        if self.in_row >= self.max_in_row:
+            where = f"; the minibatch is in {self.dump_dir}" if self.dump_dir is not None else ""
+            raise ConfigurationError(
+                f"{self.in_row} gradients in a row were not finite (iteration {iteration}){where}; the last model_*.pt "
+                "is good: resume from it with a lower agent.algorithm.learning_rate"
+            )
+        return False

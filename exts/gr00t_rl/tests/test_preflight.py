@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every wrong setting ends in one line that names it and says what to set."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from types import SimpleNamespace as Cfg
+from typing import Any
+
+import pytest
+import torch
+
+from gr00t_rl import preflight
+from gr00t_rl.preflight import check_agent, check_run, remember_agent
+from gr00t_rl.utils.errors import ConfigurationError
+
+
+def agent(**changes: Any) -> Cfg:
+    """A runner cfg that works; ``changes`` are given by the name of the part: algorithm={...}, actor={...}."""
+    actor = {
+        "class_name": "gr00t_rl.models:Gr00tActor",
+        "checkpoint": "tiny",
+        "embodiment_id": 0,
+        "head": "flow_sde",
+        "stochastic_steps": "one",
+        "dtype": "float32",
+        "n_action_steps": 8,
+        "num_inference_timesteps": 4,
+        "noise_level": 0.5,
+        "init_std": 0.3,
+        "init_noise_scale": 1.0,
+    }
+    algorithm = {
+        "class_name": "gr00t_rl.algorithms:PPO",
+        "num_learning_epochs": 5,
+        "num_mini_batches": 4,
+        "gamma": 0.99,
+        "lam": 0.95,
+        "schedule": "linear",
+    }
+    runner = {
+        "device": "cpu",
+        "logger": "tensorboard",
+        "num_steps_per_env": 24,
+        "obs_groups": {"actor": ["policy"], "critic": ["critic"]},
+    }
+    actor |= changes.pop("actor", {})
+    algorithm |= changes.pop("algorithm", {})
+    return Cfg(**{**runner, **changes}, actor=Cfg(**actor), algorithm=Cfg(**algorithm))
+
+
+def env(**changes: Any) -> Cfg:
+    observations = changes.pop("observations", Cfg(policy=Cfg(), critic=Cfg()))
+    return Cfg(**{"compute_final_obs": True, **changes}, observations=observations)
+
+
+def line_of(check: Any, *args: Any) -> str:
+    """The error's text, which must be one line."""
+    with pytest.raises(ConfigurationError) as error:
+        check(*args)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_good_settings_pass():
+    check_agent(agent())
+    check_agent(agent(actor={"head": "gaussian", "stochastic_steps": "all", "dtype": "bfloat16"}))
+    check_agent(agent(actor={"class_name": "MLPModel"}))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "hint"),
+    [
+        (None, "num_steps_per_env", 0, "an integer of at least 1"),
+        ("algorithm", "num_learning_epochs", 0, "an integer of at least 1"),
+        ("algorithm", "num_mini_batches", 0, "an integer of at least 1"),
+        ("algorithm", "num_mini_batches", "four", "an integer of at least 1"),
+        ("algorithm", "gamma", 1.01, "a number in [0, 1]"),
+        ("algorithm", "gamma", None, "a number in [0, 1]"),
+        ("algorithm", "lam", -0.1, "a number in [0, 1]"),
+        ("algorithm", "schedule", "sometimes", "adaptive"),
+        ("actor", "head", "flow_nosie", "flow_sde, gaussian"),
+        ("actor", "stochastic_steps", "some", "one, all"),
+        ("actor", "dtype", "float16", "float32, bfloat16"),
+        ("actor", "n_action_steps", 0, "an integer from 1 to agent.num_steps_per_env=24"),
+        ("actor", "n_action_steps", 25, "an integer from 1 to agent.num_steps_per_env=24"),
+        ("actor", "num_inference_timesteps", 0, "at least 1"),
+        ("actor", "init_noise_scale", -1.0, "0 or more"),
+        ("actor", "noise_level", 0.0, "more than 0"),
+        ("actor", "checkpoint", "no/such/folder", "GR00T N1.5 checkpoint, or 'tiny'"),
+        ("actor", "checkpoint", "./missing", "GR00T N1.5 checkpoint, or 'tiny'"),
+    ],
+)
+def test_wrong_setting(part, name, value, hint):
+    cfg = agent(**({name: value} if part is None else {part: {name: value}}))
+    line = line_of(check_agent, cfg)
+    assert f"agent.{name if part is None else f'{part}.{name}'}" in line
+    assert repr(value) in line
+    assert hint in line
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        (None, "num_steps_per_env", 2.5),
+        ("algorithm", "num_learning_epochs", 2.5),
+        ("algorithm", "num_mini_batches", 2.5),
+        ("actor", "n_action_steps", 2.5),
+        ("actor", "num_inference_timesteps", 2.5),
+    ],
+)
+def test_fractions_where_a_number_is_counted(part, name, value):
+    cfg = agent(**({name: value} if part is None else {part: {name: value}}))
+    assert name in line_of(check_agent, cfg)
+
+
+def test_settings_of_the_other_head_do_not_matter():
+    check_agent(agent(actor={"head": "gaussian", "noise_level": 0.0}))
+    check_agent(agent(actor={"head": "flow_sde", "init_std": 0.0}))
+    line = line_of(check_agent, agent(actor={"head": "gaussian", "init_std": 0.0}))
+    assert "agent.actor.init_std is 0.0" in line
+
+
+def test_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    line = line_of(check_agent, agent(device="cuda:0"))
+    assert "agent.device='cuda:0'" in line
+    assert "set agent.device=cpu" in line
+
+
+def test_wandb_that_is_not_installed(monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "wandb" else find_spec(name, *a))
+    assert "pip install" in line_of(check_agent, agent(logger="wandb"))
+
+
+def write_config(folder, **head: Any) -> str:
+    config = {"action_head_cfg": {"action_horizon": 6, "max_num_embodiments": 4, **head}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_action_steps": 7}, "agent.actor.n_action_steps is 7; set at most the checkpoint's action horizon 6"),
+        ({"embodiment_id": 4}, "agent.actor.embodiment_id is 4; set from 0 to 3"),
+        ({"embodiment_id": -1}, "agent.actor.embodiment_id is -1"),
+    ],
+)
+def test_settings_that_do_not_fit_the_checkpoint(tmp_path, change, message):
+    folder = write_config(tmp_path)
+    check_agent(agent(actor={"checkpoint": folder, "n_action_steps": 6, "embodiment_id": 3}))
+    assert message in line_of(check_agent, agent(actor={"checkpoint": folder, "n_action_steps": 6, **change}))
+
+
+@pytest.mark.parametrize("content", [None, "", "not json", "[]", "{}", '{"action_head_cfg": 3}'])
+def test_broken_or_foreign_checkpoint(tmp_path, content):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    line = line_of(check_agent, agent(actor={"checkpoint": str(tmp_path)}))
+    assert f"agent.actor.checkpoint={str(tmp_path)!r}" in line
+    assert "set the folder that holds config.json" in line
+
+
+def test_hub_ids_are_left_to_the_loader():
+    check_agent(agent(actor={"checkpoint": "nvidia/GR00T-N1.5-3B"}))
+
+
+@pytest.fixture
+def remembered():
+    """Keep a runner cfg as the agent of the next env, and forget it after the test."""
+    cfg = agent()
+    remember_agent(cfg)
+    yield cfg
+    preflight._agent = None
+
+
+def test_run_with_matching_env_and_agent(remembered):
+    check_run(env())
+
+
+def test_missing_camera(remembered):
+    remembered.obs_groups["actor"] = ["policy", "camera"]
+    line = line_of(check_run, env())
+    assert "agent.obs_groups.actor" in line
+    assert "'camera'" in line
+    assert "['policy', 'critic']" in line
+    assert "-Camera variant" in line
+
+
+def test_missing_critic_group(remembered):
+    line = line_of(check_run, env(observations=Cfg(policy=Cfg(), critic=None)))
+    assert "agent.obs_groups.critic" in line
+    assert "-Camera" not in line
+
+
+def test_final_observations_switched_off(remembered):
+    line = line_of(check_run, env(compute_final_obs=False))
+    assert "env.compute_final_obs is False" in line
+    assert "set it to True" in line
+    remembered.algorithm.class_name = "PPO"
+    check_run(env(compute_final_obs=False))  # rsl_rl's own PPO bootstraps from the stored value
+
+
+def test_wrong_agent_setting_ends_the_env_too(remembered):
+    remembered.actor.head = "unknown"
+    assert "agent.actor.head" in line_of(check_run, env())
+
+
+def test_env_without_an_agent_is_not_checked():
+    cfg = agent()
+    remember_agent(cfg)
+    del cfg  # the reference is weak: a runner cfg that is gone belongs to no run
+    check_run(env(compute_final_obs=False))

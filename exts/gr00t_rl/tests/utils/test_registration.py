@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bare class names, and what importing the package may pull in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import rsl_rl.algorithms
+import rsl_rl.models
+from rsl_rl.utils import resolve_callable
+
+import gr00t_rl.models
+import gr00t_rl.storage
+
+
+def test_our_classes_resolve_by_bare_name():
+    assert resolve_callable("Gr00tActor") is gr00t_rl.models.Gr00tActor
+    assert resolve_callable("Gr00tFeatureCritic") is gr00t_rl.models.Gr00tFeatureCritic
+
+
+def test_names_of_rsl_rl_keep_their_meaning():
+    assert resolve_callable("PPO") is rsl_rl.algorithms.PPO
+    assert resolve_callable("MLPModel") is rsl_rl.models.MLPModel
+
+
+def test_unknown_names_stay_unknown():
+    with pytest.raises(ValueError, match="NoSuchModel"):
+        resolve_callable("NoSuchModel")
+    with pytest.raises(AttributeError, match="NoSuchModel"):
+        _ = rsl_rl.models.NoSuchModel  # type: ignore[attr-defined]
+
+
+_IMPORTS = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0].startswith("isaac"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+import gr00t_rl
+assert "transformers" not in sys.modules, "import gr00t_rl loads transformers"
+import gr00t_rl.gr00t
+assert "transformers" in sys.modules
+assert not [name for name in sys.modules if name.startswith("isaac")]
+import gr00t_rl.algorithms, gr00t_rl.flow, gr00t_rl.models, gr00t_rl.storage
+"""
+
+
+def test_imports_need_neither_transformers_nor_isaac_lab():
+    """The package loads no transformers; the network, and all of the learning, works where Isaac Lab is missing."""
+    done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

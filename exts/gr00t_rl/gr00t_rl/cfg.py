@@ -128,6 +128,16 @@ class PpoCfg:
 
 
 @configclass
+class PlainPpoCfg(PpoCfg):
+    """PPO as in the original paper: none of the later details."""
+
+    num_learning_epochs: int = 10
+    normalize_advantage: bool = False
+    schedule: str = "fixed"
+    max_grad_norm: float = float("inf")
+
+
+@configclass
 class RunnerCfg(RslRlOnPolicyRunnerCfg):
     """What all our runners share: they choose their device, and their settings are checked before the env is built."""
 
@@ -142,8 +152,23 @@ class RunnerCfg(RslRlOnPolicyRunnerCfg):
 
 
 @configclass
+class OrthogonalMlpCfg(RslRlMLPModelCfg):
+    """MLP with orthogonal initialisation and clipped observations: :class:`gr00t_rl.models.OrthogonalMLPModel`."""
+
+    class_name: str = "gr00t_rl.models:OrthogonalMLPModel"
+    hidden_dims: list[int] = [128, 128]
+    activation: str = "tanh"
+    obs_normalization: bool = True
+    output_gain: float = 1.0
+    """Gain of the last layer: 0.01 for a policy, 1 for a value."""
+    obs_clip: float = 10.0
+    """Bound of the normalised observations."""
+    stochastic: bool = False
+
+
+@configclass
 class Gr00tRunnerCfg(RunnerCfg):
-    """GR00T actor, MLP critic on privileged state, PPO on action chunks."""
+    """GR00T actor, MLP critic on privileged state, PPO on action chunks with all that helps (`ppo_v2`)."""
 
     num_steps_per_env: int = 48
     max_iterations: int = 300
@@ -153,8 +178,6 @@ class Gr00tRunnerCfg(RunnerCfg):
     critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 256], activation="elu", stochastic=False)
     # gamma and the KL target per iteration are those with which chunks of 8 steps at 20 Hz learned
     algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
-        num_learning_epochs=5,
-        num_mini_batches=4,
         gamma=0.995,
         learning_rate=3e-4,
         critic_learning_rate=1e-3,
@@ -165,20 +188,41 @@ class Gr00tRunnerCfg(RunnerCfg):
 
 
 @configclass
+class Gr00tPpoRunnerCfg(Gr00tRunnerCfg):
+    """The same policy with PPO as in the original paper (`ppo`): fixed rate, no normalisation, no gradient clipping."""
+
+    algorithm: PpoCfg = PlainPpoCfg(gamma=0.995, learning_rate=1e-4)  # type: ignore[assignment]
+
+
+@configclass
 class MlpRunnerCfg(RunnerCfg):
-    """Plain Gaussian MLP policy and the same PPO: one decision per env step."""
+    """Gaussian MLP policy and PPO with all 37 details that apply (`ppo_v2`): one decision per env step."""
 
     num_steps_per_env: int = 24
-    max_iterations: int = 300
+    max_iterations: int = 100
     obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
-    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
-        hidden_dims=[128, 128],
-        activation="elu",
-        obs_normalization=True,
+    actor: OrthogonalMlpCfg = OrthogonalMlpCfg(  # type: ignore[assignment]
+        output_gain=0.01,
         distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
         stochastic=True,
     )
-    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(
-        hidden_dims=[128, 128], activation="elu", obs_normalization=True, stochastic=False
+    critic: OrthogonalMlpCfg = OrthogonalMlpCfg()  # type: ignore[assignment]
+    # 3e-4 is meant for one env and minibatches of 64; thousands of samples per minibatch bear 1e-3
+    algorithm: PpoCfg = PpoCfg(learning_rate=1e-3, reward_scaling=True)  # type: ignore[assignment]
+
+
+@configclass
+class MlpPpoRunnerCfg(RunnerCfg):
+    """Gaussian MLP policy and PPO as in the original paper (`ppo`)."""
+
+    num_steps_per_env: int = 24
+    max_iterations: int = 100
+    obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
+    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
+        hidden_dims=[64, 64],
+        activation="tanh",
+        distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
+        stochastic=True,
     )
-    algorithm: PpoCfg = PpoCfg(learning_rate=1e-3, max_grad_norm=1.0)  # type: ignore[assignment]
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", stochastic=False)
+    algorithm: PpoCfg = PlainPpoCfg()  # type: ignore[assignment]

@@ -53,12 +53,12 @@ def check_agent(cfg: Any) -> None:
         raise ConfigurationError("--logger wandb, but wandb is not installed; pip install 'gr00t_rl[wandb]'")
     algorithm = cfg.algorithm
     for name in ("num_learning_epochs", "num_mini_batches"):
-        _check(f"agent.algorithm.{name}", getattr(algorithm, name, 1), lambda v: v >= 1, "an integer of at least 1")
+        _check(f"agent.algorithm.{name}", getattr(algorithm, name, 1), _is_count, "an integer of at least 1")
     for name in ("gamma", "lam"):
         _check(f"agent.algorithm.{name}", getattr(algorithm, name, 1.0), lambda v: 0 <= v <= 1, "a number in [0, 1]")
     if "gr00t_rl" in algorithm.class_name:
         _check_name("agent.algorithm.schedule", algorithm.schedule, SCHEDULES)
-    _check("agent.num_steps_per_env", cfg.num_steps_per_env, lambda v: v >= 1, "an integer of at least 1")
+    _check("agent.num_steps_per_env", cfg.num_steps_per_env, _is_count, "an integer of at least 1")
     if "Gr00tActor" in cfg.actor.class_name:
         check_actor(cfg.actor, cfg.num_steps_per_env)
 
@@ -69,13 +69,21 @@ def check_actor(actor: Any, num_steps_per_env: int) -> None:
     _check_name("agent.actor.stochastic_steps", actor.stochastic_steps, STOCHASTIC_STEPS)
     _check_name("agent.actor.dtype", actor.dtype, DTYPES)
     steps = actor.n_action_steps
-    _check("agent.actor.n_action_steps", steps, lambda v: 1 <= v <= num_steps_per_env, "an integer from 1 to "
-           f"agent.num_steps_per_env={num_steps_per_env}")
-    _check("agent.actor.num_inference_timesteps", actor.num_inference_timesteps, lambda v: v >= 1, "at least 1")
+    _check(
+        "agent.actor.n_action_steps",
+        steps,
+        lambda v: _is_count(v) and v <= num_steps_per_env,
+        f"an integer from 1 to agent.num_steps_per_env={num_steps_per_env}",
+    )
+    _check("agent.actor.num_inference_timesteps", actor.num_inference_timesteps, _is_count, "an integer of at least 1")
     _check("agent.actor.init_noise_scale", actor.init_noise_scale, lambda v: v >= 0, "0 or more")
     if actor.head == "flow_sde":
-        _check("agent.actor.noise_level", actor.noise_level, lambda v: v > 0, "more than 0: without noise the "
-               "policy has no likelihood")
+        _check(
+            "agent.actor.noise_level",
+            actor.noise_level,
+            lambda v: v > 0,
+            "more than 0: without noise the policy has no likelihood",
+        )
     if actor.head == "gaussian":
         _check("agent.actor.init_std", actor.init_std, lambda v: v > 0, "more than 0")
     if actor.checkpoint != "tiny":
@@ -101,10 +109,18 @@ def _check_checkpoint(actor: Any) -> None:
             f"agent.actor.checkpoint={actor.checkpoint!r} has no readable config.json of GR00T N1.5 ({error}); set the "
             "folder that holds config.json and the *.safetensors files"
         ) from None
-    _check("agent.actor.n_action_steps", actor.n_action_steps, lambda v: v <= horizon, f"at most the checkpoint's "
-           f"action horizon {horizon}")
-    _check("agent.actor.embodiment_id", actor.embodiment_id, lambda v: 0 <= v < embodiments, f"from 0 to "
-           f"{embodiments - 1}, the embodiments of the checkpoint")
+    _check(
+        "agent.actor.n_action_steps",
+        actor.n_action_steps,
+        lambda v: v <= horizon,
+        f"at most the checkpoint's action horizon {horizon}",
+    )
+    _check(
+        "agent.actor.embodiment_id",
+        actor.embodiment_id,
+        lambda v: 0 <= v < embodiments,
+        f"from 0 to {embodiments - 1}, the embodiments of the checkpoint",
+    )
 
 
 def check_observations(env_cfg: Any, agent_cfg: Any) -> None:
@@ -122,6 +138,10 @@ def check_observations(env_cfg: Any, agent_cfg: Any) -> None:
         raise ConfigurationError(
             "env.compute_final_obs is False, but time-outs are bootstrapped from the final observation; set it to True"
         )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 1
 
 
 def _check(name: str, value: Any, holds: Any, expected: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from types import SimpleNamespace as Cfg
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +14,10 @@ import torch
 from gr00t_rl import preflight
 from gr00t_rl.preflight import check_agent, check_run, remember_agent
 from gr00t_rl.utils.errors import ConfigurationError
+
+
+class Cfg(SimpleNamespace):
+    """A cfg object; unlike SimpleNamespace itself, it can be referred to weakly."""
 
 
 def agent(**changes: Any) -> Cfg:

@@ -82,7 +82,8 @@ class DecisionAlgorithm:
         ids = self.queue.due_ids()
         if ids.numel() > 0:
             start = time.perf_counter()
-            observed = self.policy.observe(obs if ids.numel() == self.env.num_envs else obs[ids])
+            # indexing copies: what is stored must not change when the env reuses its observation buffers
+            observed = self.policy.observe(obs[ids])
             chunk, record = self.policy.decide(observed)
             record["value"] = self.critic(record).squeeze(-1)
             self.storage.open(ids, record)
@@ -216,7 +217,9 @@ class DecisionAlgorithm:
                 self.iteration = state["iteration"]
                 if self.reward_scaler is not None and state["reward_scaler"] is not None:
                     self._load_reward_scaler(state["reward_scaler"])
-                set_rng_state(state["rng"], self.device)
+                if self.gpu_world_size == 1:
+                    # the checkpoint is rank 0's: restored everywhere, all ranks would draw the same noise
+                    set_rng_state(state["rng"], self.device)
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigurationError(

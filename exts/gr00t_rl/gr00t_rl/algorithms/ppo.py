@@ -114,11 +114,16 @@ class PPO(DecisionAlgorithm):
         # eps 1e-5 as in the original implementation; PyTorch's 1e-8 makes the first steps far larger
         groups = [
             {"params": self.actor_parameters, "lr": learning_rate},
-            {"params": self.critic_parameters, "lr": critic_learning_rate or learning_rate},
+            {
+                "params": self.critic_parameters,
+                "lr": learning_rate if critic_learning_rate is None else critic_learning_rate,
+            },
         ]
         self.optimizer = torch.optim.Adam(groups, eps=1e-5)
         inherited = "fixed" if schedule == "adaptive" else schedule
-        self.rates = RateController(self.optimizer, (schedule, critic_schedule or inherited), max_iterations, desired_kl)
+        self.rates = RateController(
+            self.optimizer, (schedule, critic_schedule or inherited), max_iterations, desired_kl
+        )
         self.guard = NonFiniteGuard(max_nonfinite_steps, getattr(env.cfg, "log_dir", None))
 
     def compute_returns(self, obs: TensorDict) -> None:

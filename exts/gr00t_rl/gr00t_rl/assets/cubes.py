@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cubes to push, lift and stack."""
 
-from isaaclab_newton.sim.schemas import MujocoCollisionCfg
-
 import isaaclab.sim as sim_utils
 from isaaclab.assets import RigidObjectCfg
+from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
+from isaaclab_newton.sim.schemas import MujocoCollisionCfg
 
 CUBE_SIZE = 0.045
 """Edge of the cubes [m]: fits the 8 cm gripper with room to spare."""
@@ -29,7 +29,7 @@ def cube_cfg(name: str, color: tuple[float, float, float]) -> RigidObjectCfg:
                 MujocoCollisionCfg(condim=3, solimp=(0.97, 0.99, 0.001, 0.5, 2.0)),
             ],
             mass_props=sim_utils.MassCfg(mass=0.08),
-            physics_material=sim_utils.RigidBodyMaterialCfg(static_friction=0.5, dynamic_friction=0.5),
+            physics_material=RigidBodyMaterialBaseCfg(static_friction=0.5, dynamic_friction=0.5),
             visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=color),
         ),
     )

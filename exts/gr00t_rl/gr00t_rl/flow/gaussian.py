@@ -37,9 +37,7 @@ def chain_entropy(mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     return (torch.log(std).expand_as(mean) + 0.5 + _LOG_SQRT_2PI).flatten(1).sum(-1)
 
 
-def chain_kl(
-    old_mean: torch.Tensor, old_std: torch.Tensor, mean: torch.Tensor, std: torch.Tensor
-) -> torch.Tensor:
+def chain_kl(old_mean: torch.Tensor, old_std: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """Return KL(old || new) between the transitions' Gaussians at the same visited states, as [B] float32."""
     variance_ratio = (old_std / std).square().expand_as(mean)
     kl = 0.5 * (variance_ratio + ((mean - old_mean) / std).square() - 1.0 - torch.log(variance_ratio))

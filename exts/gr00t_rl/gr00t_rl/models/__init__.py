@@ -5,6 +5,7 @@ from .chunk_queue import ChunkQueue
 from .critics import Gr00tFeatureCritic
 from .flow_actor import FlowActor
 from .gr00t_actor import Gr00tActor
+from .mlp import OrthogonalMLPModel
 from .policy import DecisionPolicy, PolicyEvaluation, StepPolicy
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "FlowActor",
     "Gr00tActor",
     "Gr00tFeatureCritic",
+    "OrthogonalMLPModel",
     "PolicyEvaluation",
     "StepPolicy",
 ]

@@ -38,7 +38,7 @@ class ExportedPolicy(nn.Module):
 
     @torch.no_grad()
     def _prepare_prompt(self) -> None:
-        """Turn what depends on the prompt alone into constants; tracers cannot follow the network's own checks of it."""
+        """Turn what depends on the prompt alone into constants; tracers cannot follow the network's checks of it."""
         eagle, ids = self.actor.model.backbone.eagle_model, self.actor._input_ids
         length, is_image = ids.shape[1], ids[0] == eagle.image_token_index
         # the prompt's embeddings [1, T, D] stand before the image tokens [1, n, D]; row i of the input is row order[i]

@@ -97,7 +97,9 @@ class Gr00tActor(FlowActor):
         )
         for name, tensor in zip(("_input_ids", "_attention_mask"), self.processor.prompt(1), strict=True):
             self.register_buffer(name, tensor.clone(), persistent=False)
-        buckets = [int(k / num_inference_timesteps * config.num_timestep_buckets) for k in range(num_inference_timesteps)]
+        buckets = [
+            int(k / num_inference_timesteps * config.num_timestep_buckets) for k in range(num_inference_timesteps)
+        ]
         self.register_buffer("_buckets", torch.tensor(buckets), persistent=False)
         self._set_trainable(tune_projector, tune_diffusion_model)
         self.image_shapes = [tuple(obs[g].shape[1:]) for g in self.image_groups]

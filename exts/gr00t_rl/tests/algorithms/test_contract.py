@@ -35,3 +35,12 @@ def test_unsupported_option_is_refused_by_name(name, value):
 
 def test_options_that_are_off_are_accepted():
     make_runner(runner_cfg("mlp", **OFF), PointMassEnv()).learn(1)
+
+
+@pytest.mark.parametrize("model", ["actor", "critic"])
+def test_recurrent_models_are_refused(model):
+    """Their hidden state would have to be stored; scoring without it would silently be another policy."""
+    cfg = runner_cfg("mlp")
+    cfg[model]["class_name"] = "RNNModel"
+    with pytest.raises(ConfigurationError, match=f"{model}.class_name='RNNModel' is recurrent"):
+        make_runner(cfg, PointMassEnv())

@@ -84,9 +84,7 @@ def test_gae_of_random_episodes_against_plain_python(length):
         steps = episode_stream(num_envs, num_steps, generator)
         last_values = torch.randn(num_envs, generator=generator)
         collect(storage, steps, length)
-        found = semi_mdp_gae(
-            storage.rewards, storage.values, storage.discounts, storage.valid, last_values, LAM
-        )
+        found = semi_mdp_gae(storage.rewards, storage.values, storage.discounts, storage.valid, last_values, LAM)
         for env in range(num_envs):
             expected = reference(steps, length, last_values[env].item(), env)
             assert storage.valid[:, env].sum() == len(expected)

@@ -217,7 +217,7 @@ def test_gaussian_head_is_a_normal_around_the_ode():
     with torch.no_grad():
         head.log_std.copy_(torch.tensor([0.1, 0.2]).log())
     sample = head.sample(field, x0 := torch.randn(5, 3, 4, dtype=F64))
-    x, x_next, step = sample.transitions
+    x, x_next, _ = sample.transitions
     assert torch.equal(x.squeeze(1), x0)
     assert torch.equal(x_next.squeeze(1), sample.actions)
     assert sample.mean.shape == (5, 1, 3, 4)

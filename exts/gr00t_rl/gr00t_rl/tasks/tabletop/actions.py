@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 import isaaclab.envs.mdp as base_mdp
+import torch
 from isaaclab.envs import ManagerBasedEnv
 from isaaclab.managers import ActionTerm, ActionTermCfg
 from isaaclab.utils import configclass

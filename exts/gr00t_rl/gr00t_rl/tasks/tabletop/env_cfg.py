@@ -5,7 +5,6 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationGroupCfg, ObservationTermCfg
 from isaaclab.physics import PhysicsCfg
 from isaaclab.utils import configclass
-
 from isaaclab_tasks.utils import PresetCfg
 
 from gr00t_rl.preflight import check_run

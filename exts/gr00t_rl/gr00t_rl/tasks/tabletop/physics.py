@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Physics presets of the tabletop tasks: ``physics=newton_mjwarp`` (default), ``ovphysx`` or ``physx``."""
 
+from isaaclab.physics import PhysxAutoCfg
+from isaaclab.utils import configclass
 from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
 from isaaclab_ov.physics import OvPhysxCfg
 from isaaclab_physx.physics import PhysxCfg
-
-from isaaclab.physics import PhysxAutoCfg
-from isaaclab.utils import configclass
-
 from isaaclab_tasks.utils import PresetCfg
 
 from .ovphysx_compat import allow_ovphysx_without_cuda

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-
 from isaaclab.utils.math import quat_apply
 
 from gr00t_rl.assets import FRANKA_TCP_OFFSET

@@ -6,15 +6,14 @@ The env frame of each env has the robot base at its origin, x to the front, z up
 
 import math
 
-from isaaclab_newton.renderers import NewtonWarpRendererCfg
-from isaaclab_newton.sim.schemas import MujocoCollisionCfg
-
 import isaaclab.sim as sim_utils
 from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import CameraCfg
+from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
-
+from isaaclab_newton.renderers import NewtonWarpRendererCfg
+from isaaclab_newton.sim.schemas import MujocoCollisionCfg
 from isaaclab_tasks.utils.presets import MultiBackendRendererCfg
 
 from gr00t_rl.assets import FRANKA_PRIMITIVE_CFG
@@ -25,7 +24,7 @@ RED = (0.8, 0.06, 0.05)
 
 def _look_at(eye: tuple[float, float, float], target: tuple[float, float, float]) -> tuple[float, float, float, float]:
     """Quaternion (x, y, z, w) that turns +x from ``eye`` to ``target`` [m] and keeps z up ("world" camera axes)."""
-    dx, dy, dz = (t - e for e, t in zip(eye, target))
+    dx, dy, dz = (t - e for e, t in zip(eye, target, strict=True))
     half_yaw = math.atan2(dy, dx) / 2
     half_pitch = -math.atan2(dz, math.hypot(dx, dy)) / 2
     return (
@@ -93,7 +92,7 @@ class TabletopSceneCfg(InteractiveSceneCfg):
         spawn=sim_utils.CuboidCfg(
             size=(1.2, 1.4, 0.04),
             collision_props=[sim_utils.UsdPhysicsCollisionCfg(), MujocoCollisionCfg(condim=3)],
-            physics_material=sim_utils.RigidBodyMaterialCfg(static_friction=0.5, dynamic_friction=0.5),
+            physics_material=RigidBodyMaterialBaseCfg(static_friction=0.5, dynamic_friction=0.5),
             visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.45, 0.38, 0.3)),
         ),
     )

@@ -11,9 +11,9 @@ import gymnasium as gym
 import torch
 from isaaclab.app import launch_simulation
 from isaaclab.envs import ManagerBasedRLEnv
+from isaaclab_tasks.utils.hydra import resolve_task_config
 
 import gr00t_rl.tasks  # noqa: F401
-from isaaclab_tasks.utils.hydra import resolve_task_config
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Terms of the Push task, on top of the shared ones."""
 
-from gr00t_rl.tasks.tabletop.mdp import *  # noqa: F401, F403
+from gr00t_rl.tasks.tabletop.mdp import *
 
 from .events import reset_layout
 from .task import approach_distance, cube_lost, goal_distance, is_success

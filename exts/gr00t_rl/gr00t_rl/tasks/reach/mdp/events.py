@@ -9,7 +9,6 @@ from gr00t_rl.tasks.tabletop.mdp import env_index, set_goal, start_uniform
 
 if TYPE_CHECKING:
     import torch
-
     from isaaclab.envs import ManagerBasedEnv
 
 

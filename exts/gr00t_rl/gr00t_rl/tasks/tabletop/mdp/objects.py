@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-
 from isaaclab.utils.math import euler_xyz_from_quat
 
 if TYPE_CHECKING:

@@ -13,7 +13,9 @@ gym.register(
     kwargs={
         "env_cfg_entry_point": f"{_CFG}:PushCubeFrankaEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PushCubeGr00tRunnerCfg",
+        "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PushCubeGr00tPpoRunnerCfg",
         "rsl_rl_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:PushCubeMlpRunnerCfg",
+        "rsl_rl_mlp_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:PushCubeMlpPpoRunnerCfg",
         "default_agent": "rsl_rl",
     },
 )
@@ -25,6 +27,7 @@ gym.register(
     kwargs={
         "env_cfg_entry_point": f"{_CFG}:PushCubeFrankaCameraEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PushCubeCameraGr00tRunnerCfg",
+        "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PushCubeCameraGr00tPpoRunnerCfg",
         "default_agent": "rsl_rl",
     },
 )

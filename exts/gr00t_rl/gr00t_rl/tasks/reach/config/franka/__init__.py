@@ -13,7 +13,9 @@ gym.register(
     kwargs={
         "env_cfg_entry_point": f"{_CFG}:ReachFrankaEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachGr00tRunnerCfg",
+        "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachGr00tPpoRunnerCfg",
         "rsl_rl_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:ReachMlpRunnerCfg",
+        "rsl_rl_mlp_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:ReachMlpPpoRunnerCfg",
         "default_agent": "rsl_rl",
     },
 )
@@ -25,6 +27,7 @@ gym.register(
     kwargs={
         "env_cfg_entry_point": f"{_CFG}:ReachFrankaCameraEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachCameraGr00tRunnerCfg",
+        "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachCameraGr00tPpoRunnerCfg",
         "default_agent": "rsl_rl",
     },
 )

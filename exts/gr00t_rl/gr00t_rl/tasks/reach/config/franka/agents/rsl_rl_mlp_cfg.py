@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Plain MLP agent of the Reach task."""
+"""MLP agents of the Reach task."""
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import MlpRunnerCfg
+from gr00t_rl.cfg import MlpPpoRunnerCfg, MlpRunnerCfg
 
 
 @configclass
@@ -11,3 +11,10 @@ class ReachMlpRunnerCfg(MlpRunnerCfg):
     """Gaussian MLP policy, one decision per env step."""
 
     experiment_name: str = "mlp_reach_franka"
+
+
+@configclass
+class ReachMlpPpoRunnerCfg(MlpPpoRunnerCfg):
+    """Plain PPO."""
+
+    experiment_name: str = "mlp_reach_franka_ppo"

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Learning-rate schedules by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gr00t_rl.algorithms.schedules import RateController, annealed
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("fixed", [8.0, 8.0, 8.0]), ("linear", [8.0, 6.0, 4.0]), ("cosine", [8.0, 4.0 + 4.0 / 2**0.5, 4.0])],
+)
+def test_annealing_at_the_start_a_quarter_and_half_of_the_run(schedule, rates):
+    """The cosine's quarter: 8 (1 + cos 45 degrees) / 2 = 4 + 4 / sqrt(2)."""
+    assert [annealed(8.0, schedule, progress) for progress in (0.0, 0.25, 0.5)] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_annealing_ends_at_zero_and_stays_there(schedule):
+    assert [annealed(8.0, schedule, progress) for progress in (1.0, 1.5)] == pytest.approx([0.0, 0.0])
+
+
+def controller(schedules: tuple[str, str], rate: float = 1e-3) -> RateController:
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for _ in range(2)]
+    return RateController(torch.optim.Adam(groups), schedules, max_iterations=10, desired_kl=0.1)
+
+
+def rates(control: RateController) -> list[float]:
+    return [group["lr"] for group in control.optimizer.param_groups]
+
+
+@pytest.mark.parametrize(
+    ("kl", "factor"), [(0.151, 1 / 1.3), (0.149, 1.0), (0.1, 1.0), (0.067, 1.0), (0.066, 1.3), (0.0, 1.3)]
+)
+def test_adaptive_rate_moves_towards_the_target(kl, factor):
+    """Down above 1.5 x 0.1, up below 0.1 / 1.5; the group that anneals is left alone."""
+    control = controller(("adaptive", "linear"))
+    control.begin_iteration(5)
+    control.end_iteration(kl)
+    assert rates(control) == pytest.approx([1e-3 * factor, 0.5e-3])
+
+
+@pytest.mark.parametrize(("rate", "kl", "bound"), [(1e-2, 0.0, 1e-2), (1e-6, 1.0, 1e-6)])
+def test_adaptive_rate_is_bounded(rate, kl, bound):
+    control = controller(("adaptive", "fixed"), rate)
+    control.end_iteration(kl)
+    assert rates(control)[0] == pytest.approx(bound)

@@ -183,6 +183,8 @@ class Gr00tRunnerCfg(RunnerCfg):
         critic_learning_rate=1e-3,
         schedule="adaptive",
         desired_kl=0.1,
+        # five times the aim: a bad minibatch ends the iteration before it can ruin the policy
+        target_kl=0.5,
         max_grad_norm=1.0,
     )
 

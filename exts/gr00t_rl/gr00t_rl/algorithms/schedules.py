@@ -34,8 +34,11 @@ class RateController:
         desired_kl: Target KL divergence per iteration of "adaptive".
     """
 
-    BOUNDS = (1e-6, 1e-2)
-    """The adaptive rate stays within these."""
+    BOUNDS = (0.03, 4.0)
+    """The adaptive rate stays within these multiples of its initial value.
+
+    Where few samples say nothing, the KL stays small and the rate would grow until one lucky gradient ruins the policy.
+    """
 
     def __init__(
         self, optimizer: torch.optim.Optimizer, schedules: tuple[str, str], max_iterations: int, desired_kl: float
@@ -57,6 +60,7 @@ class RateController:
         sees the drift of all before it.
         """
         factor = 1.0 / 1.3 if kl > 1.5 * self.desired_kl else 1.3 if kl < self.desired_kl / 1.5 else 1.0
-        for group, schedule in zip(self.optimizer.param_groups, self.schedules, strict=True):
+        low, high = self.BOUNDS
+        for group, schedule, initial in zip(self.optimizer.param_groups, self.schedules, self.initial, strict=True):
             if schedule == "adaptive":
-                group["lr"] = min(max(group["lr"] * factor, self.BOUNDS[0]), self.BOUNDS[1])
+                group["lr"] = min(max(group["lr"] * factor, low * initial), high * initial)

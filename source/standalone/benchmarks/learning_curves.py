@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Train tasks with several seeds through Isaac Lab's own ``train``, and draw return and success over time.
+
+    python source/standalone/benchmarks/learning_curves.py --out docs/results/reach \
+        --run Gr00t-Reach-Franka:rsl_rl_cfg_entry_point:60 --seeds 1 2 3 --plot docs/images/reach.png
+
+A run is ``TASK:AGENT:ITERATIONS``, then Hydra overrides, comma separated, if any. Each run's curve is written to
+``OUT/<task>_<agent>_seed<seed>.json``; runs whose file exists are not repeated, so that an interrupted call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+TAGS = {"return": "charts/episodic_return", "success_rate": "charts/success_rate"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One task with one agent."""
+
+    task: str
+    agent: str
+    iterations: int
+    overrides: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Run:
+        """Read ``TASK:AGENT:ITERATIONS[:override,override]``."""
+        task, agent, iterations, *rest = text.split(":", 3)
+        return cls(task, agent, int(iterations), tuple(rest[0].split(",")) if rest else ())
+
+    @property
+    def name(self) -> str:
+        """File name stem."""
+        return f"{self.task}_{self.agent.removeprefix('rsl_rl_').removesuffix('cfg_entry_point').strip('_') or 'gr00t'}"
+
+
+def train(run: Run, seed: int, out: Path) -> Path:
+    """Train once and write the curve; return its file."""
+    file = out / f"{run.name}_seed{seed}.json"
+    if file.exists():
+        return file
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(sys.executable, "-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--device", "cpu"),
+            *("--task", run.task, "--agent", run.agent, "--seed", str(seed), "--max_iterations", str(run.iterations)),
+            *run.overrides,
+        ]
+        with open(Path(folder) / "log.txt", "w") as log:
+            result = subprocess.run(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        if result.returncode != 0:
+            raise SystemExit(f"{' '.join(command)} failed:\n{(Path(folder) / 'log.txt').read_text()[-2000:]}")
+        events = next(Path(folder).rglob("events.out.tfevents*"))
+        curve = read_curve(events.parent)
+    file.write_text(json.dumps({"command": command[1:], "seed": seed, **curve}, indent=1) + "\n")
+    return file
+
+
+def read_curve(folder: Path) -> dict[str, list[float]]:
+    """Read the scalars of a run: per iteration wall seconds since the first, env steps and the metrics."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    sps = {e.step: e.value for e in events.Scalars("charts/SPS")}
+    collect, learn = ({e.step: e.value for e in events.Scalars(f"Perf/{k}_time")} for k in ("collection", "learning"))
+    seconds = np.cumsum([collect[s] + learn[s] for s in sps])
+    steps = np.cumsum([sps[s] * (collect[s] + learn[s]) for s in sps])
+    curve: dict[str, list[float]] = {"seconds": seconds.round(1).tolist(), "env_steps": steps.round().tolist()}
+    for name, tag in TAGS.items():
+        values = {e.step: e.value for e in events.Scalars(tag)} if tag in events.Tags()["scalars"] else {}
+        curve[name] = [round(values.get(step, float("nan")), 4) for step in sps]
+    return curve
+
+
+def plot(runs: list[Run], seeds: list[int], out: Path, image: Path) -> None:
+    """Draw the mean over seeds, and their range, of return and success over wall time."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), constrained_layout=True)
+    for run in runs:
+        curves = [json.loads((out / f"{run.name}_seed{seed}.json").read_text()) for seed in seeds]
+        length = min(len(c["seconds"]) for c in curves)
+        minutes = np.mean([c["seconds"][:length] for c in curves], axis=0) / 60
+        for axis, metric in zip(axes, TAGS, strict=True):
+            values = np.array([c[metric][:length] for c in curves], dtype=float)
+            (line,) = axis.plot(minutes, values.mean(0), label=run.name)
+            axis.fill_between(minutes, values.min(0), values.max(0), alpha=0.2, color=line.get_color(), linewidth=0)
+    for axis, title in zip(axes, ("episodic return", "success rate"), strict=True):
+        axis.set(xlabel="minutes of training", ylabel=title)
+        axis.grid(alpha=0.3)
+    axes[1].set_ylim(-0.02, 1.02)
+    axes[1].legend(fontsize=8)
+    figure.suptitle(f"mean and range of {len(seeds)} seeds, 2-core CPU", fontsize=10)
+    image.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(image, dpi=120)
+
+
+def report(runs: list[Run], seeds: list[int], out: Path) -> None:
+    """Print first and last returns and the final success of each seed."""
+    print(f"{'run':44s} seed   return first→last   success last   minutes")
+    for run in runs:
+        for seed in seeds:
+            c = json.loads((out / f"{run.name}_seed{seed}.json").read_text())
+            returns = [r for r in c["return"] if r == r]
+            first, last = np.mean(returns[:3]), np.mean(returns[-3:])
+            minutes = c["seconds"][-1] / 60
+            print(f"{run.name:44s} {seed:4d}   {first:6.2f} → {last:5.2f}       {c['success_rate'][-1]:6.3f}     {minutes:6.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", action="append", required=True, help="TASK:AGENT:ITERATIONS[:override,override]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the curves")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    args = parser.parse_args()
+    runs = [Run.parse(text) for text in args.run]
+    args.out.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(lambda job: train(*job, args.out), [(run, seed) for seed in args.seeds for run in runs]))
+    report(runs, args.seeds, args.out)
+    if args.plot:
+        plot(runs, args.seeds, args.out, args.plot)
+
+
+if __name__ == "__main__":
+    main()

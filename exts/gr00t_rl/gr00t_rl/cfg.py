@@ -28,7 +28,7 @@ class Gr00tActorCfg:
     instruction: str | None = None
     """What the robot is told; the task's instruction where None."""
     head: str = "flow_sde"
-    """How the flow becomes a distribution: "flow_sde" or "gaussian"."""
+    """How the flow becomes a distribution: "flow_sde", "gaussian" or "flow_noise"."""
     n_action_steps: int = 8
     """Actions of a chunk that are executed before the next decision."""
     num_inference_timesteps: int = 4
@@ -39,10 +39,18 @@ class Gr00tActorCfg:
     """"one" random denoising step per decision, or "all" of them (flow_sde)."""
     init_std: float = 0.3
     """Initial standard deviation in normalised action units (gaussian)."""
+    sigma_min: float = 0.05
+    """Lower bound of the learned noise of each denoising step (flow_noise)."""
+    sigma_max: float = 0.2
+    """Upper bound of the learned noise of each denoising step (flow_noise)."""
     init_noise_scale: float = 1.0
     """Scale of the initial noise, in rollout and evaluation: 1 as trained, 0 deterministic."""
+    log_prob_over: str = "executed"
+    """What the log-probability counts: "executed" steps and real action dimensions, or the whole "chain"."""
     obs_normalization: bool = False
     """Whether to normalise the state by its running moments."""
+    feature_cache: str = "device"
+    """Where an iteration's VL features are kept: "device", "host", or "pixels" (images are encoded again)."""
     tune_projector: bool = True
     """Train the state and action encoders and the action decoder."""
     tune_diffusion_model: bool = True
@@ -51,6 +59,43 @@ class Gr00tActorCfg:
     """"float32" or "bfloat16"; likelihoods are float32 either way."""
     tiny_seed: int = 0
     """Seed of the random weights of "tiny"."""
+    distribution_cfg: None = None
+    """Not used; Isaac Lab's tooling expects it of every model."""
+    stochastic: bool = False
+    """Not used; Isaac Lab's tooling removes it."""
+
+
+@configclass
+class FlowMlpActorCfg:
+    """A flow policy of MLP size; fields are the arguments of :class:`gr00t_rl.models.FlowMlpActor`."""
+
+    class_name: str = "gr00t_rl.models:FlowMlpActor"
+    hidden_dims: list[int] = [256, 256, 256]
+    activation: str = "mish"
+    action_horizon: int = 8
+    """Actions of a chunk."""
+    n_action_steps: int = 8
+    """Actions of a chunk that are executed before the next decision."""
+    head: str = "flow_sde"
+    """How the flow becomes a distribution: "flow_sde", "gaussian" or "flow_noise"."""
+    num_inference_timesteps: int = 4
+    """Denoising steps."""
+    noise_level: float = 0.5
+    """Level of the SDE's noise (flow_sde)."""
+    stochastic_steps: str = "one"
+    """"one" random denoising step per decision, or "all" of them (flow_sde)."""
+    init_std: float = 0.3
+    """Initial standard deviation (gaussian)."""
+    sigma_min: float = 0.05
+    """Lower bound of the learned noise of each denoising step (flow_noise)."""
+    sigma_max: float = 0.2
+    """Upper bound of the learned noise of each denoising step (flow_noise)."""
+    init_noise_scale: float = 1.0
+    """Scale of the initial noise, in rollout and evaluation: 1 as trained, 0 deterministic."""
+    log_prob_over: str = "executed"
+    """What the log-probability counts: "executed" steps, or the whole "chain"."""
+    obs_normalization: bool = True
+    """Whether to normalise the observation by its running moments."""
     distribution_cfg: None = None
     """Not used; Isaac Lab's tooling expects it of every model."""
     stochastic: bool = False
@@ -194,6 +239,14 @@ class Gr00tPpoRunnerCfg(Gr00tRunnerCfg):
     """The same policy with PPO as in the original paper (`ppo`): fixed rate, no normalisation, no gradient clipping."""
 
     algorithm: PpoCfg = PlainPpoCfg(gamma=0.995, learning_rate=1e-4)  # type: ignore[assignment]
+
+
+@configclass
+class FlowMlpRunnerCfg(Gr00tRunnerCfg):
+    """The same algorithm and critic with an MLP as the velocity field (ReinFlow at the size of the state tasks)."""
+
+    # from random weights, as for GR00T: start the chain at zero, and let the noise explore
+    actor: FlowMlpActorCfg = FlowMlpActorCfg(init_noise_scale=0.0)  # type: ignore[assignment]
 
 
 @configclass

@@ -18,9 +18,11 @@ import torch
 
 from .utils.errors import ConfigurationError
 
-HEADS = ("flow_sde", "gaussian")
+HEADS = ("flow_sde", "gaussian", "flow_noise")
+LOG_PROB_OVER = ("executed", "chain")
 STOCHASTIC_STEPS = ("one", "all")
 DTYPES = ("float32", "bfloat16")
+FEATURE_CACHES = ("device", "host", "pixels")
 SCHEDULES = ("fixed", "linear", "cosine", "adaptive")
 
 _agent: weakref.ReferenceType | None = None
@@ -59,15 +61,27 @@ def check_agent(cfg: Any) -> None:
     if "gr00t_rl" in algorithm.class_name:
         _check_name("agent.algorithm.schedule", algorithm.schedule, SCHEDULES)
     _check("agent.num_steps_per_env", cfg.num_steps_per_env, _is_count, "an integer of at least 1")
+    if any(name in cfg.actor.class_name for name in ("Gr00tActor", "FlowMlpActor")):
+        check_flow_actor(cfg.actor, cfg.num_steps_per_env)
+    if "FlowMlpActor" in cfg.actor.class_name:
+        horizon = cfg.actor.action_horizon
+        _check(
+            "agent.actor.n_action_steps",
+            cfg.actor.n_action_steps,
+            lambda v: v <= horizon,
+            f"at most agent.actor.action_horizon={horizon}",
+        )
     if "Gr00tActor" in cfg.actor.class_name:
-        check_actor(cfg.actor, cfg.num_steps_per_env)
+        _check_name("agent.actor.dtype", cfg.actor.dtype, DTYPES)
+        if cfg.actor.checkpoint != "tiny":
+            _check_checkpoint(cfg.actor)
 
 
-def check_actor(actor: Any, num_steps_per_env: int) -> None:
-    """Check the settings of a GR00T actor, and what can be read of its checkpoint without loading it."""
+def check_flow_actor(actor: Any, num_steps_per_env: int) -> None:
+    """Check what the flow policies have in common: their chunks and their heads."""
     _check_name("agent.actor.head", actor.head, HEADS)
     _check_name("agent.actor.stochastic_steps", actor.stochastic_steps, STOCHASTIC_STEPS)
-    _check_name("agent.actor.dtype", actor.dtype, DTYPES)
+    _check_name("agent.actor.log_prob_over", actor.log_prob_over, LOG_PROB_OVER)
     steps = actor.n_action_steps
     _check(
         "agent.actor.n_action_steps",
@@ -86,8 +100,14 @@ def check_actor(actor: Any, num_steps_per_env: int) -> None:
         )
     if actor.head == "gaussian":
         _check("agent.actor.init_std", actor.init_std, lambda v: v > 0, "more than 0")
-    if actor.checkpoint != "tiny":
-        _check_checkpoint(actor)
+    if actor.head == "flow_noise":
+        _check("agent.actor.sigma_min", actor.sigma_min, lambda v: v > 0, "more than 0")
+        _check(
+            "agent.actor.sigma_max",
+            actor.sigma_max,
+            lambda v: v >= actor.sigma_min,
+            f"at least agent.actor.sigma_min={actor.sigma_min}",
+        )
 
 
 def _check_checkpoint(actor: Any) -> None:

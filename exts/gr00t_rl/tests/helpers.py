@@ -38,6 +38,7 @@ class PointMassEnv:
 
     num_actions = 2
     device = "cpu"
+    step_dt = 0.05
 
     def __init__(
         self,

@@ -33,7 +33,10 @@ def agent(**changes: Any) -> Cfg:
         "num_inference_timesteps": 4,
         "noise_level": 0.5,
         "init_std": 0.3,
+        "sigma_min": 0.05,
+        "sigma_max": 0.2,
         "init_noise_scale": 1.0,
+        "log_prob_over": "executed",
     }
     algorithm = {
         "class_name": "gr00t_rl.algorithms:PPO",

@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 import torch.distributed as dist
 from rsl_rl.env import VecEnv
+from rsl_rl.extensions import RandomNetworkDistillation, resolve_rnd_config
 from rsl_rl.models import MLPModel
 from rsl_rl.utils import resolve_class, resolve_obs_groups
 from tensordict import TensorDict
@@ -41,10 +42,8 @@ class DecisionAlgorithm:
         reward_clip: Bound of scaled rewards.
         device: Device of models and storage.
         multi_gpu_cfg: rsl_rl's description of the process group, or None.
+        rnd_cfg: Arguments of :class:`rsl_rl.extensions.RandomNetworkDistillation`, or None for no curiosity.
     """
-
-    rnd = None  # read by the runner
-    intrinsic_rewards = None
 
     def __init__(
         self,
@@ -58,18 +57,25 @@ class DecisionAlgorithm:
         reward_clip: float,
         device: str,
         multi_gpu_cfg: dict | None,
+        rnd_cfg: dict[str, Any] | None = None,
     ) -> None:
         self.device = device
         self.gpu_world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
         self.actor, self.critic = actor.to(device), critic.to(device)
-        groups = list(dict.fromkeys(chain(obs_groups["actor"], obs_groups["critic"])))
+        # the runner reads both: curiosity, held as an object like in rsl_rl's own PPO, and its last rewards [N]
+        self.rnd = RandomNetworkDistillation(device=device, **rnd_cfg) if rnd_cfg else None
+        self.intrinsic_rewards: torch.Tensor | None = None
+        read = chain(obs_groups["actor"], obs_groups["critic"], obs_groups["rnd_state"] if self.rnd else ())
+        groups = list(dict.fromkeys(read))
         self.policy: DecisionPolicy = actor if hasattr(actor, "decide") else StepPolicy(actor, groups)  # type: ignore
         self.storage = DecisionStorage(env.num_envs, num_steps, gamma, device)
         self.queue = ChunkQueue(env.num_envs, self.policy.n_action_steps, env.num_actions, device)
         self.reward_scaler = RewardScaler(env.num_envs, gamma, reward_clip).to(device) if reward_scaling else None
         self.env, self.num_steps, self.gamma = env, num_steps, gamma
         self.actor_parameters = [p for p in actor.parameters() if p.requires_grad]
-        self.critic_parameters = [p for p in critic.parameters() if p.requires_grad]
+        # encoders that both share are the actor's
+        shared = set(self.actor_parameters)
+        self.critic_parameters = [p for p in critic.parameters() if p.requires_grad and p not in shared]
         self.optimizer: torch.optim.Optimizer
         self.iteration = 0
         self._step = 0
@@ -86,7 +92,7 @@ class DecisionAlgorithm:
             observed = self.policy.observe(obs[ids])
             chunk, record = self.policy.decide(observed)
             record["value"] = self.critic(record).squeeze(-1)
-            self.storage.open(ids, record)
+            self.storage.open(ids, self.policy.store(record))
             self.queue.push(ids, chunk)
             self._decide_seconds += time.perf_counter() - start
         action = self.queue.pop()
@@ -103,6 +109,9 @@ class DecisionAlgorithm:
         """Add one env step to the running decisions; envs that were reset decide anew at the next step."""
         if self.reward_scaler is not None:
             rewards = self.reward_scaler(rewards, dones)
+        if self.rnd is not None:
+            self.intrinsic_rewards = self.rnd.get_intrinsic_reward(obs)
+            rewards = rewards + self.intrinsic_rewards
         self.storage.step(rewards, dones, self._time_out_values(dones, extras))
         self.queue.clear(dones)
         self.actor.reset(dones)  # type: ignore[operator]
@@ -135,8 +144,11 @@ class DecisionAlgorithm:
         """Update the normalisers and make every env decide anew."""
         self.actor.update_normalization(batch)  # type: ignore[operator]
         self.critic.update_normalization(batch)  # type: ignore[operator]
+        if self.rnd is not None:
+            self.rnd.update_normalization(batch)
         self.iteration += 1
         self.storage.clear()
+        self.policy.forget()
         self.queue.clear()
         self._step = 0
         self._decide_seconds = 0.0
@@ -167,7 +179,7 @@ class DecisionAlgorithm:
             module.eval()
 
     def _modules(self) -> list[nn.Module]:
-        return [m for m in (self.actor, self.critic, self.reward_scaler) if m is not None]
+        return [m for m in (self.actor, self.critic, self.reward_scaler, self.rnd) if m is not None]
 
     def parameters(self) -> chain:
         """Iterate over the trained parameters of actor and critic."""
@@ -183,7 +195,7 @@ class DecisionAlgorithm:
         A GR00T actor contributes its trained parameters and a reference to the frozen ones, see
         :meth:`gr00t_rl.models.Gr00tActor.state_dict`. Only types that ``torch.load(weights_only=True)`` accepts.
         """
-        return {
+        state: dict[str, Any] = {
             "actor_state_dict": self.actor.state_dict(),
             "critic_state_dict": self.critic.state_dict(),
             "optimizer_state_dict": self.optimizer.state_dict(),
@@ -193,6 +205,11 @@ class DecisionAlgorithm:
                 "rng": rng_state(self.device),
             },
         }
+        if self.rnd is not None:
+            state["rnd_state_dict"] = self.rnd.state_dict()
+            state["rnd_optimizer_state_dict"] = self.rnd.optimizer.state_dict()
+            state["algorithm_state_dict"]["rnd_steps"] = self.rnd.update_counter
+        return state
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
         """Restore what :meth:`save` returned; ``load_cfg`` selects parts as in rsl_rl.
@@ -203,7 +220,8 @@ class DecisionAlgorithm:
         Raises:
             ConfigurationError: If the state belongs to another agent.
         """
-        selected = load_cfg or {"actor": True, "critic": True, "optimizer": True, "iteration": True}
+        parts = ("actor", "critic", "optimizer", "iteration", "rnd")
+        selected = load_cfg or dict.fromkeys(parts, True)
         try:
             if selected.get("actor"):
                 self.actor.load_state_dict(loaded_dict["actor_state_dict"], strict=strict)
@@ -211,6 +229,10 @@ class DecisionAlgorithm:
                 self.critic.load_state_dict(loaded_dict["critic_state_dict"], strict=strict)
             if selected.get("optimizer"):
                 self.optimizer.load_state_dict(loaded_dict["optimizer_state_dict"])
+            if selected.get("rnd") and self.rnd is not None:
+                self.rnd.load_state_dict(loaded_dict["rnd_state_dict"], strict=strict)
+                self.rnd.optimizer.load_state_dict(loaded_dict["rnd_optimizer_state_dict"])
+                self.rnd.update_counter = loaded_dict["algorithm_state_dict"]["rnd_steps"]
             if selected.get("iteration"):
                 state = loaded_dict["algorithm_state_dict"]
                 # the checkpoint was written after this iteration's update
@@ -258,8 +280,13 @@ class DecisionAlgorithm:
         _, algorithm_cfg = resolve_class(cfg["algorithm"])
         actor_class, actor_cfg = resolve_class(cfg["actor"])
         critic_class, critic_cfg = resolve_class(cfg["critic"])
-        refuse_unsupported(algorithm_cfg, actor_class, critic_class)
-        cfg["obs_groups"] = resolve_obs_groups(obs, cfg["obs_groups"], ["actor", "critic"])
+        refuse_unsupported(cfg, algorithm_cfg, actor_class, critic_class)
+        sets = ["actor", "critic", "rnd_state"] if algorithm_cfg.get("rnd_cfg") else ["actor", "critic"]
+        cfg["obs_groups"] = resolve_obs_groups(obs, cfg["obs_groups"], sets)
+        if algorithm_cfg.get("rnd_cfg"):
+            algorithm_cfg = resolve_rnd_config(algorithm_cfg, obs, cfg["obs_groups"], env)
+        else:
+            algorithm_cfg.pop("rnd_cfg", None)
         cfg["logger"] = metric_logger(cfg.get("logger", "tensorboard"), cfg)
         runner_files.install(DecisionAlgorithm)
         if "instruction" in actor_cfg and actor_cfg["instruction"] is None:
@@ -267,6 +294,8 @@ class DecisionAlgorithm:
         actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
         if getattr(critic_class, "reads_features", False):
             critic_cfg["feature_dim"] = actor.feature_dim
+        if algorithm_cfg.pop("share_cnn_encoders", None):
+            critic_cfg["cnns"] = _encoders(actor)
         critic = critic_class(obs, cfg["obs_groups"], "critic", 1, **critic_cfg).to(device)
         return cls(
             actor,
@@ -279,3 +308,13 @@ class DecisionAlgorithm:
             device=device,
             multi_gpu_cfg=cfg["multi_gpu"],
         )
+
+
+def _encoders(actor: nn.Module) -> nn.Module:
+    """Return the image encoders of an actor for its critic to use."""
+    if not hasattr(actor, "cnns"):
+        raise ConfigurationError(
+            f"algorithm.share_cnn_encoders=True, but actor.class_name={type(actor).__name__!r} has no CNN encoders; set "
+            "it to False or use CNNModel"
+        )
+    return actor.cnns  # type: ignore[return-value]

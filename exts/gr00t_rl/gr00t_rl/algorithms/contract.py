@@ -9,18 +9,19 @@ from ..utils.errors import ConfigurationError
 
 # option of rsl_rl's PPO: the values that mean "off"
 _NOT_IMPLEMENTED = {
-    "rnd_cfg": (None,),
     "symmetry_cfg": (None,),
-    "share_cnn_encoders": (False, None),
     "use_mixed_precision": (False,),
     "optimizer": ("adam",),
 }
 
 
-def refuse_unsupported(algorithm_cfg: dict[str, Any], actor_class: Any, critic_class: Any) -> None:
+def refuse_unsupported(
+    runner_cfg: dict[str, Any], algorithm_cfg: dict[str, Any], actor_class: Any, critic_class: Any
+) -> None:
     """Remove rsl_rl options that are switched off from ``algorithm_cfg``, in place.
 
     Args:
+        runner_cfg: The runner's configuration.
         algorithm_cfg: Keyword arguments of the algorithm.
         actor_class: Class of the actor.
         critic_class: Class of the critic.
@@ -35,6 +36,12 @@ def refuse_unsupported(algorithm_cfg: dict[str, Any], actor_class: Any, critic_c
                 f"gr00t_rl.algorithms does not implement algorithm.{name}={value!r}; set it to {off[0]!r} or use "
                 'rsl_rl\'s own algorithm (class_name "PPO")'
             )
+    mode = runner_cfg.get("torch_compile_mode")
+    if mode is not None:
+        raise ConfigurationError(
+            f"gr00t_rl.algorithms does not implement torch_compile_mode={mode!r}; set it to None or use rsl_rl's own "
+            'algorithm (class_name "PPO")'
+        )
     for name, model_class in (("actor", actor_class), ("critic", critic_class)):
         if getattr(model_class, "is_recurrent", False):
             raise ConfigurationError(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 
 import torch
 import torch.distributed as dist
@@ -12,6 +13,7 @@ from rsl_rl.utils import reduce_gradients_in_buckets
 from tensordict import TensorDict
 from torch import nn
 
+from ..models.policy import PolicyEvaluation
 from .base import DecisionAlgorithm
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate, explained_variance, value_loss
@@ -56,8 +58,10 @@ class PPO(DecisionAlgorithm):
         reward_clip: Bound of scaled rewards.
         max_nonfinite_steps: Non-finite gradients in a row after which the run stops.
         max_iterations: Length of the annealing schedules.
+        rnd_cfg: See :class:`DecisionAlgorithm`.
         device: Device of models and storage.
         multi_gpu_cfg: rsl_rl's description of the process group, or None.
+        grad_reduce_bucket_mb: Size of the pieces in which gradients are averaged over ranks.
     """
 
     def __init__(
@@ -95,12 +99,25 @@ class PPO(DecisionAlgorithm):
         reward_clip: float = 10.0,
         max_nonfinite_steps: int = 10,
         max_iterations: int = 1,
+        rnd_cfg: dict | None = None,
         device: str = "cpu",
         multi_gpu_cfg: dict | None = None,
+        grad_reduce_bucket_mb: float = 25.0,
     ) -> None:
         super().__init__(
-            actor, critic, env, obs_groups, num_steps, gamma, reward_scaling, reward_clip, device, multi_gpu_cfg
+            actor,
+            critic,
+            env,
+            obs_groups,
+            num_steps,
+            gamma,
+            reward_scaling,
+            reward_clip,
+            device,
+            multi_gpu_cfg,
+            rnd_cfg,
         )
+        self.grad_reduce_bucket_mb = grad_reduce_bucket_mb
         self.num_learning_epochs, self.num_mini_batches = num_learning_epochs, num_mini_batches
         self.micro_batch_size, self.lam = micro_batch_size, lam
         self.clip_param, self.clip_param_high, self.dual_clip = clip_param, clip_param_high, dual_clip
@@ -188,6 +205,8 @@ class PPO(DecisionAlgorithm):
         if self.normalize_minibatch:
             minibatch["advantage"] = normalize(minibatch["advantage"])
         self.optimizer.zero_grad()
+        if self.rnd is not None:
+            self.rnd.optimizer.zero_grad()
         sums: dict[str, torch.Tensor] = {}
         for micro in minibatch.split(self.micro_batch_size or len(minibatch)):
             terms = self._loss_terms(micro)
@@ -195,12 +214,14 @@ class PPO(DecisionAlgorithm):
             loss = (
                 policy_weight * (terms["policy"] - self.entropy_coef * terms["entropy"])
                 + self.value_loss_coef * terms["value"]
+                + terms.get("rnd", 0.0)  # the predictor's weights appear in no other term
             )
             (loss.sum() / len(minibatch)).backward()
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + term.detach().sum()
         if self.gpu_world_size > 1:
-            reduce_gradients_in_buckets(self.parameters(), self.gpu_world_size, 25.0)
+            reduced = chain(self.parameters(), self.rnd.predictor.parameters() if self.rnd is not None else ())
+            reduce_gradients_in_buckets(reduced, self.gpu_world_size, self.grad_reduce_bucket_mb)
         grad_norm = nn.utils.clip_grad_norm_(self.parameters(), self.max_grad_norm)
         if self.guard.allows(grad_norm, minibatch, self.iteration):
             self._optimizer_step()
@@ -209,21 +230,24 @@ class PPO(DecisionAlgorithm):
         return metrics
 
     def _optimizer_step(self) -> None:
-        """Step the optimiser; during the warm-up the actor's parameters, whose gradient is zero, stay untouched."""
+        """Step the optimisers; during the warm-up the actor's parameters, whose gradient is zero, stay untouched."""
         if self._warming_up:
             for parameter in self.actor_parameters:
                 parameter.grad = None
         self.optimizer.step()
+        if self.rnd is not None:
+            self.rnd.optimizer.step()
 
     def _loss_terms(self, micro: TensorDict) -> dict[str, torch.Tensor]:
         """Return the losses and diagnostics of each decision, every entry [B]."""
+        micro = self.policy.restore(micro)
         policy = self.policy.evaluate(micro)
         value = self.critic(micro).squeeze(-1)
         log_ratio = policy.log_prob - micro["log_prob"]
         ratio = log_ratio.exp()
         high = self.clip_param if self.clip_param_high is None else self.clip_param_high
         clipped = (ratio.detach() < 1.0 - self.clip_param) | (ratio.detach() > 1.0 + high)
-        return {
+        terms = {
             "policy": clipped_surrogate(
                 ratio, micro["advantage"], self.clip_param, self.clip_param_high, self.dual_clip
             ),
@@ -232,19 +256,25 @@ class PPO(DecisionAlgorithm):
             "approx_kl": approx_kl(log_ratio.detach()),
             "clipfrac": clipped.float(),
         }
+        if self.rnd is not None:
+            terms["rnd"] = self.rnd.compute_loss(micro).expand(len(micro))
+        return terms
 
     @torch.no_grad()
     def _recompute_log_probs(self, batch: TensorDict) -> None:
         """Replace the stored log-probabilities by those that the update's own batch shape gives."""
         size = self.micro_batch_size or -(-len(batch) // self.num_mini_batches)
-        batch["log_prob"] = torch.cat([self.policy.evaluate(micro).log_prob for micro in batch.split(size)])
+        batch["log_prob"] = torch.cat([self._evaluate(micro).log_prob for micro in batch.split(size)])
 
     @torch.no_grad()
     def _final_kl(self, batch: TensorDict) -> float:
         """Return KL(old || new) after the last step, in closed form on a minibatch's worth of rows, over all ranks."""
-        sample = batch[: max(1, len(batch) // self.num_mini_batches)]
-        sums = [self.policy.evaluate(m).kl.sum() for m in sample.split(self.micro_batch_size or len(sample))]
+        sample = batch[:: self.num_mini_batches]  # rows of all times
+        sums = [self._evaluate(m).kl.sum() for m in sample.split(self.micro_batch_size or len(sample))]
         return self._over_ranks(torch.stack(sums).sum() / len(sample)).item()
+
+    def _evaluate(self, stored: TensorDict) -> PolicyEvaluation:
+        return self.policy.evaluate(self.policy.restore(stored))
 
     def _over_ranks(self, value: torch.Tensor) -> torch.Tensor:
         """Return the mean of a scalar over all ranks, so that all decide alike."""

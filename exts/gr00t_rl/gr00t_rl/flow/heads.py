@@ -3,7 +3,8 @@
 
 A head samples a denoising chain and says which of its transitions were random and how they were distributed. Scoring
 a stored chain evaluates the same expression at the same stored states, so that sampling and scoring cannot disagree.
-Heads know the velocity field as a function only, never a network.
+Heads know the velocity field as a function only, never a network; a head whose noise depends on the observation is
+given the field's condition vector.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ from .schedule import flow_sde_weights, step_time
 
 VelocityFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """v(x, k): float32 states [B, M, H, A] and step indices [B, M] (int64) to float32 velocities [B, M, H, A]."""
+
+
+class VelocityField(NamedTuple):
+    """The velocity field of a batch of decisions, and what else a head may know of them."""
+
+    velocity: VelocityFn
+    condition: torch.Tensor
+    """Summary of the observation, float32 [B, C], of order one."""
+
+    def __call__(self, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """Evaluate the field, see :data:`VelocityFn`."""
+        return self.velocity(x, step)
 
 
 class Transitions(NamedTuple):
@@ -62,11 +75,13 @@ class FlowHead(nn.Module):
             x = x + self._velocity(velocity, x, k) / self.num_steps
         return x
 
-    def sample(self, velocity: VelocityFn, x0: torch.Tensor) -> FlowSample:
-        """Sample a chain from the initial noise ``x0`` [B, H, A]."""
+    def sample(self, velocity: VelocityFn, x0: torch.Tensor, condition: torch.Tensor | None = None) -> FlowSample:
+        """Sample a chain from the initial noise ``x0`` [B, H, A]; ``condition`` [B, C] for heads that want one."""
         raise NotImplementedError
 
-    def distribution(self, velocity: VelocityFn, transitions: Transitions) -> tuple[torch.Tensor, torch.Tensor]:
+    def distribution(
+        self, velocity: VelocityFn, transitions: Transitions, condition: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (mean, std) of stored transitions under ``velocity``; differentiable in its parameters."""
         raise NotImplementedError
 
@@ -105,7 +120,7 @@ class FlowSde(FlowHead):
         x_data = x + (1.0 - t) * v
         return w0 * x_noise + w1 * x_data, std
 
-    def sample(self, velocity: VelocityFn, x0: torch.Tensor) -> FlowSample:
+    def sample(self, velocity: VelocityFn, x0: torch.Tensor, condition: torch.Tensor | None = None) -> FlowSample:
         """Sample a chain; see :class:`FlowSde` for which steps are random."""
         batch, device = x0.shape[0], x0.device
         chosen = torch.randint(self.num_steps, (batch, 1), device=device) if self.stochastic_steps == "one" else None
@@ -129,7 +144,9 @@ class FlowSde(FlowHead):
         """Return the standard deviation of each step, [K]."""
         return flow_sde_weights(torch.arange(self.num_steps), self.num_steps, self.noise_level)[2]
 
-    def distribution(self, velocity: VelocityFn, transitions: Transitions) -> tuple[torch.Tensor, torch.Tensor]:
+    def distribution(
+        self, velocity: VelocityFn, transitions: Transitions, condition: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Score the stored transitions with one batched evaluation of the field."""
         v = velocity(transitions.x, transitions.step)
         return self.transition(transitions.x, v, transitions.step)
@@ -158,7 +175,7 @@ class GaussianHead(FlowHead):
         """Return the learned standard deviations, [A]."""
         return self.log_std.detach().exp()
 
-    def sample(self, velocity: VelocityFn, x0: torch.Tensor) -> FlowSample:
+    def sample(self, velocity: VelocityFn, x0: torch.Tensor, condition: torch.Tensor | None = None) -> FlowSample:
         """Sample the action around the ODE's end point."""
         mean = self.integrate(velocity, x0).unsqueeze(1)
         std = self.std(mean.shape[-1])
@@ -166,35 +183,12 @@ class GaussianHead(FlowHead):
         step = torch.zeros(x0.shape[0], 1, dtype=torch.long, device=x0.device)
         return FlowSample(action.squeeze(1), Transitions(x0.unsqueeze(1), action, step), mean, std.expand_as(mean))
 
-    def distribution(self, velocity: VelocityFn, transitions: Transitions) -> tuple[torch.Tensor, torch.Tensor]:
+    def distribution(
+        self, velocity: VelocityFn, transitions: Transitions, condition: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Integrate the ODE again from the stored initial noise, with gradients through all K steps."""
         mean = self.integrate(velocity, transitions.x.squeeze(1)).unsqueeze(1)
         return mean, self.std(mean.shape[-1])
-
-
-def make_head(
-    name: str, num_steps: int, action_dim: int, noise_level: float, stochastic_steps: str, init_std: float
-) -> FlowHead:
-    """Build a head by name.
-
-    Args:
-        name: "flow_sde" or "gaussian".
-        num_steps: Number of denoising steps K.
-        action_dim: Number of real action dimensions (``gaussian``).
-        noise_level: The level a (``flow_sde``).
-        stochastic_steps: "one" or "all" (``flow_sde``).
-        init_std: Initial standard deviation (``gaussian``).
-
-    Raises:
-        ValueError: An unknown name.
-    """
-    if name == "flow_sde":
-        if stochastic_steps not in ("one", "all"):
-            raise ValueError(f"stochastic_steps is {stochastic_steps!r}; set 'one' or 'all'")
-        return FlowSde(num_steps, noise_level, stochastic_steps)
-    if name == "gaussian":
-        return GaussianHead(num_steps, action_dim, init_std)
-    raise ValueError(f"head is {name!r}; set 'flow_sde' or 'gaussian'")
 
 
 def _pick(tensor: torch.Tensor, step: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@
 from .chunk_queue import ChunkQueue
 from .critics import Gr00tFeatureCritic
 from .flow_actor import FlowActor
+from .flow_mlp_actor import FlowMlpActor
 from .gr00t_actor import Gr00tActor
 from .mlp import OrthogonalMLPModel
 from .policy import DecisionPolicy, PolicyEvaluation, StepPolicy
@@ -12,6 +13,7 @@ __all__ = [
     "ChunkQueue",
     "DecisionPolicy",
     "FlowActor",
+    "FlowMlpActor",
     "Gr00tActor",
     "Gr00tFeatureCritic",
     "OrthogonalMLPModel",

@@ -4,13 +4,23 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from ..flow import FlowHead, VelocityFn
+
 if TYPE_CHECKING:
+    from .flow_actor import FlowActor
     from .gr00t_actor import Gr00tActor
+
+
+class _Ode(FlowHead):
+    """A head without noise. The tracer reads all properties of the actor, the noise's standard deviation among them."""
+
+    def std_summary(self) -> torch.Tensor:
+        return torch.zeros(self.num_steps)
 
 
 class ExportedPolicy(nn.Module):
@@ -18,22 +28,63 @@ class ExportedPolicy(nn.Module):
 
     Inputs, in this order: ``state`` float32 [1, S]; one uint8 image [1, H, W, 3] per camera, named after its
     observation group; ``noise`` float32 [1, H, A], the initial noise x_0 (zeros for a deterministic policy). The
-    output ``actions`` [1, n_action_steps, A_env] is in the env's units. The K denoising steps are unrolled inside.
+    output ``actions`` [1, n_action_steps, A_env] is in the env's units. The K denoising steps are unrolled inside;
+    the exploration noise is left out.
+
+    Args:
+        actor: The policy; its weights are copied. It has ``state_dim``, and ``velocity_of_state(state)`` unless the
+            sub-class overrides :meth:`velocity`.
+    """
+
+    is_recurrent = False
+    image_shapes: dict[str, tuple[int, ...]] = {}
+    """Shape [H, W, 3] of each camera's image, by observation group."""
+
+    def __init__(self, actor: FlowActor) -> None:
+        super().__init__()
+        queue, actor._queue = actor._queue, None
+        self.actor: Any = copy.deepcopy(actor).cpu().float()
+        actor._queue = queue
+        self.actor.head = _Ode(actor.head.num_steps)
+        self.actor.requires_grad_(False).eval()
+
+    def velocity(self, state: torch.Tensor, images: list[torch.Tensor]) -> VelocityFn:
+        """Return the velocity field for ``state`` [1, S] and one image [1, H, W, 3] per camera."""
+        return self.actor.velocity_of_state(state)
+
+    def forward(self, state: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
+        """Return the action chunk [1, n_action_steps, A]; see the class for the inputs."""
+        *images, noise = inputs
+        return self.actor.env_actions(self.actor.head.integrate(self.velocity(state, images), noise))
+
+    def get_dummy_inputs(self) -> tuple[torch.Tensor, ...]:
+        """Return example inputs for tracing."""
+        images = [torch.zeros(1, *shape, dtype=torch.uint8) for shape in self.image_shapes.values()]
+        return (torch.zeros(1, self.actor.state_dim), *images, torch.zeros(1, *self.actor.chunk_shape))
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs in ONNX."""
+        return ["state", *self.image_shapes, "noise"]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs in ONNX."""
+        return ["actions"]
+
+
+class ExportedGr00tPolicy(ExportedPolicy):
+    """:class:`ExportedPolicy` of a GR00T actor, with its backbone and the tokens of its instruction inside.
 
     Args:
         actor: The policy; its weights are copied.
     """
 
-    is_recurrent = False
-
     def __init__(self, actor: Gr00tActor) -> None:
-        super().__init__()
-        queue, actor._queue = actor._queue, None
-        self.actor = copy.deepcopy(actor).cpu().float()
-        actor._queue = queue
+        super().__init__(actor)
         self.actor._compute_dtype = torch.float32
-        self.actor.requires_grad_(False).eval()
-        if self.actor.image_groups:
+        self.image_shapes = dict(zip(actor.image_groups, actor.image_shapes, strict=True))
+        if actor.image_groups:
             self._prepare_prompt()
 
     @torch.no_grad()
@@ -57,27 +108,10 @@ class ExportedPolicy(nn.Module):
         features = eagle.language_model.model(inputs_embeds=embeds, attention_mask=self._causal_mask).last_hidden_state
         return actor.model.action_head.process_features(features)
 
-    def forward(self, state: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
-        """Return the action chunk [1, n_action_steps, A]; see the class for the inputs."""
-        actor, (*images, noise) = self.actor, inputs
+    def velocity(self, state: torch.Tensor, images: list[torch.Tensor]) -> VelocityFn:
+        """Return the velocity field for ``state`` [1, S] and one image [1, H, W, 3] per camera."""
+        actor = self.actor
         features = self._features(images) if images else actor._prompt_features
         if actor.state_normalizer is not None:
             state = actor.state_normalizer(state).clamp(-10.0, 10.0)
-        context = actor.model.action_head.prepare(features, actor.processor.state(state))
-        return actor.env_actions(actor.head.integrate(actor.velocity_of(context), noise))
-
-    def get_dummy_inputs(self) -> tuple[torch.Tensor, ...]:
-        """Return example inputs for tracing."""
-        actor = self.actor
-        images = [torch.zeros(1, *shape, dtype=torch.uint8) for shape in actor.image_shapes]
-        return (torch.zeros(1, actor.state_dim), *images, torch.zeros(1, *actor.chunk_shape))
-
-    @property
-    def input_names(self) -> list[str]:
-        """Names of the inputs in ONNX."""
-        return ["state", *self.actor.image_groups, "noise"]
-
-    @property
-    def output_names(self) -> list[str]:
-        """Names of the outputs in ONNX."""
-        return ["actions"]
+        return actor.velocity_of(actor.model.action_head.prepare(features, actor.processor.state(state)))

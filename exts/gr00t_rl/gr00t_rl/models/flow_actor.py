@@ -7,13 +7,14 @@ import torch
 from tensordict import TensorDict
 from torch import nn
 
-from ..flow import FlowHead, Transitions, VelocityFn, chain_entropy, chain_kl, chain_log_prob
+from ..flow import FlowHead, Transitions, VelocityField, chain_entropy, chain_kl, chain_log_prob
 from ..utils.errors import ConfigurationError
 from .chunk_queue import ChunkQueue
-from .policy import PolicyEvaluation
+from .export import ExportedPolicy
+from .policy import PlainRecords, PolicyEvaluation
 
 
-class FlowActor(nn.Module):
+class FlowActor(PlainRecords, nn.Module):
     """Base of rsl_rl actors whose decisions are chunks drawn from a flow policy.
 
     A sub-class provides :meth:`velocity_field`, and :meth:`observe` if it caches features. It implements
@@ -25,6 +26,12 @@ class FlowActor(nn.Module):
         action_dim: The env's action dimensions; the first ones of A.
         n_action_steps: Actions of a chunk that are executed before the next decision; the first ones of H.
         init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
+        log_prob_over: "executed": the log-probability counts the executed steps and the real action dimensions;
+            "chain": all H steps and A dimensions, the density of the whole chain. The numbers that are not executed
+            feed back into the others along the chain, so that only the latter is an exact density; it is noisier.
+
+    Raises:
+        ConfigurationError: An unknown ``log_prob_over``.
     """
 
     is_recurrent = False
@@ -36,11 +43,14 @@ class FlowActor(nn.Module):
         action_dim: int,
         n_action_steps: int,
         init_noise_scale: float = 1.0,
+        log_prob_over: str = "executed",
     ) -> None:
         super().__init__()
+        if log_prob_over not in ("executed", "chain"):
+            raise ConfigurationError(f"log_prob_over is {log_prob_over!r}; set 'executed' or 'chain'")
         self.head = head
         self.chunk_shape, self.action_dim, self.n_action_steps = chunk_shape, action_dim, n_action_steps
-        self.init_noise_scale = init_noise_scale
+        self.init_noise_scale, self.log_prob_over = init_noise_scale, log_prob_over
         # tells the device the model was moved to
         self.register_buffer("_device_probe", torch.empty(0), persistent=False)
         self._queue: ChunkQueue | None = None
@@ -54,8 +64,8 @@ class FlowActor(nn.Module):
         """Return what is stored of an observation, batch size [B]."""
         return obs
 
-    def velocity_field(self, observed: TensorDict) -> VelocityFn:
-        """Return the velocity field for the observations ``observed`` [B]; differentiable."""
+    def velocity_field(self, observed: TensorDict) -> VelocityField:
+        """Return the velocity field and its condition for the observations ``observed`` [B]; differentiable."""
         raise NotImplementedError
 
     # -- decisions -------------------------------------------------------------------------------------------------
@@ -66,7 +76,8 @@ class FlowActor(nn.Module):
 
     def decide(self, observed: TensorDict) -> tuple[torch.Tensor, TensorDict]:
         """Sample a chunk per row of ``observed`` [B]; see :class:`~gr00t_rl.models.policy.DecisionPolicy`."""
-        sample = self.head.sample(self.velocity_field(observed), self.initial_noise(observed.batch_size[0]))
+        field = self.velocity_field(observed)
+        sample = self.head.sample(field.velocity, self.initial_noise(observed.batch_size[0]), field.condition)
         mean, std = self._counted(sample.mean), self._counted(sample.std)
         record = observed.copy()
         record["x"], record["x_next"], record["step"] = sample.transitions
@@ -77,13 +88,16 @@ class FlowActor(nn.Module):
     def evaluate(self, record: TensorDict) -> PolicyEvaluation:
         """Score stored decisions under the current weights."""
         transitions = Transitions(record["x"], record["x_next"], record["step"])
-        mean, std = (self._counted(part) for part in self.head.distribution(self.velocity_field(record), transitions))
+        field = self.velocity_field(record)
+        mean, std = map(self._counted, self.head.distribution(field.velocity, transitions, field.condition))
         log_prob = chain_log_prob(self._counted(record["x_next"]), mean, std)
         kl = chain_kl(record["mean"], record["std"], mean.detach(), std.detach())
         return PolicyEvaluation(log_prob, chain_entropy(mean, std), kl)
 
     def _counted(self, x: torch.Tensor) -> torch.Tensor:
-        """Select what reaches the robot of [B, M, H, A]: executed steps and real action dimensions."""
+        """Select what ``log_prob_over`` counts of [B, M, H, A]."""
+        if self.log_prob_over == "chain":
+            return x
         steps = x if x.shape[2] == 1 else x[:, :, : self.n_action_steps]
         return steps if x.shape[3] == 1 else steps[..., : self.action_dim]
 
@@ -136,3 +150,13 @@ class FlowActor(nn.Module):
 
     def update_normalization(self, obs: TensorDict) -> None:
         """Update running moments of the observations; none here."""
+
+    def as_jit(self) -> torch.jit.ScriptModule:
+        """Return the policy as a traced module, chunk in one call; see :class:`ExportedPolicy`."""
+        exported = self.as_onnx()
+        with torch.no_grad():
+            return torch.jit.trace(exported, exported.get_dummy_inputs(), check_trace=False)  # type: ignore
+
+    def as_onnx(self, verbose: bool = False) -> ExportedPolicy:
+        """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedPolicy`."""
+        raise NotImplementedError

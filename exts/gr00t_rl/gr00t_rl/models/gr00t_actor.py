@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from rsl_rl.modules import EmpiricalNormalization
 from tensordict import TensorDict
+from torch import nn
 
-from ..flow import VelocityFn, make_head
+from ..flow import VelocityField, VelocityFn, make_head
 from ..gr00t import Gr00tProcessor, HeadContext
+from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
 from .base_weights import fingerprint, load_base
-from .export import ExportedPolicy
+from .export import ExportedGr00tPolicy
 from .flow_actor import FlowActor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -37,14 +39,19 @@ class Gr00tActor(FlowActor):
         tokenizer: Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where None.
         embodiment_id: Row of the per-embodiment weights to use.
         instruction: What the robot is told; algorithms fill in the task's where None.
-        head: "flow_sde" or "gaussian", see :mod:`gr00t_rl.flow.heads`.
+        head: "flow_sde", "gaussian" or "flow_noise", see :mod:`gr00t_rl.flow`.
         n_action_steps: Actions of a chunk that are executed before the next decision.
         num_inference_timesteps: Denoising steps K.
         noise_level: Level a of the SDE's noise (``flow_sde``).
         stochastic_steps: "one" random denoising step per decision or "all" of them (``flow_sde``).
         init_std: Initial standard deviation in normalised action units (``gaussian``).
+        sigma_min: Lower bound of the learned noise (``flow_noise``).
+        sigma_max: Upper bound of the learned noise (``flow_noise``).
         init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
+        log_prob_over: "executed" or "chain", see :class:`FlowActor`.
         obs_normalization: Whether to normalise the state by its running moments, for checkpoints without statistics.
+        feature_cache: Where the frozen part's features of an iteration are kept: on the "device", in "host" memory, or
+            not at all ("pixels": the images are kept and encoded again for every minibatch).
         tune_projector: Train the state and action encoders and the action decoder.
         tune_diffusion_model: Train the DiT.
         dtype: "float32" or "bfloat16": of the frozen part, and of the autocast around the trained one.
@@ -71,8 +78,12 @@ class Gr00tActor(FlowActor):
         noise_level: float = 0.5,
         stochastic_steps: str = "one",
         init_std: float = 0.3,
+        sigma_min: float = 0.05,
+        sigma_max: float = 0.2,
         init_noise_scale: float = 1.0,
+        log_prob_over: str = "executed",
         obs_normalization: bool = False,
+        feature_cache: str = "device",
         tune_projector: bool = True,
         tune_diffusion_model: bool = True,
         dtype: str = "float32",
@@ -86,9 +97,20 @@ class Gr00tActor(FlowActor):
             checkpoint, tokenizer, embodiment_id, DTYPES[dtype], tiny_seed, image_size, n_action_steps
         )
         config = model.config.action_head
-        policy_head = make_head(head, num_inference_timesteps, output_dim, noise_level, stochastic_steps, init_std)
         chunk_shape = (config.action_horizon, config.action_dim)
-        super().__init__(policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale)
+        policy_head = make_head(
+            head,
+            num_inference_timesteps,
+            output_dim,
+            noise_level,
+            stochastic_steps,
+            init_std,
+            sigma_min,
+            sigma_max,
+            chunk_shape,
+            config.input_embedding_dim,
+        )
+        super().__init__(policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale, log_prob_over)
         self.model, self.base, self._compute_dtype = model, checkpoint, DTYPES[dtype]
         self.state_groups, self.image_groups = [g for g in groups if obs[g].dim() == 2], images
         self._check(groups, obs, config)
@@ -105,6 +127,7 @@ class Gr00tActor(FlowActor):
         self.image_shapes = [tuple(obs[g].shape[1:]) for g in self.image_groups]
         self.state_dim = sum(obs[g].shape[-1] for g in self.state_groups)
         self.state_normalizer = EmpiricalNormalization(self.state_dim) if obs_normalization else None
+        self.feature_cache, self._host_features = feature_cache, HostFeatureCache()
         self._fingerprint = fingerprint(self.model)
         if not self.image_groups:
             # without cameras the features depend on the prompt alone: one row serves every decision
@@ -168,11 +191,30 @@ class Gr00tActor(FlowActor):
         return head.vl_self_attention(head.vlln(features.to(self._compute_dtype)))
 
     def observe(self, obs: TensorDict) -> TensorDict:
-        """Replace the images of ``obs`` [B] by the frozen part's features; other groups stay as they are."""
-        observed = obs.exclude(*self.image_groups)
+        """Add the frozen part's features to ``obs`` [B], and drop the images unless they are what is kept."""
+        observed = obs.copy() if self.feature_cache == "pixels" else obs.exclude(*self.image_groups)
         if self.image_groups:
             observed["features"] = self._encode(obs)
         return observed
+
+    def store(self, record: TensorDict) -> TensorDict:
+        """Move the features to where ``feature_cache`` wants them."""
+        if self.image_groups and self.feature_cache == "host":
+            record["feature_row"] = self._host_features.append(record["features"])
+        return record if self.feature_cache == "device" else record.exclude("features")
+
+    def restore(self, record: TensorDict) -> TensorDict:
+        """Bring the features of stored decisions back; from pixels, by running the frozen part again."""
+        if not self.image_groups or self.feature_cache == "device":
+            return record
+        record = record.copy()
+        host = self.feature_cache == "host"
+        record["features"] = self._host_features.gather(record["feature_row"]) if host else self._encode(record)
+        return record
+
+    def forget(self) -> None:
+        """Drop the features in host memory."""
+        self._host_features.clear()
 
     def _context(self, observed: TensorDict) -> HeadContext:
         """Prepare the action head for the observed states; differentiable in the trained weights."""
@@ -187,9 +229,11 @@ class Gr00tActor(FlowActor):
         expanded = tuple((k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for k, v in context.cross_kv)
         return dataclasses.replace(context, cross_kv=expanded)
 
-    def velocity_field(self, observed: TensorDict) -> VelocityFn:
-        """Return the action head's velocity field for the observations ``observed`` [B]."""
-        return self.velocity_of(self._context(observed))
+    def velocity_field(self, observed: TensorDict) -> VelocityField:
+        """Return the action head's velocity field for ``observed`` [B], and the state token as its condition."""
+        context = self._context(observed)
+        token = context.state_token.detach().squeeze(1).float()  # [B, w]
+        return VelocityField(self.velocity_of(context), nn.functional.layer_norm(token, token.shape[-1:]))
 
     def velocity_of(self, context: HeadContext) -> VelocityFn:
         """Return the velocity field of a prepared context, in the form that the policy heads want."""
@@ -248,15 +292,9 @@ class Gr00tActor(FlowActor):
             raise ValueError(f"its parameters differ, for example {sorted(expected ^ set(state))[0]!r}")
         return super().load_state_dict(state, strict=False, assign=assign)
 
-    def as_jit(self) -> torch.jit.ScriptModule:
-        """Return the policy as a traced module, chunk in one call; see :class:`ExportedPolicy`."""
-        exported = ExportedPolicy(self)
-        with torch.no_grad():
-            return torch.jit.trace(exported, exported.get_dummy_inputs(), check_trace=False)  # type: ignore
-
-    def as_onnx(self, verbose: bool = False) -> ExportedPolicy:
-        """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedPolicy`."""
-        return ExportedPolicy(self)
+    def as_onnx(self, verbose: bool = False) -> ExportedGr00tPolicy:
+        """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedGr00tPolicy`."""
+        return ExportedGr00tPolicy(self)
 
 
 def _given(**kwargs: Any) -> dict[str, Any]:

@@ -39,12 +39,39 @@ class DecisionPolicy(Protocol):
         """
         ...
 
+    def store(self, record: TensorDict) -> TensorDict:
+        """Return the form in which a record [B] is kept until the update."""
+        ...
+
+    def restore(self, record: TensorDict) -> TensorDict:
+        """Undo :meth:`store` for any selection of rows."""
+        ...
+
+    def forget(self) -> None:
+        """Drop what :meth:`store` kept outside the records; the iteration is over."""
+        ...
+
     def evaluate(self, record: TensorDict) -> PolicyEvaluation:
-        """Score stored decisions under the current weights; differentiable."""
+        """Score restored decisions under the current weights; differentiable."""
         ...
 
 
-class StepPolicy:
+class PlainRecords:
+    """Records that are kept as they are."""
+
+    def store(self, record: TensorDict) -> TensorDict:
+        """Return ``record``."""
+        return record
+
+    def restore(self, record: TensorDict) -> TensorDict:
+        """Return ``record``."""
+        return record
+
+    def forget(self) -> None:
+        """Do nothing."""
+
+
+class StepPolicy(PlainRecords):
     """Lets any stock rsl_rl model act as a :class:`DecisionPolicy` whose decisions last one env step.
 
     Args:

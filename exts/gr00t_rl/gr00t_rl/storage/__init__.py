@@ -2,5 +2,6 @@
 """Rollout storage of decisions of variable duration."""
 
 from .decision_storage import DecisionStorage
+from .feature_cache import HostFeatureCache
 
-__all__ = ["DecisionStorage"]
+__all__ = ["DecisionStorage", "HostFeatureCache"]

@@ -9,7 +9,9 @@ import importlib.util
 # rsl_rl looks a bare name up as an attribute of its sub-packages (``rsl_rl.utils.resolve_callable``). Names that
 # rsl_rl has itself, such as ``PPO``, keep their meaning there: ours is "gr00t_rl.algorithms:PPO".
 _EXPORTS = {
-    "rsl_rl.models": dict.fromkeys(("Gr00tActor", "Gr00tFeatureCritic", "OrthogonalMLPModel"), "gr00t_rl.models"),
+    "rsl_rl.models": dict.fromkeys(
+        ("FlowMlpActor", "Gr00tActor", "Gr00tFeatureCritic", "OrthogonalMLPModel"), "gr00t_rl.models"
+    ),
     "rsl_rl.storage": {"DecisionStorage": "gr00t_rl.storage"},
 }
 

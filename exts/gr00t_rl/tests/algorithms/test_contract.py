@@ -9,7 +9,6 @@ from helpers import PointMassEnv, make_runner, runner_cfg
 from gr00t_rl.utils.errors import ConfigurationError
 
 OFF = {
-    "rnd_cfg": None,
     "symmetry_cfg": None,
     "share_cnn_encoders": False,
     "use_mixed_precision": False,
@@ -20,7 +19,6 @@ OFF = {
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("rnd_cfg", {"weight": 1.0}),
         ("symmetry_cfg", {"use_data_augmentation": True}),
         ("share_cnn_encoders", True),
         ("use_mixed_precision", True),

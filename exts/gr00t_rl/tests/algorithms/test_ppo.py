@@ -20,8 +20,14 @@ def ratios(runner: Any) -> torch.Tensor:
         return (runner.alg.policy.evaluate(batch).log_prob - batch["log_prob"]).exp()
 
 
-def parameters(runner: Any) -> list[torch.Tensor]:
+def parameters(runner: Any) -> list[torch.nn.Parameter]:
     return [p for model in (runner.alg.actor, runner.alg.critic) for p in model.parameters() if p.requires_grad]
+
+
+def gradients_of(runner: Any) -> list[torch.Tensor]:
+    gradients = [p.grad.clone() for p in parameters(runner) if p.grad is not None]
+    assert len(gradients) == len(parameters(runner))
+    return gradients
 
 
 def in_float64(runner: Any) -> None:
@@ -189,7 +195,7 @@ def test_micro_batch_gradients_equal_full_batch_gradients(actor):
             runner.alg.actor.velocity_of = _velocity_in_float64(runner.alg.actor)
         runner.alg.optimizer.step = lambda *_: None
         runner.alg.update()
-        gradients.append([p.grad.clone() for p in parameters(runner)])
+        gradients.append(gradients_of(runner))
     assert max(g.abs().max() for g in gradients[0]) > 1e-3
     for other in gradients[1:]:
         for a, b in zip(gradients[0], other, strict=True):
@@ -275,7 +281,7 @@ def test_gradients_are_clipped_by_their_global_norm():
     norms, step = [], runner.alg.optimizer.step
 
     def measure(*args: Any) -> None:
-        norms.append(torch.stack([p.grad.norm() for p in parameters(runner)]).norm().item())
+        norms.append(torch.stack([g.norm() for g in gradients_of(runner)]).norm().item())
         step(*args)
 
     runner.alg.optimizer.step = measure

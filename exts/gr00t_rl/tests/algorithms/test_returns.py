@@ -99,8 +99,9 @@ def test_gae_of_two_decisions_by_hand():
 
     d = 1: 1 + 8 - 8 = 1. d = 0: (2 + 2/2) + 8/4 - 4 = 1, and A_0 = 1 + 1/4 * 1/2 * 1.
     """
-    column = [torch.tensor(c)[:, None] for c in ([3.0, 1.0], [4.0, 8.0], [0.25, 0.5], [True, True])]
-    found = semi_mdp_gae(*column, torch.tensor([16.0]), 0.5)
+    rewards, values, discounts = (torch.tensor(c)[:, None] for c in ([3.0, 1.0], [4.0, 8.0], [0.25, 0.5]))
+    valid = torch.ones(2, 1, dtype=torch.bool)
+    found = semi_mdp_gae(rewards, values, discounts, valid, torch.tensor([16.0]), 0.5)
     assert found.squeeze(1).tolist() == [1.125, 1.0]
 
 

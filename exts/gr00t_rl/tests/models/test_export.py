@@ -26,7 +26,7 @@ def make_actor(cameras: int, **kwargs: Any) -> Gr00tActor:
     obs = TensorDict({"policy": torch.randn(N, STATE)}, batch_size=[N])
     for i in range(cameras):
         obs[f"image{i}"] = torch.randint(0, 256, (N, 32, 32, 3), dtype=torch.uint8)
-    groups = {"actor": list(obs.keys())}
+    groups = {"actor": ["policy", *(f"image{i}" for i in range(cameras))]}
     # two denoising steps keep the unrolled graph small
     return Gr00tActor(obs, groups, "actor", ACTION, n_action_steps=STEPS, num_inference_timesteps=2, **kwargs)
 

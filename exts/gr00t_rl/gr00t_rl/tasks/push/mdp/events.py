@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gr00t_rl.assets import CUBE_SIZE
-from gr00t_rl.tasks.tabletop.mdp import env_index, set_goal, start_rand, start_uniform, write_pose
+from gr00t_rl.tasks.tabletop.mdp import env_index, place_at_rest, set_goal, start_rand, start_uniform
 
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedEnv
@@ -42,5 +42,5 @@ def reset_layout(
     goal = candidates[torch.arange(len(ids), device=env.device), chosen]
     yaw = max_yaw * (2.0 * start_rand(env, ids, 1)[:, 0] - 1.0)
     height = torch.full_like(cube[:, :1], CUBE_SIZE / 2)
-    write_pose(env, "cube", ids, torch.cat((cube, height), dim=-1), yaw)
+    place_at_rest(env, "cube", ids, torch.cat((cube, height), dim=-1), yaw)
     set_goal(env, ids, torch.cat((goal, torch.zeros_like(height)), dim=-1))

@@ -4,7 +4,7 @@
 from isaaclab.envs.mdp import action_rate_l2, time_out
 
 from .events import reset_arm
-from .goal import goal_position, set_goal, write_pose
+from .goal import goal_position, place_at_rest, set_goal
 from .images import decision_image
 from .objects import object_position, object_speed, object_yaw
 from .observations import (
@@ -39,6 +39,7 @@ __all__ = [
     "object_to_goal",
     "object_velocity",
     "object_yaw",
+    "place_at_rest",
     "progress",
     "remaining_time",
     "reset_arm",
@@ -51,5 +52,4 @@ __all__ = [
     "tcp_to_goal",
     "tcp_to_object",
     "time_out",
-    "write_pose",
 ]

@@ -26,15 +26,16 @@ def set_goal(env: ManagerBasedEnv, env_ids: torch.Tensor, position: torch.Tensor
         position: Goals [n, 3] [m] in the env frame.
     """
     goal_position(env)[env_ids.long()] = position
-    if "goal_marker" not in env.scene.rigid_objects:
-        return
-    write_pose(env, "goal_marker", env_ids, position, yaw=torch.zeros_like(position[:, 0]))
+    if "goal_marker" in env.scene.rigid_objects:
+        pose = upright_pose(env, env_ids, position, yaw=torch.zeros_like(position[:, 0]))
+        # No velocity: PhysX refuses one for a kinematic body, and the marker never has any.
+        env.scene["goal_marker"].write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
 
 
-def write_pose(
+def place_at_rest(
     env: ManagerBasedEnv, name: str, env_ids: torch.Tensor, position: torch.Tensor, yaw: torch.Tensor
 ) -> None:
-    """Place an object upright and at rest.
+    """Put an object somewhere, upright and at rest.
 
     Args:
         name: Rigid object of the scene.
@@ -42,9 +43,15 @@ def write_pose(
         position: Centre [n, 3] [m] in the env frame.
         yaw: Turn about the vertical [n] [rad].
     """
-    zero = torch.zeros_like(yaw)
-    quat = torch.stack((zero, zero, torch.sin(yaw / 2), torch.cos(yaw / 2)), dim=-1)
-    pose = torch.cat((position + env.scene.env_origins[env_ids.long()], quat), dim=-1)
-    asset = env.scene[name]
+    pose, asset = upright_pose(env, env_ids, position, yaw), env.scene[name]
     asset.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
     asset.write_root_velocity_to_sim_index(root_velocity=torch.zeros_like(pose[:, :6]), env_ids=env_ids)
+
+
+def upright_pose(
+    env: ManagerBasedEnv, env_ids: torch.Tensor, position: torch.Tensor, yaw: torch.Tensor
+) -> torch.Tensor:
+    """World pose [n, 7] (position [m], quaternion x, y, z, w) from a position [n, 3] in the env frame and a yaw [n]."""
+    zero = torch.zeros_like(yaw)
+    quat = torch.stack((zero, zero, torch.sin(yaw / 2), torch.cos(yaw / 2)), dim=-1)
+    return torch.cat((position + env.scene.env_origins[env_ids.long()], quat), dim=-1)

@@ -14,6 +14,7 @@ gym.register(
         "env_cfg_entry_point": f"{_CFG}:PushCubeFrankaEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PushCubeGr00tRunnerCfg",
         "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PushCubeGr00tPpoRunnerCfg",
+        "rsl_rl_flow_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_flow_mlp_cfg:PushCubeFlowMlpRunnerCfg",
         "rsl_rl_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:PushCubeMlpRunnerCfg",
         "rsl_rl_mlp_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:PushCubeMlpPpoRunnerCfg",
         "default_agent": "rsl_rl",

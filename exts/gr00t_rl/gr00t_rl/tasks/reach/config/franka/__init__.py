@@ -14,6 +14,7 @@ gym.register(
         "env_cfg_entry_point": f"{_CFG}:ReachFrankaEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachGr00tRunnerCfg",
         "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachGr00tPpoRunnerCfg",
+        "rsl_rl_flow_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_flow_mlp_cfg:ReachFlowMlpRunnerCfg",
         "rsl_rl_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:ReachMlpRunnerCfg",
         "rsl_rl_mlp_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:ReachMlpPpoRunnerCfg",
         "default_agent": "rsl_rl",

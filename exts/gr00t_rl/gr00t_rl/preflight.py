@@ -54,6 +54,11 @@ def check_agent(cfg: Any) -> None:
     if cfg.logger == "wandb" and importlib.util.find_spec("wandb") is None:
         raise ConfigurationError("--logger wandb, but wandb is not installed; pip install 'gr00t_rl[wandb]'")
     algorithm = cfg.algorithm
+    checkpoint = getattr(cfg, "load_checkpoint", None)
+    if checkpoint and "gr00t_rl" in algorithm.class_name and Path(checkpoint).is_file():
+        from .utils.runner_files import check_readable  # loads rsl_rl's runner
+
+        check_readable(checkpoint)
     for name in ("num_learning_epochs", "num_mini_batches"):
         _check(f"agent.algorithm.{name}", getattr(algorithm, name, 1), _is_count, "an integer of at least 1")
     for name in ("gamma", "lam"):

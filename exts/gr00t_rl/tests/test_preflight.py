@@ -221,3 +221,21 @@ def test_env_without_an_agent_is_not_checked():
     remember_agent(cfg)
     del cfg  # the reference is weak: a runner cfg that is gone belongs to no run
     check_run(env(compute_final_obs=False))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head": "flow_noise", "sigma_min": 0.0}, "agent.actor.sigma_min is 0.0; set more than 0"),
+        ({"head": "flow_noise", "sigma_max": 0.01}, "set at least agent.actor.sigma_min=0.05"),
+        ({"log_prob_over": "all"}, "executed, chain"),
+        ({"class_name": "FlowMlpActor", "action_horizon": 4}, "at most agent.actor.action_horizon=4"),
+        ({"class_name": "FlowMlpActor", "action_horizon": 8, "head": "flow_nosie"}, "flow_noise"),
+    ],
+)
+def test_settings_of_flow_noise_and_of_the_flow_mlp(change, message):
+    """Bounds of a noise that is not used may be anything; an MLP's chunk has the horizon that is set."""
+    check_agent(agent(actor={"head": "flow_noise"}))
+    check_agent(agent(actor={"sigma_min": 0.0}))
+    check_agent(agent(actor={"class_name": "FlowMlpActor", "action_horizon": 8}))
+    assert message in line_of(check_agent, agent(actor=change))

@@ -57,7 +57,7 @@ def train_expert(env_id: str, target: float, max_iterations: int, seed: int) -> 
         The actor, and what was reached: return of the last 20 episodes, iterations, env steps.
     """
     torch.manual_seed(seed)
-    env = GymVecEnv(env_id, num_envs=8, seed=seed)
+    env = GymVecEnv(env_id, num_envs=16, seed=seed)
     mlp = {
         "class_name": "OrthogonalMLPModel",
         "hidden_dims": [64, 64],
@@ -68,8 +68,8 @@ def train_expert(env_id: str, target: float, max_iterations: int, seed: int) -> 
     algorithm = {
         "class_name": "gr00t_rl.algorithms:PPO",
         "num_learning_epochs": 10,
-        "num_mini_batches": 32,
-        "learning_rate": 3e-4,
+        "num_mini_batches": 16,
+        "learning_rate": 5e-4,
         "schedule": "fixed",
         "reward_scaling": True,
     }
@@ -87,10 +87,12 @@ def train_expert(env_id: str, target: float, max_iterations: int, seed: int) -> 
     while iteration < max_iterations and tracker.recent() < target:
         runner.learn(1)
         iteration += 1
+        if iteration % 10 == 0:
+            print(f"expert: iteration {iteration}, return {tracker.recent():.0f}", flush=True)
     reached = {
         "expert_rollout_return": tracker.recent(),
         "expert_iterations": iteration,
-        "expert_env_steps": iteration * 256 * 8,
+        "expert_env_steps": iteration * 256 * env.num_envs,
     }
     return runner.alg.get_policy().eval(), reached
 

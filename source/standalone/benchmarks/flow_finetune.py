@@ -6,8 +6,8 @@
     python source/standalone/benchmarks/flow_finetune.py --out runs/flow --plot flow_finetune.png
 
 Demonstrations of the point mass come from a PD controller that heads for a random goal, those of a Gymnasium env from
-a Gaussian MLP that our PPO trains to a medium level first. The cloned policy is kept in ``OUT/<env>_base_seed<N>.pt``
-and serves all heads of a seed. A run writes ``OUT/<env>_<head>_seed<N>.json`` (settings, returns before and after) and
+a Gaussian MLP that our PPO trains to a medium level first. ``OUT/<env>_demos_seed<N>.pt`` and ``OUT/<env>_base_seed<N>.pt``
+keep demonstrations and cloned policy, which serve all heads of a seed. A run writes ``OUT/<env>_<head>_seed<N>.json`` (settings, returns before and after) and
 ``.csv`` (one row per iteration). Needs ``gymnasium[mujoco]``, the extra ``benchmarks``, for any env but the point mass.
 """
 
@@ -24,7 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from demonstrations import GROUPS, ReturnTracker, clone, evaluate, freeze_normalizer, make_env, record, train_expert
+from demonstrations import (
+    GROUPS,
+    Demonstrations,
+    ReturnTracker,
+    clone,
+    evaluate,
+    freeze_normalizer,
+    make_env,
+    record,
+    train_expert,
+)
 from rsl_rl.runners import OnPolicyRunner
 
 from gr00t_rl.models import FlowMlpActor
@@ -37,11 +47,11 @@ HEADS: dict[str, dict[str, Any]] = {
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "point_mass": {
-        "num_envs": 64,
+        "num_envs": 128,
         "num_steps_per_env": 40,
-        "iterations": 80,
+        "iterations": 70,
         "gamma": 0.99,
-        "demo_envs": 20,
+        "demo_envs": 60,
         "demo_steps": 40,
         "demo_noise": 0.3,
         "clone_steps": 3000,
@@ -54,7 +64,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_steps_per_env": 512,
         "iterations": 100,
         "gamma": 0.995,
-        "expert_return": 1500.0,
+        "expert_return": 1000.0,
         "expert_iterations": 200,
         "demo_envs": 16,
         "demo_steps": 2000,
@@ -99,6 +109,7 @@ def runner_cfg(settings: dict[str, Any], head: str, log_prob_over: str) -> dict[
     actor = {
         "class_name": "FlowMlpActor",
         "hidden_dims": settings["hidden_dims"],
+        "activation": "elu",
         "action_horizon": 4,
         "n_action_steps": 4,
         "num_inference_timesteps": 4,
@@ -113,14 +124,14 @@ def runner_cfg(settings: dict[str, Any], head: str, log_prob_over: str) -> dict[
     }
     algorithm = {
         "class_name": "gr00t_rl.algorithms:PPO",
-        "num_learning_epochs": 5,
-        "num_mini_batches": 8,
+        "num_learning_epochs": 10,
+        "num_mini_batches": 4,
         "gamma": settings["gamma"],
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-4,
         "critic_learning_rate": 1e-3,
         "schedule": "adaptive",
-        "desired_kl": 0.05,
-        "target_kl": 0.5,
+        "desired_kl": 0.1,
+        "target_kl": 1.0,
         "num_critic_warmup_iterations": 3,
         "reward_scaling": True,
         "max_grad_norm": 1.0,
@@ -136,8 +147,8 @@ def runner_cfg(settings: dict[str, Any], head: str, log_prob_over: str) -> dict[
     }
 
 
-def base_policy(actor: FlowMlpActor, env: str, settings: dict[str, Any], seed: int, file: Path) -> dict[str, Any]:
-    """Load the cloned policy of ``file`` into ``actor``, or make it, and return what is known of its making."""
+def demonstrations_of(env: str, settings: dict[str, Any], seed: int, file: Path) -> tuple[Demonstrations, dict]:
+    """Load the demonstrations of ``file``, or make them; with what is known of their making."""
     if not file.exists():
         about: dict[str, Any] = {}
         expert = None
@@ -145,11 +156,22 @@ def base_policy(actor: FlowMlpActor, env: str, settings: dict[str, Any], seed: i
             expert, about = train_expert(env, settings["expert_return"], settings["expert_iterations"], seed)
             about["expert"] = evaluate(expert, env, settings["eval_episodes"], seed + 1000)
         demo_env = make_env(env, settings["demo_envs"], seed + 2000)
-        demonstrations = record(demo_env, expert, settings["demo_steps"], settings["demo_noise"], seed)
-        about["demo_steps"], about["demo_episodes"] = demonstrations.dones.numel(), len(demonstrations.returns)
-        about["demo_return"] = sum(demonstrations.returns) / max(1, len(demonstrations.returns))
+        demos = record(demo_env, expert, settings["demo_steps"], settings["demo_noise"], seed)
+        about["demo_steps"], about["demo_episodes"] = demos.dones.numel(), len(demos.returns)
+        about["demo_return"] = sum(demos.returns) / max(1, len(demos.returns))
+        torch.save({"about": about, **demos._asdict()}, file)
+    content = torch.load(file, weights_only=True)
+    about = content.pop("about")
+    return Demonstrations(**content), about
+
+
+def base_policy(actor: FlowMlpActor, env: str, settings: dict[str, Any], seed: int, out: Path) -> dict[str, Any]:
+    """Load the seed's cloned policy into ``actor``, or make it, and return what is known of its making."""
+    file = out / f"{env}_base_seed{seed}.pt"
+    if not file.exists():
+        demos, about = demonstrations_of(env, settings, seed, out / f"{env}_demos_seed{seed}.pt")
         torch.manual_seed(seed)
-        about["clone_loss"] = clone(actor, demonstrations, settings["clone_steps"])
+        about["clone_loss"] = clone(actor, demos, settings["clone_steps"])
         # the head is not part of it: one cloned policy serves them all
         weights = {name: value for name, value in actor.state_dict().items() if not name.startswith("head.")}
         torch.save({"about": about, "weights": weights}, file)
@@ -171,7 +193,7 @@ def finetune(args: argparse.Namespace) -> dict[str, Any]:
     env = make_env(args.env, settings["num_envs"], args.seed)
     runner = OnPolicyRunner(env, cfg, None, "cpu")
     actor: Any = runner.alg.get_policy()
-    base = base_policy(actor, args.env, settings, args.seed, args.out / f"{args.env}_base_seed{args.seed}.pt")
+    base = base_policy(actor, args.env, settings, args.seed, args.out)
 
     def judge(episodes: int, scale: float) -> dict[str, Any]:
         return evaluate(actor, args.env, episodes, args.seed + 3000, scale)

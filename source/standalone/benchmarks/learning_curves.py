@@ -116,7 +116,9 @@ def report(runs: list[Run], seeds: list[int], out: Path) -> None:
             returns = [r for r in c["return"] if r == r]
             first, last = np.mean(returns[:3]), np.mean(returns[-3:])
             minutes = c["seconds"][-1] / 60
-            print(f"{run.name:44s} {seed:4d}   {first:6.2f} → {last:5.2f}       {c['success_rate'][-1]:6.3f}     {minutes:6.1f}")
+            print(
+                f"{run.name:44s} {seed:4d}   {first:6.2f} → {last:5.2f}       {c['success_rate'][-1]:6.3f}     {minutes:6.1f}"
+            )
 
 
 def main() -> None:

@@ -145,6 +145,7 @@ class EpisodeRecorder:
 
 def train_sb3(task: Task, seed: int) -> list[tuple[int, float]]:
     """Train Stable-Baselines3's PPO with VecNormalize; return as :func:`train_rsl_rl`."""
+    from gymnasium.wrappers import RescaleAction
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
@@ -158,7 +159,10 @@ def train_sb3(task: Task, seed: int) -> list[tuple[int, float]]:
             self.found += [(self.num_timesteps, info["episode"]["r"]) for info in infos if "episode" in info]
             return True
 
-    env = VecNormalize(make_vec_env(task.name, NUM_ENVS, seed=seed), gamma=task.gamma)
+    # actions in [-1, 1], as GymVecEnv takes them
+    scale = {"min_action": -1.0, "max_action": 1.0}
+    envs = make_vec_env(task.name, NUM_ENVS, seed=seed, wrapper_class=RescaleAction, wrapper_kwargs=scale)
+    env = VecNormalize(envs, gamma=task.gamma)
     model = PPO(
         "MlpPolicy",
         env,

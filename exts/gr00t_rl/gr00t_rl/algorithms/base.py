@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import time
 from itertools import chain
 from typing import Any, Self
 
@@ -24,8 +23,9 @@ from ..utils import runner_files
 from ..utils.errors import ConfigurationError
 from ..utils.log_writer import metric_logger
 from ..utils.moments import RewardScaler
-from ..utils.rng import rng_state, set_rng_state
+from ..utils.timers import LapTimer
 from .contract import refuse_unsupported
+from .resume import restore_run_state, run_state
 
 
 class DecisionAlgorithm:
@@ -79,7 +79,7 @@ class DecisionAlgorithm:
         self.optimizer: torch.optim.Optimizer
         self.iteration = 0
         self._step = 0
-        self._decide_seconds = 0.0
+        self.timer = LapTimer(device)
 
     # -- rollout ---------------------------------------------------------------------------------------------------
 
@@ -87,14 +87,16 @@ class DecisionAlgorithm:
         """Return the next action of every env [N, A]; envs whose chunk is used up decide first."""
         ids = self.queue.due_ids()
         if ids.numel() > 0:
-            start = time.perf_counter()
+            self.timer.start()
             # indexing copies: what is stored must not change when the env reuses its observation buffers
             observed = self.policy.observe(obs[ids])
+            self.timer.lap("encode")
             chunk, record = self.policy.decide(observed)
+            self.timer.lap("denoise")
             record["value"] = self.critic(record).squeeze(-1)
             self.storage.open(ids, self.policy.store(record))
             self.queue.push(ids, chunk)
-            self._decide_seconds += time.perf_counter() - start
+            self.timer.lap("store")
         action = self.queue.pop()
         self._step += 1
         # image terms render only if somebody will look at the next observation; at the iteration's end all do
@@ -122,7 +124,12 @@ class DecisionAlgorithm:
         time_outs = extras.get("time_outs")
         if time_outs is None:
             return None
-        ids = (time_outs.to(self.device) & dones.bool()).nonzero().squeeze(-1)
+        ended = time_outs.to(self.device) & dones.bool()
+        # an episode that also succeeded or failed in its last step has no future, whatever the clock says
+        terminated = getattr(getattr(self.env, "unwrapped", self.env), "reset_terminated", None)
+        if terminated is not None:
+            ended &= ~terminated.to(self.device)
+        ids = ended.nonzero().squeeze(-1)
         if ids.numel() == 0:
             return None
         if "final_obs" not in extras:
@@ -151,7 +158,6 @@ class DecisionAlgorithm:
         self.policy.forget()
         self.queue.clear()
         self._step = 0
-        self._decide_seconds = 0.0
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the update from the rollout that ended at ``obs``."""
@@ -160,6 +166,14 @@ class DecisionAlgorithm:
     def update(self) -> dict[str, float]:
         """Learn from the rollout and return the metrics."""
         raise NotImplementedError
+
+    def _seconds(self) -> dict[str, float]:
+        """Return how long this iteration's decisions took, and of a chunk policy its two parts."""
+        laps = self.timer.totals()
+        seconds = {"perf/decide": sum(laps.values())}
+        if self.policy is self.actor:
+            seconds |= {"perf/encode": laps.get("encode", 0.0), "perf/denoise": laps.get("denoise", 0.0)}
+        return seconds
 
     # -- what the runner asks for ----------------------------------------------------------------------------------
 
@@ -199,11 +213,7 @@ class DecisionAlgorithm:
             "actor_state_dict": self.actor.state_dict(),
             "critic_state_dict": self.critic.state_dict(),
             "optimizer_state_dict": self.optimizer.state_dict(),
-            "algorithm_state_dict": {
-                "iteration": self.iteration,
-                "reward_scaler": self.reward_scaler.state_dict() if self.reward_scaler is not None else None,
-                "rng": rng_state(self.device),
-            },
+            "algorithm_state_dict": run_state(self),
         }
         if self.rnd is not None:
             state["rnd_state_dict"] = self.rnd.state_dict()
@@ -234,32 +244,20 @@ class DecisionAlgorithm:
                 self.rnd.optimizer.load_state_dict(loaded_dict["rnd_optimizer_state_dict"])
                 self.rnd.update_counter = loaded_dict["algorithm_state_dict"]["rnd_steps"]
             if selected.get("iteration"):
-                state = loaded_dict["algorithm_state_dict"]
-                # the checkpoint was written after this iteration's update
-                self.iteration = state["iteration"]
-                if self.reward_scaler is not None and state["reward_scaler"] is not None:
-                    self._load_reward_scaler(state["reward_scaler"])
-                if self.gpu_world_size == 1:
-                    # the checkpoint is rank 0's: restored everywhere, all ranks would draw the same noise
-                    set_rng_state(state["rng"], self.device)
-        except (KeyError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
+                restore_run_state(self, loaded_dict["algorithm_state_dict"])
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            reason = " ".join(missing.split())[:300]
             raise ConfigurationError(
                 f"the checkpoint does not fit this agent: {reason}; pass the checkpoint of a run with the same --task "
                 "and --agent"
             ) from None
         return bool(selected.get("iteration", False))
 
-    def _load_reward_scaler(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore the moments; the running returns only where the number of envs is still the same."""
-        assert self.reward_scaler is not None
-        if state["returns"].shape != self.reward_scaler.returns.shape:
-            state = {**state, "returns": torch.zeros_like(self.reward_scaler.returns)}
-        self.reward_scaler.load_state_dict(state)
-
     def broadcast_parameters(self) -> None:
-        """Copy rank 0's parameters and buffers to all ranks."""
-        for module in self._modules():
+        """Copy rank 0's parameters and buffers to all ranks; the running returns of a rank's envs are its own."""
+        modules = [m.moments if isinstance(m, RewardScaler) else m for m in self._modules()]
+        for module in modules:
             for tensor in module.state_dict().values():
                 if isinstance(tensor, torch.Tensor):
                     dist.broadcast(tensor, src=0)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,13 +22,22 @@ class NonFiniteGuard:
     Args:
         max_in_row: Bad steps in a row after which the run stops.
         dump_dir: Folder for the first offending minibatch of each row, or None to write none.
+        save: Writes the present state to a checkpoint when the run stops and returns its path, or None if there is
+            nothing to write it to.
     """
 
-    def __init__(self, max_in_row: int, dump_dir: str | None) -> None:
+    MAX_DUMPS = 5
+    """Minibatches with images are large, and a run may go on with a bad step now and then."""
+
+    def __init__(
+        self, max_in_row: int, dump_dir: str | None, save: Callable[[], Path | None] = lambda: None
+    ) -> None:
         self.max_in_row = max_in_row
         self.dump_dir = None if dump_dir is None else Path(dump_dir)
+        self.save = save
         self.in_row = 0
         self.total = 0
+        self._dumps = 0
 
     def allows(self, grad_norm: torch.Tensor, minibatch: TensorDict, iteration: int) -> bool:
         """Return whether to take the step.
@@ -45,14 +55,23 @@ class NonFiniteGuard:
             return True
         self.total += 1
         self.in_row += 1
-        if self.in_row == 1 and self.dump_dir is not None:
+        if self.in_row == 1 and self.dump_dir is not None and self._dumps < self.MAX_DUMPS:
+            self._dumps += 1
             self.dump_dir.mkdir(parents=True, exist_ok=True)
-            path = self.dump_dir / f"nonfinite_minibatch_{iteration}.pt"
+            path = self.dump_dir / f"nonfinite_minibatch_{iteration}_{self._dumps}.pt"
             save_whole({name: tensor.cpu() for name, tensor in minibatch.items()}, str(path))
         if self.in_row >= self.max_in_row:
-            where = f"; the minibatch is in {self.dump_dir}" if self.dump_dir is not None else ""
+            where = f"; minibatches are in {self.dump_dir}" if self._dumps else ""
             raise ConfigurationError(
-                f"{self.in_row} gradients in a row were not finite (iteration {iteration}){where}; the last model_*.pt "
+                f"{self.in_row} gradients in a row were not finite (iteration {iteration}){where}; {self._good_state()} "
                 "is good: resume from it with a lower agent.algorithm.learning_rate"
             )
         return False
+
+    def _good_state(self) -> str:
+        """Save the present state; return what to call the file that a new run can start from."""
+        try:
+            path = self.save()
+        except OSError:
+            path = None
+        return "the last model_*.pt" if path is None else f"the state before them is in {path}, which"

@@ -30,7 +30,7 @@ class RateController:
     Args:
         optimizer: Optimiser whose groups 0 and 1 hold the actor's and the critic's parameters.
         schedules: Schedule of each group: "fixed", "linear", "cosine" or "adaptive".
-        max_iterations: Iterations over which annealing goes to 0.
+        max_iterations: Iterations that this run will do, over which annealing goes to 0.
         desired_kl: Target KL divergence per iteration of "adaptive".
     """
 
@@ -45,13 +45,21 @@ class RateController:
     ) -> None:
         self.optimizer, self.schedules = optimizer, schedules
         self.max_iterations, self.desired_kl = max_iterations, desired_kl
+        self.end = max_iterations
         self.initial = [group["lr"] for group in optimizer.param_groups]
 
     def begin_iteration(self, iteration: int) -> None:
         """Apply the annealing schedules at the start of iteration ``iteration`` (from 0)."""
         for group, schedule, initial in zip(self.optimizer.param_groups, self.schedules, self.initial, strict=True):
-            if schedule != "adaptive":
-                group["lr"] = annealed(initial, schedule, iteration / self.max_iterations)
+            if schedule == "adaptive":
+                # a resumed run brings its rate along, but may have been given another initial one
+                group["lr"] = self._bounded(group["lr"], initial)
+            else:
+                group["lr"] = annealed(initial, schedule, iteration / self.end)
+
+    def resume_at(self, iteration: int) -> None:
+        """Anneal to 0 at the end of the ``max_iterations`` that a run resumed at ``iteration`` adds."""
+        self.end = iteration + self.max_iterations
 
     def end_iteration(self, kl: float) -> None:
         """Move adaptive rates towards the target by what the iteration's KL(old || new) turned out to be.
@@ -60,7 +68,10 @@ class RateController:
         sees the drift of all before it.
         """
         factor = 1.0 / 1.3 if kl > 1.5 * self.desired_kl else 1.3 if kl < self.desired_kl / 1.5 else 1.0
-        low, high = self.BOUNDS
         for group, schedule, initial in zip(self.optimizer.param_groups, self.schedules, self.initial, strict=True):
             if schedule == "adaptive":
-                group["lr"] = min(max(group["lr"] * factor, low * initial), high * initial)
+                group["lr"] = self._bounded(group["lr"] * factor, initial)
+
+    def _bounded(self, rate: float, initial: float) -> float:
+        low, high = self.BOUNDS
+        return min(max(rate, low * initial), high * initial)

@@ -54,10 +54,14 @@ def load_base(
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Return the SHA-256 of the frozen parameters' names and bytes: what a training checkpoint does not hold."""
+    """Return the SHA-256 of the names and values of the base weights, to which a training checkpoint refers.
+
+    Values are hashed in bfloat16, the type of official checkpoints, so that a run in float32 and one in bfloat16 agree
+    on what they started from. Call it before the first update.
+    """
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
-        if not parameter.requires_grad:
-            digest.update(name.encode())
-            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(name.encode())
+        values = parameter.detach().to(device="cpu", dtype=torch.bfloat16).contiguous()
+        digest.update(values.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -100,7 +100,7 @@ class FlowMlpActor(FlowActor):
         self.state_normalizer = EmpiricalNormalization(state_dim) if obs_normalization else None
         chunk_dim = action_horizon * output_dim
         self.network = MLP(chunk_dim + TIME_DIM + state_dim, chunk_dim, hidden_dims, activation)
-        frequencies = torch.logspace(0.0, 2.0, TIME_DIM // 2) * math.pi / 2.0
+        frequencies = torch.logspace(0.0, 1.0, TIME_DIM // 2) * math.pi / 2.0
         self.register_buffer("_frequencies", frequencies, persistent=False)
 
     # -- the velocity field ----------------------------------------------------------------------------------------

@@ -127,6 +127,9 @@ class Gr00tActor(FlowActor):
         self.image_shapes = [tuple(obs[g].shape[1:]) for g in self.image_groups]
         self.state_dim = sum(obs[g].shape[-1] for g in self.state_groups)
         self.state_normalizer = EmpiricalNormalization(self.state_dim) if obs_normalization else None
+        read = [g for set_name in ("actor", "critic", obs_set) for g in obs_groups.get(set_name, [])]
+        drop = [] if feature_cache == "pixels" else self.image_groups
+        self._kept_groups = [g for g in dict.fromkeys(read) if g not in drop]
         self.feature_cache, self._host_features = feature_cache, HostFeatureCache()
         self._fingerprint = fingerprint(self.model)
         if not self.image_groups:
@@ -191,8 +194,8 @@ class Gr00tActor(FlowActor):
         return head.vl_self_attention(head.vlln(features.to(self._compute_dtype)))
 
     def observe(self, obs: TensorDict) -> TensorDict:
-        """Add the frozen part's features to ``obs`` [B], and drop the images unless they are what is kept."""
-        observed = obs.copy() if self.feature_cache == "pixels" else obs.exclude(*self.image_groups)
+        """Keep the groups of ``obs`` [B] that actor or critic read, with features in place of the actor's images."""
+        observed = obs.select(*self._kept_groups)
         if self.image_groups:
             observed["features"] = self._encode(obs)
         return observed

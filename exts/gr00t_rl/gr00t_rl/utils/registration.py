@@ -19,7 +19,7 @@ _EXPORTS = {
 def register_with_rsl_rl() -> None:
     """Add our class names to rsl_rl's packages, resolved on first use; does nothing without rsl_rl.
 
-    A module-level ``__getattr__`` (PEP 562) keeps ``import gr00t_rl`` free of torch and transformers.
+    A module-level ``__getattr__`` (PEP 562) keeps ``import gr00t_rl`` free of transformers and Isaac Lab.
     """
     if importlib.util.find_spec("rsl_rl") is None:
         return

@@ -2,15 +2,16 @@
 """Checkpoints of rsl_rl's runner that are written whole or not at all, and refused in one line when broken.
 
 rsl_rl's ``OnPolicyRunner`` writes straight to the final name: a run killed in the middle leaves a truncated
-``model_N.pt``, which "latest" would then pick. Isaac Lab accepts no other runner class, so its two file methods are
-wrapped here, for runners whose algorithm is ours, and nothing else of it.
+``model_N.pt``, which "latest" would then pick. A resumed run repeats the number of the last iteration. Isaac Lab
+accepts no other runner class, so its two file methods are wrapped here, for runners whose algorithm is ours, and
+nothing else of it.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import pickle
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,17 +39,23 @@ def install(algorithm_type: type) -> None:
 
     @functools.wraps(stock_load)
     def load(self: OnPolicyRunner, path: str, *args: Any, **kwargs: Any) -> dict:
-        if isinstance(self.alg, algorithm_type):
-            check_readable(path)
-        return stock_load(self, path, *args, **kwargs)
+        if not isinstance(self.alg, algorithm_type):
+            return stock_load(self, path, *args, **kwargs)
+        check_readable(path)
+        infos = stock_load(self, path, *args, **kwargs)
+        # the file's number is that of the last iteration that was done; stock would count it twice
+        self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
+        return infos
 
     OnPolicyRunner.save, OnPolicyRunner.load = save, load  # type: ignore[method-assign]
 
 
 def save_whole(state: dict[str, Any], path: str) -> None:
     """Write ``state`` with torch.save to a name beside ``path``, flush it to disk, and move it there in one step."""
-    partial = f"{path}{PARTIAL}"
-    with open(partial, "wb") as file:
+    target = Path(path)
+    # Isaac Lab looks for checkpoints by the beginning of the name: model_3.pt.partial would be one
+    partial = target.with_name(f".{target.name}{PARTIAL}")
+    with partial.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
@@ -63,13 +70,14 @@ def check_readable(path: str) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0][:120]
+    except Exception as error:  # whatever the unpickler makes of foreign bytes
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0][:120]
         raise ConfigurationError(
             f"checkpoint {path} cannot be read ({reason}); it is truncated or not a checkpoint of this package: pass "
             "--checkpoint with an earlier model_*.pt of the run"
         ) from None
-    missing = {"actor_state_dict", "iter"} - set(content if isinstance(content, dict) else ())
+    # rsl_rl's own PPO writes no algorithm_state_dict
+    missing = {"actor_state_dict", "algorithm_state_dict", "iter"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise ConfigurationError(
             f"checkpoint {path} is not one of this package: it has no {' and no '.join(sorted(missing))}; pass a "

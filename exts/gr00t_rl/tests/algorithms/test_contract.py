@@ -20,7 +20,6 @@ OFF = {
     ("name", "value"),
     [
         ("symmetry_cfg", {"use_data_augmentation": True}),
-        ("share_cnn_encoders", True),
         ("use_mixed_precision", True),
         ("optimizer", "sgd"),
     ],

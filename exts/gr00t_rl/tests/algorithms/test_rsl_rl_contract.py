@@ -52,7 +52,11 @@ def stock_cfg(actor: dict[str, Any] = MLP, critic: dict[str, Any] = MLP, **algor
         "num_steps_per_env": 6,
         "max_iterations": 10,
         "save_interval": 1000,
-        "obs_groups": {"actor": ["policy", *pictures], "critic": ["critic", *critic_pictures]},
+        "obs_groups": {
+            "actor": ["policy", *pictures],
+            "critic": ["critic", *critic_pictures],
+            "rnd_state": ["policy"],
+        },
         "logger": "tensorboard",
         "torch_compile_mode": None,
         "actor": {**copy.deepcopy(actor), "distribution_cfg": actor.get("distribution_cfg", dict(GAUSSIAN))},

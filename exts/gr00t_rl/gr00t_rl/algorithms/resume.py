@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a run needs, besides its weights and optimiser, to continue where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..utils.rng import rng_state, set_rng_state
+from ..utils.runner_files import save_whole
+
+if TYPE_CHECKING:
+    from .base import DecisionAlgorithm
+
+
+def run_state(algorithm: DecisionAlgorithm) -> dict[str, Any]:
+    """Return counters, reward moments and random generators, in types that ``torch.load(weights_only=True)`` accepts."""
+    scaler = algorithm.reward_scaler
+    return {
+        "iteration": algorithm.iteration,
+        "reward_scaler": None if scaler is None else scaler.state_dict(),
+        "rng": rng_state(algorithm.device),
+        # Isaac Lab's curricula count env steps; an env does not save its own state
+        "env_steps": getattr(_unwrapped(algorithm), "common_step_counter", None),
+    }
+
+
+def restore_run_state(algorithm: DecisionAlgorithm, state: dict[str, Any]) -> None:
+    """Restore what :func:`run_state` returned."""
+    algorithm.iteration = state["iteration"]
+    if algorithm.reward_scaler is not None and state["reward_scaler"] is not None:
+        _restore_reward_scaler(algorithm, state["reward_scaler"])
+    env = _unwrapped(algorithm)
+    if state.get("env_steps") is not None and hasattr(env, "common_step_counter"):
+        env.common_step_counter = state["env_steps"]
+    if algorithm.gpu_world_size == 1:
+        # the checkpoint is rank 0's: restored everywhere, all ranks would draw the same noise
+        set_rng_state(state["rng"], algorithm.device)
+
+
+def _restore_reward_scaler(algorithm: DecisionAlgorithm, state: dict[str, torch.Tensor]) -> None:
+    """Restore the moments; the running returns only of envs that are still in the same episode.
+
+    An env that starts an episode has earned nothing in it. After a restart of the simulator this is all of them; the
+    returns of the episodes that were under way would be added to others.
+    """
+    scaler = algorithm.reward_scaler
+    assert scaler is not None
+    returns = state["returns"].to(scaler.returns.device)
+    if returns.shape != scaler.returns.shape or algorithm.gpu_world_size > 1:
+        returns = torch.zeros_like(scaler.returns)
+    started = algorithm.env.episode_length_buf.to(returns.device) == 0
+    scaler.load_state_dict({**state, "returns": returns.masked_fill(started, 0.0)})
+
+
+def write_checkpoint(algorithm: DecisionAlgorithm, folder: str | Path) -> Path | None:
+    """Write the present state as rsl_rl's runner would, named after the iteration that is not finished.
+
+    Returns:
+        The file, or None if a weight is not finite, so that nothing was written.
+    """
+    if not all(p.isfinite().all() for p in algorithm.parameters()):
+        return None
+    path = Path(folder) / f"model_{algorithm.iteration}.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_whole({**algorithm.save(), "iter": algorithm.iteration, "infos": None}, str(path))
+    return path
+
+
+def _unwrapped(algorithm: DecisionAlgorithm) -> Any:
+    return getattr(algorithm.env, "unwrapped", algorithm.env)

@@ -57,6 +57,8 @@ class Gr00tActorCfg:
     """Train the DiT."""
     dtype: str = "float32"
     """"float32" or "bfloat16"; likelihoods are float32 either way."""
+    attn_implementation: str = "sdpa"
+    """"sdpa", "eager", or "flash_attention_2" where flash-attn is installed (CUDA only)."""
     tiny_seed: int = 0
     """Seed of the random weights of "tiny"."""
     distribution_cfg: None = None
@@ -164,6 +166,8 @@ class PpoCfg:
     """Target KL divergence per iteration of the adaptive schedule."""
     max_grad_norm: float = 0.5
     """Bound of the global gradient norm."""
+    adam_eps: float = 1e-5
+    """Adam's epsilon."""
     reward_scaling: bool = False
     """Whether to divide rewards by the running standard deviation of the discounted return."""
     reward_clip: float = 10.0
@@ -180,6 +184,7 @@ class PlainPpoCfg(PpoCfg):
     normalize_advantage: bool = False
     schedule: str = "fixed"
     max_grad_norm: float = float("inf")
+    adam_eps: float = 1e-8
 
 
 @configclass

@@ -22,6 +22,7 @@ HEADS = ("flow_sde", "gaussian", "flow_noise")
 LOG_PROB_OVER = ("executed", "chain")
 STOCHASTIC_STEPS = ("one", "all")
 DTYPES = ("float32", "bfloat16")
+ATTENTION = ("sdpa", "eager", "flash_attention_2")
 FEATURE_CACHES = ("device", "host", "pixels")
 SCHEDULES = ("fixed", "linear", "cosine", "adaptive")
 
@@ -53,33 +54,48 @@ def check_agent(cfg: Any) -> None:
         raise ConfigurationError(f"agent.device={cfg.device!r}, but this machine has no CUDA GPU; set agent.device=cpu")
     if cfg.logger == "wandb" and importlib.util.find_spec("wandb") is None:
         raise ConfigurationError("--logger wandb, but wandb is not installed; pip install 'gr00t_rl[wandb]'")
-    algorithm = cfg.algorithm
+    _check_resume(cfg)
+    check_algorithm(cfg.algorithm)
+    _check("agent.num_steps_per_env", cfg.num_steps_per_env, _is_count, "an integer of at least 1")
+    if any(name in cfg.actor.class_name for name in ("Gr00tActor", "FlowMlpActor")):
+        check_flow_actor(cfg.actor, cfg.num_steps_per_env)
+    if "FlowMlpActor" in cfg.actor.class_name:
+        _check_horizon(cfg.actor.n_action_steps, cfg.actor.action_horizon, "agent.actor.action_horizon")
+    if "Gr00tActor" in cfg.actor.class_name:
+        check_gr00t_actor(cfg.actor)
+
+
+def _check_resume(cfg: Any) -> None:
+    """Check that a checkpoint file named on the command line is whole and one of ours."""
     checkpoint = getattr(cfg, "load_checkpoint", None)
-    if checkpoint and "gr00t_rl" in algorithm.class_name and Path(checkpoint).is_file():
+    if checkpoint and "gr00t_rl" in cfg.algorithm.class_name and Path(checkpoint).is_file():
         from .utils.runner_files import check_readable  # loads rsl_rl's runner
 
         check_readable(checkpoint)
+
+
+def check_algorithm(algorithm: Any) -> None:
+    """Check the numbers and names of an algorithm cfg, ours or rsl_rl's."""
     for name in ("num_learning_epochs", "num_mini_batches"):
         _check(f"agent.algorithm.{name}", getattr(algorithm, name, 1), _is_count, "an integer of at least 1")
     for name in ("gamma", "lam"):
         _check(f"agent.algorithm.{name}", getattr(algorithm, name, 1.0), lambda v: 0 <= v <= 1, "a number in [0, 1]")
     if "gr00t_rl" in algorithm.class_name:
         _check_name("agent.algorithm.schedule", algorithm.schedule, SCHEDULES)
-    _check("agent.num_steps_per_env", cfg.num_steps_per_env, _is_count, "an integer of at least 1")
-    if any(name in cfg.actor.class_name for name in ("Gr00tActor", "FlowMlpActor")):
-        check_flow_actor(cfg.actor, cfg.num_steps_per_env)
-    if "FlowMlpActor" in cfg.actor.class_name:
-        horizon = cfg.actor.action_horizon
-        _check(
-            "agent.actor.n_action_steps",
-            cfg.actor.n_action_steps,
-            lambda v: v <= horizon,
-            f"at most agent.actor.action_horizon={horizon}",
-        )
-    if "Gr00tActor" in cfg.actor.class_name:
-        _check_name("agent.actor.dtype", cfg.actor.dtype, DTYPES)
-        if cfg.actor.checkpoint != "tiny":
-            _check_checkpoint(cfg.actor)
+
+
+def check_gr00t_actor(actor: Any) -> None:
+    """Check the settings that only GR00T has, and what can be read of its checkpoint without loading it."""
+    _check_name("agent.actor.dtype", actor.dtype, DTYPES)
+    _check_name("agent.actor.attn_implementation", actor.attn_implementation, ATTENTION)
+    _check_name("agent.actor.feature_cache", actor.feature_cache, FEATURE_CACHES)
+    if actor.checkpoint != "tiny":
+        _check_checkpoint(actor)
+
+
+def _check_horizon(n_action_steps: int, horizon: int, name: str) -> None:
+    """Check that no more actions are executed than a chunk has."""
+    _check("agent.actor.n_action_steps", n_action_steps, lambda v: v <= horizon, f"at most {name}={horizon}")
 
 
 def check_flow_actor(actor: Any, num_steps_per_env: int) -> None:

@@ -29,6 +29,8 @@ def agent(**changes: Any) -> Cfg:
         "head": "flow_sde",
         "stochastic_steps": "one",
         "dtype": "float32",
+        "attn_implementation": "sdpa",
+        "feature_cache": "device",
         "n_action_steps": 8,
         "num_inference_timesteps": 4,
         "noise_level": 0.5,
@@ -90,6 +92,8 @@ def test_good_settings_pass():
         ("actor", "head", "flow_nosie", "flow_sde, gaussian"),
         ("actor", "stochastic_steps", "some", "one, all"),
         ("actor", "dtype", "float16", "float32, bfloat16"),
+        ("actor", "feature_cache", "disk", "device, host, pixels"),
+        ("actor", "attn_implementation", "flash", "sdpa, eager, flash_attention_2"),
         ("actor", "n_action_steps", 0, "an integer from 1 to agent.num_steps_per_env=24"),
         ("actor", "n_action_steps", 25, "an integer from 1 to agent.num_steps_per_env=24"),
         ("actor", "num_inference_timesteps", 0, "at least 1"),
@@ -214,6 +218,20 @@ def test_final_observations_switched_off(remembered):
 def test_wrong_agent_setting_ends_the_env_too(remembered):
     remembered.actor.head = "unknown"
     assert "agent.actor.head" in line_of(check_run, env())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_broken_checkpoint_on_the_command_line(content, tmp_path):
+    """``--checkpoint FILE`` becomes agent.load_checkpoint; patterns and selectors are left to Isaac Lab."""
+    path = tmp_path / "model_3.pt"
+    if content is None:
+        torch.save({"model": torch.zeros(1)}, path)
+    else:
+        path.write_bytes(content)
+    assert str(path) in line_of(check_agent, agent(load_checkpoint=str(path)))
+    for other in ("model_.*.pt", "latest", str(tmp_path)):
+        check_agent(agent(load_checkpoint=other))
+    check_agent(agent(load_checkpoint=str(path), algorithm={"class_name": "PPO"}))
 
 
 def test_env_without_an_agent_is_not_checked():

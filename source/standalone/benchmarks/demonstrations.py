@@ -134,7 +134,7 @@ def record(env: Env, expert: Any, num_steps: int, noise: float, seed: int) -> De
 
     Args:
         env: The env.
-        expert: An rsl_rl model; None on the point mass, whose demonstrator then heads for a random goal per episode.
+        expert: An rsl_rl model; not used on the point mass, whose demonstrator heads for one of the two nearest goals.
         num_steps: Steps of each env, T.
         noise: Standard deviation of the execution noise; what is recorded as action is without it.
         seed: Seed of goals and noise.
@@ -142,25 +142,20 @@ def record(env: Env, expert: Any, num_steps: int, noise: float, seed: int) -> De
     generator = torch.Generator().manual_seed(seed)
     tracker, obs = ReturnTracker(env), env.get_observations()
     parts: list[list[torch.Tensor]] = [[], [], []]
-
-    def goals(count: int) -> torch.Tensor:
-        assert isinstance(env, MultiGoalPointMass)
-        return env.goals[torch.randint(len(env.goals), (count,), generator=generator)]
-
-    goal = goals(env.num_envs) if expert is None else None
+    goal = torch.empty(0)
+    if isinstance(env, MultiGoalPointMass):
+        goal = env.choose(obs["policy"], generator)
     for _ in range(num_steps):
-        if goal is None:
-            action = expert(obs).clamp(-1.0, 1.0)
-        else:
-            assert isinstance(env, MultiGoalPointMass)
+        if isinstance(env, MultiGoalPointMass):
             action = env.demonstrator(obs["policy"], goal)
+        else:
+            action = expert(obs).clamp(-1.0, 1.0)
         parts[0].append(obs["policy"])
-        executed = action + noise * torch.randn(action.shape, generator=generator)
-        obs, _, dones, _ = env.step(executed)
+        obs, _, dones, _ = env.step(action + noise * torch.randn(action.shape, generator=generator))
         for part, value in zip(parts[1:], (action, dones.bool()), strict=True):
             part.append(value)
-        if goal is not None:
-            goal = torch.where(dones.bool()[:, None], goals(env.num_envs), goal)
+        if isinstance(env, MultiGoalPointMass):
+            goal = torch.where(dones.bool()[:, None], env.choose(obs["policy"], generator), goal)
     return Demonstrations(*(torch.stack(part) for part in parts), returns=tracker.returns)
 
 

@@ -5,10 +5,11 @@
     python source/standalone/benchmarks/flow_finetune.py --env Hopper-v5 --head flow_noise --seed 1 --out runs/flow
     python source/standalone/benchmarks/flow_finetune.py --out runs/flow --plot flow_finetune.png
 
-Demonstrations of the point mass come from a PD controller that heads for a random goal, those of a Gymnasium env from
-a Gaussian MLP that our PPO trains to a medium level first. ``OUT/<env>_demos_seed<N>.pt`` and ``OUT/<env>_base_seed<N>.pt``
-keep demonstrations and cloned policy, which serve all heads of a seed. A run writes ``OUT/<env>_<head>_seed<N>.json`` (settings, returns before and after) and
-``.csv`` (one row per iteration). Needs ``gymnasium[mujoco]``, the extra ``benchmarks``, for any env but the point mass.
+Demonstrations of the point mass come from a PD controller that heads for one of the two nearest goals at random, those
+of a Gymnasium env from a Gaussian MLP that our PPO trains to a medium level first. ``OUT/<env>_demos_seed<N>.pt`` and
+``OUT/<env>_base_seed<N>.pt`` keep demonstrations and cloned policy, which serve all heads of a seed. A run writes
+``OUT/<env>_<head>_seed<N>.json`` (settings, returns before and after) and ``.csv`` (one row per iteration). Any env but
+the point mass needs ``gymnasium[mujoco]``, the extra ``benchmarks``.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "point_mass": {
         "num_envs": 128,
         "num_steps_per_env": 40,
-        "iterations": 70,
+        "iterations": 50,
         "gamma": 0.99,
         "demo_envs": 60,
         "demo_steps": 40,
         "demo_noise": 0.3,
-        "clone_steps": 3000,
+        "clone_steps": 5000,
         "hidden_dims": [128, 128, 128],
         "eval_episodes": 256,
         "eval_every": 5,

@@ -116,9 +116,8 @@ def report(runs: list[Run], seeds: list[int], out: Path) -> None:
             returns = [r for r in c["return"] if r == r]
             first, last = np.mean(returns[:3]), np.mean(returns[-3:])
             minutes = c["seconds"][-1] / 60
-            print(
-                f"{run.name:44s} {seed:4d}   {first:6.2f} → {last:5.2f}       {c['success_rate'][-1]:6.3f}     {minutes:6.1f}"
-            )
+            success = c["success_rate"][-1]
+            print(f"{run.name:44s} {seed:4d}   {first:6.2f} → {last:5.2f}       {success:6.3f}     {minutes:6.1f}")
 
 
 def main() -> None:
@@ -132,7 +131,9 @@ def main() -> None:
     runs = [Run.parse(text) for text in args.run]
     args.out.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(lambda job: train(*job, args.out), [(run, seed) for seed in args.seeds for run in runs]))
+        jobs = [pool.submit(train, run, seed, args.out) for seed in args.seeds for run in runs]
+        for job in jobs:
+            job.result()
     report(runs, args.seeds, args.out)
     if args.plot:
         plot(runs, args.seeds, args.out, args.plot)

@@ -146,10 +146,10 @@ class EpisodeRecorder:
 def train_sb3(task: Task, seed: int) -> list[tuple[int, float]]:
     """Train Stable-Baselines3's PPO with VecNormalize; return as :func:`train_rsl_rl`."""
     from gymnasium.wrappers import RescaleAction
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.callbacks import BaseCallback
-    from stable_baselines3.common.env_util import make_vec_env
-    from stable_baselines3.common.vec_env import VecNormalize
+    from stable_baselines3 import PPO  # pyright: ignore[reportMissingImports]  # not a dependency of the project
+    from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.env_util import make_vec_env  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.vec_env import VecNormalize  # pyright: ignore[reportMissingImports]
 
     class Episodes(BaseCallback):
         found: list[tuple[int, float]] = []

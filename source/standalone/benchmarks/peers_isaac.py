@@ -99,7 +99,7 @@ def run(library: str, seed: int, args: argparse.Namespace) -> None:
         curve = read_curve(events.parent, args.num_envs)
     content = {"task": args.task, "library": library, "seed": seed, "options": argv, **curve}
     file.write_text(json.dumps(content) + "\n")
-    last = {name: np.nanmean(curve[name][-5:]).round(3) for name in TAGS}
+    last = {name: round(float(np.nanmean(curve[name][-5:])), 3) for name in TAGS}
     print(f"{file.name}: mean of the last 5 iterations {last}, {curve['seconds'][-1]:.0f} s", flush=True)
 
 

@@ -13,9 +13,9 @@ from tensordict import TensorDict
 
 
 class MultiGoalPointMass(VecEnv):
-    """A point in the plane with inertia and drag, and goals on the unit circle around its start.
+    """A point in the plane with inertia and drag, and goals on the unit circle around it.
 
-    State: position p and velocity v, both in R^2; action u in [-1, 1]^2. p' = p + dt v', v' = 0.9 v + 2 dt u with
+    State: position p and velocity v, both in R^2; action u in [-1, 1]^2. p' = p + dt v', v' = 0.9 v + 0.8 dt u with
     dt = 0.1 s. An episode lasts 40 steps. The reward of a step is minus the distance to the nearest goal, minus
     0.01 |u|^2: any goal will do, and the sooner the better. Observation groups "policy" and "critic" are (p, v),
     float32 [N, 4].
@@ -23,7 +23,7 @@ class MultiGoalPointMass(VecEnv):
     Args:
         num_envs: Number of envs N.
         num_goals: Number of goals.
-        seed: Seed of the starts, p ~ N(0, 0.1^2).
+        seed: Seed of the starts, at rest and uniform in the disc of radius 0.6.
     """
 
     DT = 0.1
@@ -52,7 +52,7 @@ class MultiGoalPointMass(VecEnv):
     def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Step all envs; see :class:`gym_vec_env.GymVecEnv` for what is returned."""
         u = actions.detach().clamp(-1.0, 1.0)
-        self.velocity = 0.9 * self.velocity + 2.0 * self.DT * u
+        self.velocity = 0.9 * self.velocity + 0.8 * self.DT * u
         self.position = self.position + self.DT * self.velocity
         rewards = -self.distances(self.position).amin(-1) - 0.01 * u.square().sum(-1)
         self.episode_length_buf = self.episode_length_buf + 1
@@ -69,7 +69,12 @@ class MultiGoalPointMass(VecEnv):
 
     def demonstrator(self, obs: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """Return a sluggish PD controller's actions [N, 2] towards the goals ``goal`` [N, 2], for states [N, 4]."""
-        return (1.2 * (goal - obs[:, :2]) - 0.8 * obs[:, 2:]).clamp(-1.0, 1.0)
+        return (2.0 * (goal - obs[:, :2]) - 0.5 * obs[:, 2:]).clamp(-1.0, 1.0)
+
+    def choose(self, obs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return one of the two nearest goals [N, 2] for states [N, 4], either with probability 1/2."""
+        nearest = self.distances(obs[:, :2]).topk(2, largest=False).indices
+        return self.goals[nearest.gather(1, torch.randint(2, (len(obs), 1), generator=generator)).squeeze(1)]
 
     def outcome(self, final_obs: torch.Tensor) -> dict[str, Any]:
         """Return the success rate, and the share of each goal among the successes, of final states [E, 4]."""
@@ -79,4 +84,6 @@ class MultiGoalPointMass(VecEnv):
         return {"success_rate": len(reached) / len(final_obs), "goal_shares": [round(s, 3) for s in share.tolist()]}
 
     def _starts(self, n: int) -> torch.Tensor:
-        return 0.1 * torch.randn(n, 2, generator=self.generator)
+        radius, angle = torch.rand(2, n, generator=self.generator)
+        radius, angle = 0.6 * radius.sqrt(), 2.0 * math.pi * angle
+        return torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)

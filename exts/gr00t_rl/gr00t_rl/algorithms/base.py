@@ -302,7 +302,7 @@ class DecisionAlgorithm:
             cfg["obs_groups"],
             cfg["num_steps_per_env"],
             **algorithm_cfg,
-            max_iterations=cfg["max_iterations"],
+            max_iterations=cfg["max_iterations"],  # pyright: ignore[reportCallIssue]  # of the sub-classes
             device=device,
             multi_gpu_cfg=cfg["multi_gpu"],
         )
@@ -312,7 +312,7 @@ def _encoders(actor: nn.Module) -> nn.Module:
     """Return the image encoders of an actor for its critic to use."""
     if not hasattr(actor, "cnns"):
         raise ConfigurationError(
-            f"algorithm.share_cnn_encoders=True, but actor.class_name={type(actor).__name__!r} has no CNN encoders; set "
-            "it to False or use CNNModel"
+            f"algorithm.share_cnn_encoders=True, but actor.class_name={type(actor).__name__!r} has no CNN encoders; "
+            "set it to False or use CNNModel"
         )
     return actor.cnns  # type: ignore[return-value]

@@ -29,9 +29,7 @@ class NonFiniteGuard:
     MAX_DUMPS = 5
     """Minibatches with images are large, and a run may go on with a bad step now and then."""
 
-    def __init__(
-        self, max_in_row: int, dump_dir: str | None, save: Callable[[], Path | None] = lambda: None
-    ) -> None:
+    def __init__(self, max_in_row: int, dump_dir: str | None, save: Callable[[], Path | None] = lambda: None) -> None:
         self.max_in_row = max_in_row
         self.dump_dir = None if dump_dir is None else Path(dump_dir)
         self.save = save
@@ -63,8 +61,8 @@ class NonFiniteGuard:
         if self.in_row >= self.max_in_row:
             where = f"; minibatches are in {self.dump_dir}" if self._dumps else ""
             raise ConfigurationError(
-                f"{self.in_row} gradients in a row were not finite (iteration {iteration}){where}; {self._good_state()} "
-                "is good: resume from it with a lower agent.algorithm.learning_rate"
+                f"{self.in_row} gradients in a row were not finite (iteration {iteration}){where}; "
+                f"{self._good_state()} is good: resume from it with a lower agent.algorithm.learning_rate"
             )
         return False
 

@@ -56,6 +56,7 @@ class PPO(DecisionAlgorithm):
         critic_schedule: Schedule of the critic's rate; the actor's where None, but fixed if that is adaptive.
         desired_kl: Target of KL(old || new) per iteration for the adaptive schedule.
         max_grad_norm: Bound of the global gradient norm, over actor and critic together.
+        adam_eps: Adam's epsilon; 1e-5 as in the original implementation (with PyTorch's 1e-8 first steps are larger).
         reward_scaling: Whether to divide rewards by the running standard deviation of the discounted return.
         reward_clip: Bound of scaled rewards.
         max_nonfinite_steps: Non-finite gradients in a row after which the run stops.
@@ -97,6 +98,7 @@ class PPO(DecisionAlgorithm):
         critic_schedule: str | None = None,
         desired_kl: float = 0.01,
         max_grad_norm: float = 0.5,
+        adam_eps: float = 1e-5,
         reward_scaling: bool = False,
         reward_clip: float = 10.0,
         max_nonfinite_steps: int = 10,
@@ -130,7 +132,6 @@ class PPO(DecisionAlgorithm):
         self.num_critic_warmup_iterations = num_critic_warmup_iterations
         self.target_kl, self.recompute_log_probs = target_kl, recompute_log_probs
         self.max_grad_norm = max_grad_norm
-        # eps 1e-5 as in the original implementation; PyTorch's 1e-8 makes the first steps far larger
         groups = [
             {"params": self.actor_parameters, "lr": learning_rate},
             {
@@ -139,7 +140,7 @@ class PPO(DecisionAlgorithm):
             },
         ]
         # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
-        self.optimizer = torch.optim.Adam(groups, eps=1e-5, fused=True)
+        self.optimizer = torch.optim.Adam(groups, eps=adam_eps, fused=True)
         inherited = "fixed" if schedule == "adaptive" else schedule
         self.rates = RateController(
             self.optimizer, (schedule, critic_schedule or inherited), max_iterations, desired_kl

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_state(algorithm: DecisionAlgorithm) -> dict[str, Any]:
-    """Return counters, reward moments and random generators, in types that ``torch.load(weights_only=True)`` accepts."""
+    """Return counters, reward moments and generators, in types that ``torch.load(weights_only=True)`` accepts."""
     scaler = algorithm.reward_scaler
     return {
         "iteration": algorithm.iteration,

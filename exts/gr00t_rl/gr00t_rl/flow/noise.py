@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Flow-Noise: a learned, bounded noise on every denoising step (ReinFlow, arXiv 2505.22094; pi_RL, arXiv 2510.25889)."""
+"""Flow-Noise: learned, bounded noise on every denoising step (ReinFlow, arXiv 2505.22094; pi_RL, arXiv 2510.25889)."""
 
 from __future__ import annotations
 
@@ -85,6 +85,9 @@ class FlowNoise(FlowHead):
     Raises:
         ValueError: If the bounds are not 0 < sigma_min <= sigma_max.
     """
+
+    noise: NoiseNet
+    _mean_std: torch.Tensor
 
     def __init__(
         self,

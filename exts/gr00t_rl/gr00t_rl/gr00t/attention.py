@@ -27,7 +27,7 @@ def check_attn_implementation(name: str) -> str:
         except ImportError as error:
             raise ImportError(
                 "attn_implementation='flash_attention_2' needs flash_attn, which does not import "
-                f"({error}): install the extra gr00t_rl[flash-attn] on a CUDA machine, or set 'sdpa'"
+                f"({error}): pip install flash-attn on a CUDA machine, or set 'sdpa'"
             ) from error
     return name
 

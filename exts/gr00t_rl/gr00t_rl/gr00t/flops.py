@@ -8,6 +8,7 @@ activations and the embedding look-up are left out: they are well under 1 % of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .config import Gr00tN1d5Config
 
@@ -66,7 +67,7 @@ def count_flops(config: Gr00tN1d5Config, tokens: int, views: int) -> Flops:
 
 def _linear(rows: int, *widths: int) -> int:
     """A chain of linear layers, widths[0] -> widths[1] -> ..., on ``rows`` rows."""
-    return sum(2 * rows * a * b for a, b in zip(widths, widths[1:], strict=False))
+    return sum(2 * rows * a * b for a, b in pairwise(widths))
 
 
 def _attention(queries: int, keys: int, width: int) -> int:

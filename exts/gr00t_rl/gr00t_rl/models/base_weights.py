@@ -23,6 +23,7 @@ def load_base(
     tiny_seed: int,
     image_size: int | None,
     action_horizon: int,
+    attn_implementation: str,
 ) -> tuple[Gr00tN1d5, Any]:
     """Load the network, cut to one embodiment, and its tokenizer.
 
@@ -34,6 +35,7 @@ def load_base(
         tiny_seed: Seed of the random weights of "tiny".
         image_size: Side of the camera's images, which "tiny" takes without resizing; None without cameras.
         action_horizon: Steps in a chunk of "tiny"; a checkpoint has its own.
+        attn_implementation: "sdpa", "eager", or "flash_attention_2" where flash-attn is installed.
 
     Raises:
         ConfigurationError: If the checkpoint, the tokenizer or the embodiment do not exist or do not fit.
@@ -42,13 +44,13 @@ def load_base(
         if checkpoint == TINY:
             sizes = {"action_horizon": action_horizon} | ({} if image_size is None else {"image_size": image_size})
             config = Gr00tN1d5Config.tiny(**sizes)
-            model = Gr00tN1d5.from_config(config, seed=tiny_seed, dtype=dtype)
+            model = Gr00tN1d5.from_config(config, seed=tiny_seed, dtype=dtype, attn_implementation=attn_implementation)
             tokens = tiny_tokenizer(config)
         else:
-            model = Gr00tN1d5.from_pretrained(checkpoint, dtype=dtype)
+            model = Gr00tN1d5.from_pretrained(checkpoint, dtype=dtype, attn_implementation=attn_implementation)
             tokens = load_tokenizer(tokenizer or checkpoint)
         model.action_head.slice_embodiment(embodiment_id)
-    except (CheckpointError, ValueError) as error:
+    except (CheckpointError, ValueError, ImportError) as error:
         raise ConfigurationError(f"agent.actor.checkpoint={checkpoint!r}: {error}") from None
     return model, tokens
 

@@ -80,6 +80,10 @@ class ExportedGr00tPolicy(ExportedPolicy):
         actor: The policy; its weights are copied.
     """
 
+    _prompt: torch.Tensor
+    _order: torch.Tensor
+    _causal_mask: torch.Tensor
+
     def __init__(self, actor: Gr00tActor) -> None:
         super().__init__(actor)
         self.actor._compute_dtype = torch.float32

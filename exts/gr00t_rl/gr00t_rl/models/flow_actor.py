@@ -35,6 +35,7 @@ class FlowActor(PlainRecords, nn.Module):
     """
 
     is_recurrent = False
+    _device_probe: torch.Tensor
 
     def __init__(
         self,

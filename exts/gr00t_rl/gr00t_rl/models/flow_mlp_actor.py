@@ -49,6 +49,8 @@ class FlowMlpActor(FlowActor):
         ConfigurationError: If the settings and the observations do not fit together.
     """
 
+    _frequencies: torch.Tensor
+
     def __init__(
         self,
         obs: TensorDict,

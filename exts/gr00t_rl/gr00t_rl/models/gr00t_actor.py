@@ -55,12 +55,18 @@ class Gr00tActor(FlowActor):
         tune_projector: Train the state and action encoders and the action decoder.
         tune_diffusion_model: Train the DiT.
         dtype: "float32" or "bfloat16": of the frozen part, and of the autocast around the trained one.
+        attn_implementation: "sdpa", "eager", or "flash_attention_2" where flash-attn is installed.
         tiny_seed: Seed of the random weights of "tiny".
         distribution_cfg: Not used; rsl_rl's tooling passes it to every model.
 
     Raises:
         ConfigurationError: If a setting, the observations or the checkpoint do not fit together.
     """
+
+    _input_ids: torch.Tensor
+    _attention_mask: torch.Tensor
+    _buckets: torch.Tensor
+    _prompt_features: torch.Tensor
 
     def __init__(
         self,
@@ -87,6 +93,7 @@ class Gr00tActor(FlowActor):
         tune_projector: bool = True,
         tune_diffusion_model: bool = True,
         dtype: str = "float32",
+        attn_implementation: str = "sdpa",
         tiny_seed: int = 0,
         distribution_cfg: None = None,
     ) -> None:
@@ -94,7 +101,14 @@ class Gr00tActor(FlowActor):
         images = [g for g in groups if obs[g].dim() == 4]
         image_size = obs[images[0]].shape[1] if images else None
         model, tokens = load_base(
-            checkpoint, tokenizer, embodiment_id, DTYPES[dtype], tiny_seed, image_size, n_action_steps
+            checkpoint,
+            tokenizer,
+            embodiment_id,
+            DTYPES[dtype],
+            tiny_seed,
+            image_size,
+            n_action_steps,
+            attn_implementation,
         )
         config = model.config.action_head
         chunk_shape = (config.action_horizon, config.action_dim)
@@ -127,7 +141,7 @@ class Gr00tActor(FlowActor):
         self.image_shapes = [tuple(obs[g].shape[1:]) for g in self.image_groups]
         self.state_dim = sum(obs[g].shape[-1] for g in self.state_groups)
         self.state_normalizer = EmpiricalNormalization(self.state_dim) if obs_normalization else None
-        read = [g for set_name in ("actor", "critic", obs_set) for g in obs_groups.get(set_name, [])]
+        read = [g for set_name in ("actor", "critic", "rnd_state", obs_set) for g in obs_groups.get(set_name, [])]
         drop = [] if feature_cache == "pixels" else self.image_groups
         self._kept_groups = [g for g in dict.fromkeys(read) if g not in drop]
         self.feature_cache, self._host_features = feature_cache, HostFeatureCache()

@@ -15,7 +15,7 @@ from tensordict import TensorDict
 class OrthogonalMLPModel(MLPModel):
     """:class:`rsl_rl.models.MLPModel` with orthogonal weights, zero biases, and clipped normalised observations.
 
-    Details 2 and 24 of "The 37 implementation details of PPO": gain sqrt(2) in hidden layers, ``output_gain`` in the
+    Details 2 and 29 of "The 37 implementation details of PPO": gain sqrt(2) in hidden layers, ``output_gain`` in the
     last (0.01 for a policy, 1 for a value), and observations clipped after their normalisation.
 
     Args:
@@ -60,5 +60,5 @@ class _ClippedNormalizer(torch.nn.Module):
 
 def _clipped(model: torch.nn.Module, bound: float) -> torch.nn.Module:
     """Clip after the normaliser of one of rsl_rl's export modules."""
-    model.obs_normalizer = _ClippedNormalizer(model.obs_normalizer, bound)
+    model.obs_normalizer = _ClippedNormalizer(model.get_submodule("obs_normalizer"), bound)
     return model

@@ -19,6 +19,10 @@ class RunningMoments(nn.Module):
         shape: Shape of one sample.
     """
 
+    count: torch.Tensor
+    mean: torch.Tensor
+    m2: torch.Tensor
+
     def __init__(self, shape: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
@@ -53,7 +57,7 @@ class RewardScaler(nn.Module):
     """Divides rewards by the running standard deviation of the discounted return, and clips them.
 
     The return is accumulated per env, R <- gamma R + r, and restarts at episode ends (OpenAI baselines'
-    ``VecNormalize``; details 25 and 26 of "The 37 implementation details of PPO"). Only the scale changes, not the
+    ``VecNormalize``; details 30 and 31 of "The 37 implementation details of PPO"). Only the scale changes, not the
     mean, so that the sign of rewards is kept.
 
     Args:
@@ -61,6 +65,8 @@ class RewardScaler(nn.Module):
         gamma: Discount per env step.
         clip: Bound of the scaled reward.
     """
+
+    returns: torch.Tensor
 
     def __init__(self, num_envs: int, gamma: float, clip: float = 10.0) -> None:
         super().__init__()

@@ -324,17 +324,6 @@ def test_target_kl_ends_the_update():
     assert 1 < len(steps) < 30
 
 
-def test_non_finite_gradients_are_skipped_then_stop_the_run():
-    """Weights stay finite and unmoved; after three bad steps in a row the run ends with one line."""
-    runner = make_runner(runner_cfg("mlp", max_nonfinite_steps=3), PointMassEnv())
-    collect(runner)
-    runner.alg.batch["return"] = torch.full_like(runner.alg.batch["return"], float("nan"))
-    before = [p.detach().clone() for p in parameters(runner)]
-    with pytest.raises(ConfigurationError, match="3 gradients in a row were not finite"):
-        runner.alg.update()
-    assert all(torch.equal(a, b) for a, b in zip(before, parameters(runner), strict=True))
-
-
 def test_recomputed_log_probs_equal_the_stored_ones_in_float32():
     runner = make_runner(runner_cfg("flow_sde_all", recompute_log_probs=True, learning_rate=0.0), PointMassEnv())
     collect(runner)
@@ -365,8 +354,7 @@ def test_save_load_and_learn_on(actor, tmp_path):
     runner.save(str(tmp_path / "model.pt"))
     other = make_runner(runner_cfg(actor, schedule="adaptive"), PointMassEnv(), seed=1)
     other.load(str(tmp_path / "model.pt"))
-    assert other.current_learning_iteration == runner.current_learning_iteration
-    assert other.alg.iteration == runner.alg.iteration == 2
+    assert other.current_learning_iteration == other.alg.iteration == runner.alg.iteration == 2
     assert other.alg.learning_rate == runner.alg.learning_rate != 1e-3
     for model in ("actor", "critic"):
         ours, theirs = getattr(runner.alg, model).state_dict(), getattr(other.alg, model).state_dict()

@@ -3,9 +3,10 @@
 
 import pytest
 import torch
+from tensordict import TensorDict
+
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.storage import HostFeatureCache
-from tensordict import TensorDict
 
 
 def observations(n: int = 6) -> TensorDict:
@@ -26,7 +27,7 @@ def scored(cache: str, dtype: str) -> torch.Tensor:
         records.append(actor.store(record))
         assert ("front" in records[-1]) == (cache == "pixels")
         assert ("features" in records[-1]) == (cache == "device")
-    batch = torch.cat(records)[torch.tensor([4, 0, 5, 1])]
+    batch: TensorDict = torch.cat(records)[torch.tensor([4, 0, 5, 1])]  # type: ignore
     log_prob = actor.evaluate(actor.restore(batch)).log_prob
     torch.testing.assert_close(log_prob, batch["log_prob"], atol=1e-5 if dtype == "float32" else 0.5, rtol=0)
     return log_prob.detach()

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from helpers import PointMassEnv, make_runner, runner_cfg
@@ -57,8 +61,11 @@ def test_documented_metrics_are_in_the_event_file(actor, tmp_path):
     runner.learn(2)
     events = EventAccumulator(str(tmp_path)).Reload()
     tags = set(events.Tags()["scalars"])
-    assert tags >= DOCUMENTED
-    for tag in DOCUMENTED:
+    perf = {"perf/collect", "perf/decide", "perf/update"}
+    parts = {"perf/encode", "perf/denoise"}  # of deciding in chunks
+    assert tags >= DOCUMENTED | perf
+    assert tags & parts == (set() if actor == "mlp" else parts)
+    for tag in DOCUMENTED | perf:
         values = [event.value for event in events.Scalars(tag)]
         assert len(values) == 2, tag
         assert all(map(math.isfinite, values)), tag
@@ -66,3 +73,40 @@ def test_documented_metrics_are_in_the_event_file(actor, tmp_path):
     assert rates == pytest.approx([1e-3, 0.9e-3])
     assert [event.value for event in events.Scalars("charts/success_rate")] == [0.25, 0.25]
     assert (tmp_path / "model_1.pt").is_file()
+
+
+def wandb_records(file: Path) -> Iterator[bytes]:
+    """Read the records of a run's file: LevelDB's log format (blocks of 32 KiB) after a header of 7 bytes."""
+    data, position, record = file.read_bytes(), 7, b""
+    while position + 7 <= len(data):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left  # a block's end too short for a record's header
+            continue
+        _, length, part = struct.unpack_from("<IHB", data, position)
+        record += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if part in (1, 4):  # the whole record, or its last part
+            yield record
+            record = b""
+
+
+def test_weights_and_biases_gets_the_documented_metrics(tmp_path, monkeypatch):
+    """An offline run, read back from the file that ``wandb sync`` would send."""
+    pytest.importorskip("wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true", "CONSOLE": "off"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    cfg = {**runner_cfg(), "logger": "wandb", "wandb_project": "gr00t_rl_test"}
+    make_runner(cfg, PointMassEnv(), log_dir=tmp_path / "run").learn(2)
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    logged: dict[str, list[float]] = {}
+    for data in wandb_records(file):
+        for item in Record.FromString(data).history.item:
+            name = item.key or ".".join(item.nested_key)
+            logged.setdefault(name, []).append(json.loads(item.value_json))
+    for tag in DOCUMENTED:
+        assert len(logged[tag]) == 2 and all(map(math.isfinite, logged[tag])), tag
+    assert logged["train/learning_rate"] == pytest.approx([1e-3, 1e-3])
+    assert any((tmp_path / "run").glob("events.out.tfevents.*"))  # TensorBoard's file is written as well

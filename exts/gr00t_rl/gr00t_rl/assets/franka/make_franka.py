@@ -13,7 +13,7 @@ Three steps, the second in an environment that has ``mujoco-usd-converter``, the
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _S = "0.70710678"
 
@@ -89,7 +89,7 @@ def fix_base(layer_path: Path) -> None:
     """
     from pxr import Sdf
 
-    layer = Sdf.Layer.FindOrOpen(str(layer_path))
+    layer: Any = Sdf.Layer.FindOrOpen(str(layer_path))  # the bindings' stubs allow for None
     base = layer.GetPrimAtPath("/franka/Geometry/panda_link0")
     schemas = base.GetInfo("apiSchemas").GetAddedOrExplicitItems()
     root = [schema for schema in schemas if "ArticulationRoot" in schema]

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Measure what GR00T N1.5 costs per decision and per update, and compare it with what the device can do.
+
+    python source/standalone/benchmarks/policy_throughput.py --out docs/results/throughput.json  # full size, on a GPU
+    python source/standalone/benchmarks/policy_throughput.py --tiny --out docs/results/throughput_tiny.json  # on a CPU
+
+The network has random weights, which cost the same as trained ones. Timed per batch size, as medians after a warm-up:
+``encode`` (frozen part: images and prompt to cached features), ``denoise`` (features to an action chunk), ``update``
+(forward and backward of the action head, one denoising step scored, from cached features), ``update_all`` (all steps
+scored) and ``update_pixels`` (the frozen part runs again for the update). Types are those of ``Gr00tActor``: on a GPU
+bfloat16 for the frozen part and under autocast for the head, whose trained weights are float32; on a CPU float32. The
+share of the peak is relative to a large matmul measured first on the same device, in the same type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gr00t_rl.gr00t.config import Gr00tN1d5Config
+from gr00t_rl.gr00t.flops import Flops, count_flops
+from gr00t_rl.gr00t.model import Gr00tN1d5
+
+VIEWS, TEXT_TOKENS = 2, {"full": 48, "tiny": 8}
+
+
+class Policy:
+    """The network and one batch of inputs for it.
+
+    Args:
+        config: Sizes of the network.
+        text_tokens: Prompt tokens besides those of the images.
+        device: Where it runs.
+    """
+
+    def __init__(self, config: Gr00tN1d5Config, text_tokens: int, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self.tokens = VIEWS * config.tokens_per_image + text_tokens
+        torch.manual_seed(0)
+        with device:
+            self.model = Gr00tN1d5(config).eval()
+        self.head = self.model.action_head
+        self.head.slice_embodiment(0)
+        self.model.requires_grad_(False)
+        self.model.to(self.dtype)
+        # what Gr00tActor trains, in float32
+        head = self.head
+        trained = (head.model, head.state_encoder, head.action_encoder, head.action_decoder)
+        for part in (*trained, head.position_embedding, head.future_tokens):
+            part.float().requires_grad_(True)
+        self.steps = config.action_head.num_inference_timesteps
+
+    def set_batch(self, batch: int) -> None:
+        """Make random inputs for ``batch`` samples, and their features."""
+        config, device = self.config, self.device
+        size = config.vision.image_size
+        self.ids = torch.ones(batch, self.tokens, dtype=torch.long, device=device)
+        self.ids[:, : VIEWS * config.tokens_per_image] = config.image_token_index
+        self.pixels = torch.rand(batch * VIEWS, 3, size, size, device=device, dtype=self.dtype) * 2 - 1
+        self.state = torch.randn(batch, 1, config.action_head.max_state_dim, device=device)
+        self.noise = torch.randn(batch, config.action_head.action_horizon, config.action_head.action_dim, device=device)
+        self.features = self.encode()
+
+    def autocast(self) -> Any:
+        """The context in which the head runs."""
+        mixed = self.dtype == torch.bfloat16
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if mixed else nullcontext()
+
+    @torch.no_grad()
+    def encode(self) -> torch.Tensor:
+        """Images and prompt to the features that the rollout caches."""
+        features = self.model.encode(self.pixels, self.ids)
+        return self.head.vl_self_attention(self.head.vlln(features))
+
+    @torch.no_grad()
+    def denoise(self) -> torch.Tensor:
+        """Features to an action chunk."""
+        with self.autocast():
+            return self.head.integrate(self.noise, self.head.prepare(self.features, self.state), self.steps)
+
+    def update(self, scored: int = 1, features: torch.Tensor | None = None) -> None:
+        """Forward and backward with ``scored`` denoising steps in one batched call; no optimiser step."""
+        with self.autocast():
+            context = self.head.prepare(self.features if features is None else features, self.state)
+            bucket = torch.arange(scored, device=self.device).repeat(len(self.noise)) * 250
+            context = context.repeat_interleave(scored) if scored > 1 else context
+            velocity = self.head.velocity(self.noise.repeat_interleave(scored, dim=0), bucket, context)
+        velocity.square().mean().backward()
+        self.model.zero_grad(set_to_none=True)
+
+    def update_all(self) -> None:
+        """An update that scores all denoising steps."""
+        self.update(self.steps)
+
+    def update_pixels(self) -> None:
+        """An update that runs the frozen part again."""
+        self.update(features=self.encode())
+
+
+def measure(function: Callable[[], Any], device: torch.device, repeats: int) -> tuple[float, float | None]:
+    """Return the median seconds of a call, and the peak memory in GiB (None on a CPU)."""
+    cuda = device.type == "cuda"
+    for _ in range(2):
+        function()
+    if cuda:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        if cuda:
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), torch.cuda.max_memory_allocated(device) / 2**30 if cuda else None
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations per second of a large square matmul, the best of several."""
+    n = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+    return max(2 * n**3 / measure(lambda: a @ b, device, 10)[0] for _ in range(3))
+
+
+def operations(flops: Flops, steps: int) -> dict[str, int]:
+    """Return the operations per sample of what is timed."""
+    return {
+        "encode": flops.encode,
+        "denoise": flops.denoise(steps),
+        "update": flops.update(1),
+        "update_all": flops.update(steps),
+        "update_pixels": flops.encode + flops.update(1),
+    }
+
+
+def measure_batch(policy: Policy, batch: int, peak: float, repeats: int) -> dict[str, Any]:
+    """Return times, rates, shares of the peak and memory at one batch size."""
+    policy.set_batch(batch)
+    flops = operations(count_flops(policy.config, policy.tokens, VIEWS), policy.steps)
+    result: dict[str, Any] = {"batch": batch}
+    for name, per_sample in flops.items():
+        seconds, memory = measure(getattr(policy, name), policy.device, repeats)
+        rate = per_sample * batch / seconds
+        result[name] = {
+            "ms": round(1e3 * seconds, 3),
+            "samples_per_s": round(batch / seconds, 2),
+            "gflop_per_s": round(rate / 1e9, 2),
+            "share_of_peak": round(rate / peak, 4),
+            "peak_memory_gib": None if memory is None else round(memory, 2),
+        }
+    decision = result["encode"]["ms"] + result["denoise"]["ms"]
+    result["decisions_per_s"] = round(1e3 * batch / decision, 2)
+    return result
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the results as a Markdown table."""
+    lines = [
+        "| batch | what | ms | samples/s | share of matmul peak | peak memory (GiB) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        for name, r in ((k, v) for k, v in result.items() if isinstance(v, dict)):
+            memory = "–" if r["peak_memory_gib"] is None else r["peak_memory_gib"]
+            share = f"{100 * r['share_of_peak']:.1f} %"
+            lines.append(
+                f"| {result['batch']} | {name} | {r['ms']:.1f} | {r['samples_per_s']:.1f} | {share} | {memory} |"
+            )
+        lines.append(f"| {result['batch']} | encode + denoise | – | {result['decisions_per_s']:.1f} | – | – |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure all batch sizes, print a table and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiny", action="store_true", help="the small network that trains on a CPU")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", help="default: 1 4 16 64, tiny: 1 16 128")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--out", type=Path, help="JSON file of the figures")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+        if not args.tiny:
+            parser.error("the full-size network needs a GPU: add --tiny, or --device cuda where there is one")
+    size = "tiny" if args.tiny else "full"
+    config = Gr00tN1d5Config.tiny(max_seq_len=64) if args.tiny else Gr00tN1d5Config.full_size()
+    policy = Policy(config, TEXT_TOKENS[size], device)
+    peak = matmul_peak(device, policy.dtype)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one thread"
+    batches = args.batch_sizes or ([1, 16, 128] if args.tiny else [1, 4, 16, 64])
+    results = [measure_batch(policy, batch, peak, args.repeats) for batch in batches]
+    flops = operations(count_flops(config, policy.tokens, VIEWS), policy.steps)
+    content = {
+        "date": str(date.today()),
+        "device": name,
+        "torch": torch.__version__,
+        "network": size,
+        "parameters": sum(p.numel() for p in policy.model.parameters()),
+        "dtype": str(policy.dtype),
+        "tokens": policy.tokens,
+        "views": VIEWS,
+        "matmul_peak_tflop_per_s": round(peak / 1e12, 4),
+        "gflop_per_sample": {k: round(v / 1e9, 4) for k, v in flops.items()},
+        "results": results,
+    }
+    print(f"{name}, {size} network, {policy.dtype}, matmul peak {peak / 1e12:.3g} TFLOP/s\n\n{table(results)}")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,15 +21,17 @@ class NonFiniteGuard:
 
     Args:
         max_in_row: Bad steps in a row after which the run stops.
-        dump_dir: Folder for the first offending minibatch of each row, or None to write none.
-        save: Writes the present state to a checkpoint when the run stops and returns its path, or None if there is
-            nothing to write it to.
+        dump_dir: Folder for the first offending minibatch of each row and the state at the stop; None to write none.
+        save: Writes the present state to a checkpoint in a folder when the run stops, and returns its path, or None
+            if there is nothing good to write.
     """
 
     MAX_DUMPS = 5
     """Minibatches with images are large, and a run may go on with a bad step now and then."""
 
-    def __init__(self, max_in_row: int, dump_dir: str | None, save: Callable[[], Path | None] = lambda: None) -> None:
+    def __init__(
+        self, max_in_row: int, dump_dir: str | None, save: Callable[[Path], Path | None] | None = None
+    ) -> None:
         self.max_in_row = max_in_row
         self.dump_dir = None if dump_dir is None else Path(dump_dir)
         self.save = save
@@ -69,7 +71,7 @@ class NonFiniteGuard:
     def _good_state(self) -> str:
         """Save the present state; return what to call the file that a new run can start from."""
         try:
-            path = self.save()
+            path = None if self.save is None or self.dump_dir is None else self.save(self.dump_dir)
         except OSError:
             path = None
         return "the last model_*.pt" if path is None else f"the state before them is in {path}, which"

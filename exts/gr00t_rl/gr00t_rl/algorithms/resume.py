@@ -55,7 +55,7 @@ def _restore_reward_scaler(algorithm: DecisionAlgorithm, state: dict[str, torch.
     scaler.load_state_dict({**state, "returns": returns.masked_fill(started, 0.0)})
 
 
-def write_checkpoint(algorithm: DecisionAlgorithm, folder: str | Path) -> Path | None:
+def write_checkpoint(algorithm: DecisionAlgorithm, folder: Path) -> Path | None:
     """Write the present state as rsl_rl's runner would, named after the iteration that is not finished.
 
     Returns:
@@ -63,7 +63,7 @@ def write_checkpoint(algorithm: DecisionAlgorithm, folder: str | Path) -> Path |
     """
     if not all(p.isfinite().all() for p in algorithm.parameters()):
         return None
-    path = Path(folder) / f"model_{algorithm.iteration}.pt"
+    path = folder / f"model_{algorithm.iteration}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_whole({**algorithm.save(), "iter": algorithm.iteration, "infos": None}, str(path))
     return path

@@ -161,7 +161,7 @@ class Gr00tN1d5Config:
         cls,
         *,
         image_size: int = 64,
-        patch_size: int = 8,
+        patch_size: int = 16,
         vision_hidden_size: int = 48,
         vision_layers: int = 2,
         vision_heads: int = 4,

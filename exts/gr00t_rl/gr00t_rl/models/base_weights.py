@@ -42,7 +42,12 @@ def load_base(
     """
     try:
         if checkpoint == TINY:
-            sizes = {"action_horizon": action_horizon} | ({} if image_size is None else {"image_size": image_size})
+            sizes = {"action_horizon": action_horizon}
+            if image_size is not None:
+                # eight patches a side: of a frozen random encoder with four, a linear probe finds half as much of the
+                # goal's position
+                side = image_size if image_size % 8 == 0 else 64  # other sizes are resized
+                sizes |= {"image_size": side, "patch_size": side // 8}
             config = Gr00tN1d5Config.tiny(**sizes)
             model = Gr00tN1d5.from_config(config, seed=tiny_seed, dtype=dtype, attn_implementation=attn_implementation)
             tokens = tiny_tokenizer(config)

@@ -23,7 +23,7 @@ def preset(request) -> tuple[bool, Any]:
 
     from gr00t_rl.cfg import MlpPpoRunnerCfg, MlpRunnerCfg
 
-    cfg = (MlpPpoRunnerCfg if request.param == "ppo" else MlpRunnerCfg)()
+    cfg: Any = (MlpPpoRunnerCfg if request.param == "ppo" else MlpRunnerCfg)()
     cfg = handle_deprecated_rsl_rl_cfg(cfg, importlib.metadata.version("rsl-rl-lib"))
     return request.param == "ppo_v2", make_runner(cfg.to_dict(), PointMassEnv(num_envs=8))
 

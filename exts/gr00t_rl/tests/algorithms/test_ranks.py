@@ -96,8 +96,7 @@ def test_gradient_is_that_of_one_process_with_all_data(ranks):
     """Advantages included: they are normalised over the union of both ranks' decisions."""
     parts = [rank["gradients"]["batch"] for rank in ranks]
     assert len(parts[0]["return"]) == len(parts[1]["return"])  # so that the mean over ranks is that over decisions
-    union = TensorDict({k: torch.cat([part[k] for part in parts]) for k in parts[0]})
-    union.batch_size = [len(union["return"])]
+    union = TensorDict({k: torch.cat([part[k] for part in parts]) for k in parts[0]}, [2 * len(parts[0]["return"])])
     union["advantage"] = normalize(union["advantage"])
     # rank 0's weights
     alone = make_runner(runner_cfg(num_learning_epochs=1, num_mini_batches=1), PointMassEnv(), seed=100).alg

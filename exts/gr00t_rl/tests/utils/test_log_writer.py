@@ -94,7 +94,7 @@ def wandb_records(file: Path) -> Iterator[bytes]:
 def test_weights_and_biases_gets_the_documented_metrics(tmp_path, monkeypatch):
     """An offline run, read back from the file that ``wandb sync`` would send."""
     pytest.importorskip("wandb")
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore  # an extra
 
     for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true", "CONSOLE": "off"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)

@@ -7,6 +7,8 @@ network is imported before that.
 
 from __future__ import annotations
 
+from dataclasses import MISSING
+
 import torch
 from isaaclab.utils import configclass
 from isaaclab_rl.rsl_rl import RslRlMLPModelCfg, RslRlOnPolicyRunnerCfg
@@ -15,22 +17,14 @@ from .preflight import remember_agent
 
 
 @configclass
-class Gr00tActorCfg:
-    """GR00T N1.5 as the actor; fields are the arguments of :class:`gr00t_rl.models.Gr00tActor`."""
+class FlowActorCfg:
+    """What flow policies have in common: their chunks and their heads."""
 
-    class_name: str = "gr00t_rl.models:Gr00tActor"
-    checkpoint: str = "tiny"
-    """Folder or hub id of a GR00T N1.5 checkpoint, or "tiny": a small random network of the real architecture."""
-    tokenizer: str | None = None
-    """Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where None."""
-    embodiment_id: int = 0
-    """Row of the per-embodiment weights (gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31)."""
-    instruction: str | None = None
-    """What the robot is told; the task's instruction where None."""
-    head: str = "flow_sde"
-    """How the flow becomes a distribution: "flow_sde", "gaussian" or "flow_noise"."""
+    class_name: str = MISSING  # type: ignore[assignment]
     n_action_steps: int = 8
     """Actions of a chunk that are executed before the next decision."""
+    head: str = "flow_sde"
+    """How the flow becomes a distribution: "flow_sde", "gaussian" or "flow_noise"."""
     num_inference_timesteps: int = 4
     """Denoising steps."""
     noise_level: float = 0.5
@@ -49,6 +43,25 @@ class Gr00tActorCfg:
     """What the log-probability counts: "executed" steps and real action dimensions, or the whole "chain"."""
     obs_normalization: bool = False
     """Whether to normalise the state by its running moments."""
+    distribution_cfg: None = None
+    """Not used; Isaac Lab's tooling expects it of every model."""
+    stochastic: bool = False
+    """Not used; Isaac Lab's tooling removes it."""
+
+
+@configclass
+class Gr00tActorCfg(FlowActorCfg):
+    """GR00T N1.5 as the actor; fields are the arguments of :class:`gr00t_rl.models.Gr00tActor`."""
+
+    class_name: str = "gr00t_rl.models:Gr00tActor"
+    checkpoint: str = "tiny"
+    """Folder or hub id of a GR00T N1.5 checkpoint, or "tiny": a small random network of the real architecture."""
+    tokenizer: str | None = None
+    """Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where None."""
+    embodiment_id: int = 0
+    """Row of the per-embodiment weights (gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31)."""
+    instruction: str | None = None
+    """What the robot is told; the task's instruction where None."""
     feature_cache: str = "device"
     """Where an iteration's VL features are kept: "device", "host", or "pixels" (images are encoded again)."""
     tune_projector: bool = True
@@ -61,14 +74,10 @@ class Gr00tActorCfg:
     """"sdpa", "eager", or "flash_attention_2" where flash-attn is installed (CUDA only)."""
     tiny_seed: int = 0
     """Seed of the random weights of "tiny"."""
-    distribution_cfg: None = None
-    """Not used; Isaac Lab's tooling expects it of every model."""
-    stochastic: bool = False
-    """Not used; Isaac Lab's tooling removes it."""
 
 
 @configclass
-class FlowMlpActorCfg:
+class FlowMlpActorCfg(FlowActorCfg):
     """A flow policy of MLP size; fields are the arguments of :class:`gr00t_rl.models.FlowMlpActor`."""
 
     class_name: str = "gr00t_rl.models:FlowMlpActor"
@@ -76,32 +85,7 @@ class FlowMlpActorCfg:
     activation: str = "mish"
     action_horizon: int = 8
     """Actions of a chunk."""
-    n_action_steps: int = 8
-    """Actions of a chunk that are executed before the next decision."""
-    head: str = "flow_sde"
-    """How the flow becomes a distribution: "flow_sde", "gaussian" or "flow_noise"."""
-    num_inference_timesteps: int = 4
-    """Denoising steps."""
-    noise_level: float = 0.5
-    """Level of the SDE's noise (flow_sde)."""
-    stochastic_steps: str = "one"
-    """"one" random denoising step per decision, or "all" of them (flow_sde)."""
-    init_std: float = 0.3
-    """Initial standard deviation (gaussian)."""
-    sigma_min: float = 0.05
-    """Lower bound of the learned noise of each denoising step (flow_noise)."""
-    sigma_max: float = 0.2
-    """Upper bound of the learned noise of each denoising step (flow_noise)."""
-    init_noise_scale: float = 1.0
-    """Scale of the initial noise, in rollout and evaluation: 1 as trained, 0 deterministic."""
-    log_prob_over: str = "executed"
-    """What the log-probability counts: "executed" steps, or the whole "chain"."""
     obs_normalization: bool = True
-    """Whether to normalise the observation by its running moments."""
-    distribution_cfg: None = None
-    """Not used; Isaac Lab's tooling expects it of every model."""
-    stochastic: bool = False
-    """Not used; Isaac Lab's tooling removes it."""
 
 
 @configclass

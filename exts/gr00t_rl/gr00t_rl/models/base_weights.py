@@ -50,6 +50,10 @@ def load_base(
                 sizes |= {"image_size": side, "patch_size": side // 8}
             config = Gr00tN1d5Config.tiny(**sizes)
             model = Gr00tN1d5.from_config(config, seed=tiny_seed, dtype=dtype, attn_implementation=attn_implementation)
+            # PPO's small last layer (detail 2): a random velocity of order one saturates the actions, and exploration
+            # noise then changes nothing
+            with torch.no_grad():
+                model.action_head.action_decoder.layer2.W.mul_(0.1)
             tokens = tiny_tokenizer(config)
         else:
             model = Gr00tN1d5.from_pretrained(checkpoint, dtype=dtype, attn_implementation=attn_implementation)

@@ -93,19 +93,21 @@ def wandb_records(file: Path) -> Iterator[bytes]:
 
 def test_weights_and_biases_gets_the_documented_metrics(tmp_path, monkeypatch):
     """An offline run, read back from the file that ``wandb sync`` would send."""
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore  # an extra
 
     for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true", "CONSOLE": "off"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     cfg = {**runner_cfg(), "logger": "wandb", "wandb_project": "gr00t_rl_test"}
     make_runner(cfg, PointMassEnv(), log_dir=tmp_path / "run").learn(2)
+    wandb.teardown()  # the file is written by another process, which is done with it when it has ended
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     logged: dict[str, list[float]] = {}
     for data in wandb_records(file):
         for item in Record.FromString(data).history.item:
             name = item.key or ".".join(item.nested_key)
             logged.setdefault(name, []).append(json.loads(item.value_json))
+    assert logged.keys() >= DOCUMENTED
     for tag in DOCUMENTED:
         assert len(logged[tag]) == 2 and all(map(math.isfinite, logged[tag])), tag
     assert logged["train/learning_rate"] == pytest.approx([1e-3, 1e-3])

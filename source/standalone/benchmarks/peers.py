@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -193,7 +192,6 @@ def run(library: str, task: Task, seed: int, out: Path) -> None:
     file = out / f"{task.name}_{library}_seed{seed}.json"
     if file.exists():
         return
-    start = time.perf_counter()
     episodes = LIBRARIES[library](task, seed)
     content = {
         "task": task.name,
@@ -202,13 +200,12 @@ def run(library: str, task: Task, seed: int, out: Path) -> None:
         "versions": {name: version(name) for name in ("torch", "gymnasium", "rsl-rl-lib", "stable-baselines3")},
         "num_envs": NUM_ENVS,
         "env_steps": task.iterations * NUM_ENVS * NUM_STEPS,
-        "seconds": round(time.perf_counter() - start, 1),
         "episode_ends": [step for step, _ in episodes],
         "returns": [round(float(r), 2) for _, r in episodes],
     }
     file.write_text(json.dumps(content) + "\n")
     last = content["returns"][-max(1, len(episodes) // 10) :]
-    print(f"{file.name}: last tenth {sum(last) / len(last):.1f}, {content['seconds']:.0f} s", flush=True)
+    print(f"{file.name}: last tenth {sum(last) / len(last):.1f}", flush=True)
 
 
 def main() -> None:

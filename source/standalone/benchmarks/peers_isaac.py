@@ -100,23 +100,19 @@ def run(library: str, seed: int, args: argparse.Namespace) -> None:
     content = {"task": args.task, "library": library, "seed": seed, "options": argv, **curve}
     file.write_text(json.dumps(content) + "\n")
     last = {name: round(float(np.nanmean(curve[name][-5:])), 3) for name in TAGS}
-    print(f"{file.name}: mean of the last 5 iterations {last}, {curve['seconds'][-1]:.0f} s", flush=True)
+    print(f"{file.name}: mean of the last 5 iterations {last}", flush=True)
 
 
 def read_curve(folder: Path, num_envs: int) -> dict[str, list[float]]:
-    """Return env steps, wall seconds and the metrics of each iteration from a run's event file."""
+    """Return env steps and the metrics of each iteration from a run's event file."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     scalars = {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
     iterations = sorted(scalars["Perf/collection_time"])
-    seconds = np.cumsum([scalars["Perf/collection_time"][i] + scalars["Perf/learning_time"][i] for i in iterations])
     steps = StockRunnerCfg().num_steps_per_env * num_envs
-    curve: dict[str, list[float]] = {
-        "env_steps": [steps * (i + 1) for i in iterations],
-        "seconds": seconds.round(1).tolist(),
-    }
+    curve: dict[str, list[float]] = {"env_steps": [steps * (i + 1) for i in iterations]}
     for name, tag in TAGS.items():
         curve[name] = [round(scalars.get(tag, {}).get(i, float("nan")), 4) for i in iterations]
     return curve

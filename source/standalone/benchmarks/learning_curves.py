@@ -26,6 +26,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+WARM_UP = 2
+"""Iterations left out: before an episode's full length has passed, only those that succeeded early have ended."""
+
 TAGS = {"return": "charts/episodic_return", "success_rate": "charts/success_rate"}
 
 
@@ -92,9 +95,9 @@ def plot(runs: list[Run], seeds: list[int], out: Path, image: Path) -> None:
     for run in runs:
         curves = [json.loads((out / f"{run.name}_seed{seed}.json").read_text()) for seed in seeds]
         length = min(len(c["seconds"]) for c in curves)
-        minutes = np.mean([c["seconds"][:length] for c in curves], axis=0) / 60
+        minutes = np.mean([c["seconds"][WARM_UP:length] for c in curves], axis=0) / 60
         for axis, metric in zip(axes, TAGS, strict=True):
-            values = np.array([c[metric][:length] for c in curves], dtype=float)
+            values = np.array([c[metric][WARM_UP:length] for c in curves], dtype=float)
             (line,) = axis.plot(minutes, values.mean(0), label=run.name)
             axis.fill_between(minutes, values.min(0), values.max(0), alpha=0.2, color=line.get_color(), linewidth=0)
     for axis, title in zip(axes, ("episodic return", "success rate"), strict=True):
@@ -113,7 +116,7 @@ def report(runs: list[Run], seeds: list[int], out: Path) -> None:
     for run in runs:
         for seed in seeds:
             c = json.loads((out / f"{run.name}_seed{seed}.json").read_text())
-            returns = [r for r in c["return"] if r == r]
+            returns = c["return"][WARM_UP:]
             first, last = np.mean(returns[:3]), np.mean(returns[-3:])
             minutes = c["seconds"][-1] / 60
             success = c["success_rate"][-1]

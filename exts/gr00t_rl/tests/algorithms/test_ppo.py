@@ -418,7 +418,7 @@ def test_mlp_learns_the_point_mass():
 @pytest.mark.slow
 def test_flow_sde_learns_the_point_mass():
     """The tiny GR00T network with the Flow-SDE head, from random weights: about -0.2, as good as the MLP."""
-    env = PointMassEnv(num_envs=32, max_episode_length=20, termination=0.0)
+    env = PointMassEnv(num_envs=128, max_episode_length=20, termination=0.0)
     cfg = runner_cfg(
         "flow_sde_one",
         num_steps=12,
@@ -426,12 +426,12 @@ def test_flow_sde_learns_the_point_mass():
         learning_rate=3e-4,
         critic_learning_rate=3e-3,
         schedule="adaptive",
-        desired_kl=0.05,
+        desired_kl=0.1,
     )
-    cfg["actor"] |= {"noise_level": 1.0, "init_noise_scale": 0.0, "num_inference_timesteps": 2}
+    cfg["actor"] |= {"noise_level": 0.5, "init_noise_scale": 0.0, "num_inference_timesteps": 2}
     runner = make_runner(cfg, env)
     before = mean_reward(runner)
-    runner.learn(45)
+    runner.learn(40)
     after = mean_reward(runner)
     assert before < -0.6
     assert after > -0.45

@@ -50,6 +50,47 @@ class FlowActorCfg:
 
 
 @configclass
+class StateKeyCfg:
+    """Columns ``start:end`` of an observation group; fields are those of :class:`gr00t_rl.gr00t.StateKey`."""
+
+    group: str = MISSING  # type: ignore[assignment]
+    start: int = MISSING  # type: ignore[assignment]
+    end: int = MISSING  # type: ignore[assignment]
+    normalization: str | None = "min_max"
+    """"min_max", "q99", "mean_std", "scale", "binary", or None where the observation is scaled already."""
+    sin_cos: bool = False
+    """Angles that the network sees as sines and cosines; normalization is None then."""
+
+
+@configclass
+class ActionKeyCfg:
+    """Columns ``start:end`` of the env's action; fields are those of :class:`gr00t_rl.gr00t.ActionKey`."""
+
+    start: int = MISSING  # type: ignore[assignment]
+    end: int = MISSING  # type: ignore[assignment]
+    normalization: str | None = "min_max"
+    """As in :class:`StateKeyCfg`; None where the env takes normalised actions."""
+    absolute: bool = True
+    """False for a change, such as a step of the end effector; recorded in datasets and checkpoints."""
+
+
+@configclass
+class ModalityCfg:
+    """Where the env keeps what the checkpoint's data config names; see :class:`gr00t_rl.gr00t.Modality`.
+
+    Keys stand in the order of the data config, which is that of the network's dimensions and of the prompt's images.
+    """
+
+    embodiment_tag: str = "new_embodiment"
+    """Name of the embodiment in the checkpoint's metadata."""
+    video: dict[str, str] = {}
+    """Key -> observation group of images."""
+    state: dict[str, StateKeyCfg] = MISSING  # type: ignore[assignment]
+    action: dict[str, ActionKeyCfg] = MISSING  # type: ignore[assignment]
+    """Together they cover the env's action."""
+
+
+@configclass
 class Gr00tActorCfg(FlowActorCfg):
     """GR00T N1.5 as the actor; fields are the arguments of :class:`gr00t_rl.models.Gr00tActor`."""
 
@@ -62,6 +103,9 @@ class Gr00tActorCfg(FlowActorCfg):
     """Row of the per-embodiment weights (gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31)."""
     instruction: str | None = None
     """What the robot is told; the task's instruction where None."""
+    modality: ModalityCfg | None = None
+    """Maps observation groups and actions to the checkpoint's keys and applies its statistics; where None, all flat
+    groups are the state and all pictures the views, in order, and actions are the env's as they are."""
     feature_cache: str = "device"
     """Where an iteration's VL features are kept: "device", "host", or "pixels" (images are encoded again)."""
     tune_projector: bool = True
@@ -231,6 +275,27 @@ class Gr00tPpoRunnerCfg(Gr00tRunnerCfg):
 
 
 @configclass
+class Gr00tFinetuneRunnerCfg(Gr00tRunnerCfg):
+    """The same from a base policy that sometimes succeeds: its initial noise stays, and it must not be unlearned.
+
+    The SDE's noise has to stand out from the variation that the initial noise brings (level 1.0); a small rate leaves
+    room for dozens of updates within the KL target; and the critic learns first.
+    """
+
+    actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=1.0, noise_level=1.0)  # type: ignore[assignment]
+    algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
+        gamma=0.995,
+        num_critic_warmup_iterations=1,
+        learning_rate=8e-5,
+        critic_learning_rate=1e-3,
+        schedule="adaptive",
+        desired_kl=0.12,
+        target_kl=0.5,
+        max_grad_norm=1.0,
+    )
+
+
+@configclass
 class FlowMlpRunnerCfg(Gr00tRunnerCfg):
     """The same algorithm and critic with an MLP as the velocity field (ReinFlow at the size of the state tasks)."""
 
@@ -270,3 +335,107 @@ class MlpPpoRunnerCfg(RunnerCfg):
     )
     critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", stochastic=False)
     algorithm: PpoCfg = PlainPpoCfg()  # type: ignore[assignment]
+
+
+@configclass
+class GrpoCfg:
+    """GRPO over decisions; fields are the arguments of :class:`gr00t_rl.algorithms.GRPO`."""
+
+    class_name: str = "gr00t_rl.algorithms:GRPO"
+    group_size: int = 8
+    """Envs that start alike and whose episodes are compared; it divides the envs of each process."""
+    reward: str = "return"
+    """What an episode is judged by: "return" (sum of its rewards) or "success" (1 or 0)."""
+    advantage: str = "grpo"
+    """"grpo": (R - mean) / std of the group, "dr_grpo": R - mean, "rloo": R less the mean of the others."""
+    advantage_eps: float = 1e-4
+    """Added to the group's standard deviation (grpo)."""
+    zero_std_groups: str = "drop"
+    """Groups whose episodes are all alike: "drop" them from the loss, "resample" their places from other groups'
+    decisions, or "keep" them in the mean."""
+    loss_average: str = "decision"
+    """Mean over "decision"s, or over "episode"s of the means over theirs."""
+    kl_coef: float = 0.0
+    """Weight of KL(current || initial policy), in closed form; 0 keeps no reference."""
+    num_learning_epochs: int = 3
+    """Passes over the iteration's decisions."""
+    num_mini_batches: int = 4
+    """Minibatches per pass."""
+    micro_batch_size: int | None = None
+    """Decisions per forward pass; minibatches are accumulated from pieces of this size."""
+    gamma: float = 1.0
+    """Discount per env step."""
+    clip_param: float = 0.2
+    """Clipping range of the probability ratio."""
+    clip_param_high: float | None = None
+    """Clipping range above 1; clip_param where None."""
+    dual_clip: float | None = None
+    """Bound of the loss for negative advantages, more than 1."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    target_kl: float | None = None
+    """Approximate KL of a minibatch beyond which the iteration's update ends."""
+    recompute_log_probs: bool = False
+    """Recompute the old log-probabilities in the update's own batch shape before the first step."""
+    learning_rate: float = 5e-5
+    """Learning rate."""
+    schedule: str = "fixed"
+    """"fixed", "linear" or "cosine" (to 0 over max_iterations), or "adaptive" (towards desired_kl, per iteration)."""
+    desired_kl: float = 0.01
+    """Target KL divergence per iteration of the adaptive schedule."""
+    max_grad_norm: float = 1.0
+    """Bound of the global gradient norm."""
+    adam_eps: float = 1e-8
+    """Adam's epsilon."""
+    max_nonfinite_steps: int = 10
+    """Non-finite gradients in a row after which the run stops."""
+
+
+@configclass
+class NoCriticCfg:
+    """GRPO builds no critic. Isaac Lab's tooling wants a model cfg there with these fields, and removes the second."""
+
+    distribution_cfg: None = None
+    stochastic: bool = False
+
+
+@configclass
+class GrpoRunnerCfg(RunnerCfg):
+    """What all GRPO runners share: an iteration is one episode of every env, and there is no critic."""
+
+    num_steps_per_env: int | None = None  # type: ignore[assignment]
+    """Env steps per iteration, at least an episode's; an episode's where None."""
+    max_iterations: int = 100
+    save_interval: int = 10
+    obs_groups: dict[str, list[str]] = {"actor": ["policy"]}
+    critic: NoCriticCfg = NoCriticCfg()  # type: ignore[assignment]
+
+
+@configclass
+class Gr00tGrpoRunnerCfg(GrpoRunnerCfg):
+    """GR00T actor and GRPO on action chunks."""
+
+    actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=0.0, noise_level=0.5)  # type: ignore[assignment]
+    # the KL control with which PPO on chunks learned; a fixed rate of 5e-5 is the field's for large checkpoints
+    algorithm: GrpoCfg = GrpoCfg(  # type: ignore[assignment]
+        learning_rate=3e-4, schedule="adaptive", desired_kl=0.1, target_kl=0.5
+    )
+
+
+@configclass
+class FlowMlpGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
+    """The same algorithm with an MLP as the velocity field."""
+
+    actor: FlowMlpActorCfg = FlowMlpActorCfg(init_noise_scale=0.0)  # type: ignore[assignment]
+
+
+@configclass
+class MlpGrpoRunnerCfg(GrpoRunnerCfg):
+    """Gaussian MLP policy and GRPO: one decision per env step."""
+
+    actor: OrthogonalMlpCfg = OrthogonalMlpCfg(  # type: ignore[assignment]
+        output_gain=0.01,
+        distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
+        stochastic=True,
+    )
+    algorithm: GrpoCfg = GrpoCfg(learning_rate=1e-3, schedule="adaptive", desired_kl=0.01)  # type: ignore[assignment]

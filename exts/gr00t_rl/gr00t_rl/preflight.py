@@ -8,14 +8,17 @@ runner cfgs leave a weak reference here when they are made.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import json
+import numbers
 import weakref
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .preflight_groups import fill_episode_length
 from .utils.errors import ConfigurationError
 
 HEADS = ("flow_sde", "gaussian", "flow_noise")
@@ -24,6 +27,7 @@ STOCHASTIC_STEPS = ("one", "all")
 DTYPES = ("float32", "bfloat16")
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
 FEATURE_CACHES = ("device", "host", "pixels")
+ENV_SECTIONS = ("scene", "observations", "actions", "events", "rewards", "terminations", "curriculum", "commands")
 SCHEDULES = ("fixed", "linear", "cosine", "adaptive")
 
 _agent: weakref.ReferenceType | None = None
@@ -35,17 +39,77 @@ def remember_agent(agent_cfg: Any) -> None:
     _agent = weakref.ref(agent_cfg)
 
 
+def remembered_agent() -> Any | None:
+    """Return the runner cfg that the next env is built for, or None if there is none."""
+    return _agent() if _agent is not None else None
+
+
 def check_run(env_cfg: Any) -> None:
     """Check the env's settings against those of the agent that is about to use it, if there is one.
 
     Raises:
         ConfigurationError: At the first setting that cannot work.
     """
-    agent_cfg = _agent() if _agent is not None else None
+    agent_cfg = remembered_agent()
     if agent_cfg is None:
         return
+    fill_episode_length(env_cfg, agent_cfg)
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)
+
+
+def check_env(env_cfg: Any) -> None:
+    """Check the settings of a tabletop env by themselves, with all presets chosen.
+
+    Raises:
+        ConfigurationError: At the first setting that cannot work.
+    """
+    for section in ENV_SECTIONS:
+        value = getattr(env_cfg, section)
+        if isinstance(value, str):  # a preset's name that found no presets to choose from
+            raise ConfigurationError(
+                f"env.{section} is {value!r}, but this task has one {section} cfg only; leave it out"
+            )
+    _check_known_settings(env_cfg, "env")
+    _check("env.camera_size", env_cfg.camera_size, _is_count, "an integer of at least 1")
+    _check_instructions(env_cfg)
+    for name, term in vars(env_cfg.rewards).items():
+        if term is not None:
+            _check(f"env.rewards.{name}.weight", term.weight, lambda v: isinstance(v, numbers.Real), "a number")
+    difficulty = getattr(env_cfg.curriculum, "difficulty", None)
+    if difficulty is not None:
+        _check_curriculum(difficulty.params)
+
+
+def _check_known_settings(cfg: Any, path: str) -> None:
+    """Check that nobody set a field that the cfg does not have: Isaac Lab takes a misspelled one without a word."""
+    fields = getattr(cfg, "__dataclass_fields__", None)
+    if fields is None:
+        return
+    for name, value in vars(cfg).items():
+        if name not in fields:
+            close = difflib.get_close_matches(name, fields, n=1)
+            hint = f"did you mean {path}.{close[0]}?" if close else f"set one of {', '.join(fields)}"
+            raise ConfigurationError(f"{path}.{name} is {value!r}, but there is no such setting; {hint}")
+        _check_known_settings(value, f"{path}.{name}")
+
+
+def _check_instructions(env_cfg: Any) -> None:
+    """Check that there are instructions to draw from where they are to be drawn."""
+    texts = env_cfg.instructions
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ConfigurationError(f"env.instructions is {texts!r}; set a list of texts, such as ['reach the ball']")
+    if env_cfg.sample_instructions and not texts:
+        raise ConfigurationError("env.sample_instructions is True, but env.instructions is []; set some to draw from")
+
+
+def _check_curriculum(params: dict[str, Any]) -> None:
+    """Check the numbers of a curriculum that follows the success rate."""
+    path = "env.curriculum.difficulty.params"
+    for name in ("threshold", "step"):
+        _check(f"{path}.{name}", params[name], lambda v: 0 < v <= 1, "a number in (0, 1]")
+    _check(f"{path}.start", params["start"], lambda v: 0 <= v <= 1, "a number in [0, 1]")
+    _check(f"{path}.episodes", params["episodes"], _is_count, "an integer of at least 1")
 
 
 def check_agent(cfg: Any) -> None:
@@ -63,6 +127,7 @@ def check_agent(cfg: Any) -> None:
         _check_horizon(cfg.actor.n_action_steps, cfg.actor.action_horizon, "agent.actor.action_horizon")
     if "Gr00tActor" in cfg.actor.class_name:
         check_gr00t_actor(cfg.actor)
+        check_modality(cfg.actor, cfg.obs_groups.get("actor", []))
 
 
 def _check_resume(cfg: Any) -> None:
@@ -91,6 +156,29 @@ def check_gr00t_actor(actor: Any) -> None:
     _check_name("agent.actor.feature_cache", actor.feature_cache, FEATURE_CACHES)
     if actor.checkpoint != "tiny":
         _check_checkpoint(actor)
+
+
+def check_modality(actor: Any, groups: list[str]) -> None:
+    """Check the actor's modality against its observation groups and the checkpoint's statistics.
+
+    Widths are compared when the actor is built: the env's groups and action are known then.
+    """
+    modality = getattr(actor, "modality", None)
+    if modality is None:
+        return
+    from .gr00t import METADATA_FILE, Modality, read_statistics  # loads transformers, which only this needs
+
+    folder, file = Path(actor.checkpoint).expanduser(), None
+    try:
+        keys = Modality.from_dict(modality.to_dict() if hasattr(modality, "to_dict") else modality)
+        keys.check_groups(groups)
+        if actor.checkpoint == "tiny" or folder.is_dir():  # a hub id is fetched when the model is built
+            file = folder / METADATA_FILE
+            read_statistics(file.read_bytes() if file.is_file() else None, keys)
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.modality.{error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"agent.actor.checkpoint: {file} cannot be read ({error}); copy it again") from None
 
 
 def _check_horizon(n_action_steps: int, horizon: int, name: str) -> None:
@@ -171,13 +259,30 @@ def check_observations(env_cfg: Any, agent_cfg: Any) -> None:
         for group in groups:
             if group not in available:
                 hint = "; a picture needs the -Camera variant of the task" if group not in ("policy", "critic") else ""
+                there = [name for name in groups if name in available]
                 raise ConfigurationError(
                     f"agent.obs_groups.{set_name} names the observation group {group!r}, but the env has {available}"
-                    f"{hint}; set agent.obs_groups or choose another task"
+                    f'{hint}; set "agent.obs_groups.{set_name}={there or available}" or choose another task'
                 )
+    if "instruction" in available:
+        _check_sampled_instructions(agent_cfg.actor)
     if not env_cfg.compute_final_obs and "gr00t_rl" in agent_cfg.algorithm.class_name:
         raise ConfigurationError(
             "env.compute_final_obs is False, but time-outs are bootstrapped from the final observation; set it to True"
+        )
+
+
+def _check_sampled_instructions(actor: Any) -> None:
+    """Check that the actor hears the instructions that the env draws."""
+    if "Gr00tActor" not in actor.class_name:
+        raise ConfigurationError(
+            f"env.sample_instructions is True, but the actor {actor.class_name} knows no language; set it to False, or "
+            "choose an --agent with a GR00T actor"
+        )
+    if getattr(actor, "instruction", None) is not None:
+        raise ConfigurationError(
+            f"env.sample_instructions is True, but agent.actor.instruction={actor.instruction!r} is given in every "
+            "episode; set one of the two only"
         )
 
 

@@ -109,6 +109,28 @@ class PointMassEnv:
         return self._buffers
 
 
+class GroupedPointMassEnv(PointMassEnv):
+    """The same, with a reset of all envs after which neighbours start alike; an early end is a success."""
+
+    def __init__(self, num_envs: int = 8, group_size: int = 4, **options: Any) -> None:
+        super().__init__(num_envs, **options)
+        self.cfg.start_group_size = group_size  # type: ignore[attr-defined]
+        self.resets = 0
+
+    def reset(self) -> tuple[TensorDict, dict[str, Any]]:
+        self.resets += 1
+        size = self.cfg.start_group_size  # type: ignore[attr-defined]
+        self.position = self._start(self.num_envs // size).repeat_interleave(size, dim=0)
+        self.episode_length_buf = torch.zeros_like(self.episode_length_buf)
+        return self._observe(), {"log": {"charts/success_rate": 0.5}}
+
+    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        obs, rewards, dones, extras = super().step(actions)
+        extras["success"] = dones.bool() & ~extras["time_outs"]
+        self.history[-1] |= {"actions": actions.clone(), "success": extras["success"]}
+        return obs, rewards, dones.clone(), extras  # GRPO shows the runner's logger no ends
+
+
 ACTORS: dict[str, dict[str, Any]] = {
     "mlp": {
         "class_name": "MLPModel",
@@ -120,6 +142,7 @@ ACTORS: dict[str, dict[str, Any]] = {
     "flow_sde_one": {"class_name": "Gr00tActor", "head": "flow_sde", "stochastic_steps": "one", "n_action_steps": 3},
     "flow_sde_all": {"class_name": "Gr00tActor", "head": "flow_sde", "stochastic_steps": "all", "n_action_steps": 3},
     "gaussian": {"class_name": "Gr00tActor", "head": "gaussian", "n_action_steps": 3},
+    "flow_noise": {"class_name": "Gr00tActor", "head": "flow_noise", "n_action_steps": 3},
 }
 """Actor configurations by the name that the tests give them."""
 
@@ -144,6 +167,22 @@ def runner_cfg(actor: str = "mlp", image: bool = False, num_steps: int = 7, **al
             **algorithm,
         },
     }
+
+
+def grpo_cfg(actor: str = "mlp", num_steps: int | None = None, image: bool = False, **algorithm: Any) -> dict[str, Any]:
+    """Return a configuration with GRPO in groups of four and no critic; ``algorithm`` overrides options."""
+    cfg = runner_cfg(actor, image)
+    del cfg["critic"], cfg["obs_groups"]["critic"]
+    cfg["num_steps_per_env"] = num_steps
+    cfg["algorithm"] = {
+        "class_name": "gr00t_rl.algorithms:GRPO",
+        "group_size": 4,
+        "num_learning_epochs": 2,
+        "num_mini_batches": 3,
+        "learning_rate": 1e-3,
+        **algorithm,
+    }
+    return cfg
 
 
 def make_runner(cfg: dict[str, Any], env: PointMassEnv, log_dir: Path | None = None, seed: int = 0) -> Any:

@@ -179,6 +179,52 @@ def test_hub_ids_are_left_to_the_loader():
     check_agent(agent(actor={"checkpoint": "nvidia/GR00T-N1.5-3B"}))
 
 
+MODALITY = {
+    "embodiment_tag": "gr1",
+    "video": {},
+    "state": {"arm": {"group": "policy", "start": 0, "end": 2, "normalization": None}},
+    "action": {"arm": {"start": 0, "end": 2, "normalization": "min_max"}},
+}
+METADATA = {"gr1": {"statistics": {"state": {}, "action": {"arm": {"min": [0, 0], "max": [1, 1]}}}}}
+
+
+def write_metadata(folder, content: Any) -> None:
+    (folder / "experiment_cfg").mkdir(exist_ok=True)
+    (folder / "experiment_cfg" / "metadata.json").write_text(json.dumps(content))
+
+
+def test_modality_that_fits_its_checkpoint(tmp_path):
+    folder = write_config(tmp_path)
+    write_metadata(tmp_path, METADATA)
+    check_agent(agent(actor={"checkpoint": folder, "n_action_steps": 6, "modality": MODALITY}))
+    check_agent(agent(actor={"checkpoint": "nvidia/GR00T-N1.5-3B", "modality": MODALITY}))
+
+
+@pytest.mark.parametrize(
+    ("change", "metadata", "message"),
+    [
+        ("franka", METADATA, "agent.actor.modality.embodiment_tag is missing: the modality is 'franka'"),
+        ({"video": {"front": "front"}}, METADATA, "agent.actor.modality.video.front is 'front', but the actor's"),
+        ({"embodiment_tag": "agibot"}, METADATA, "agent.actor.modality.embodiment_tag is 'agibot', but"),
+        ({"action": {"arm": {"start": 1, "end": 2}}}, METADATA, "agent.actor.modality.action.arm starts at 1"),
+        ({}, {"gr1": {"statistics": {"state": {}, "action": {}}}}, "agent.actor.modality.action.arm has no statistics"),
+        ({}, None, "agent.actor.modality.action.arm.normalization is 'min_max', but the checkpoint has no experiment"),
+    ],
+)
+def test_modality_that_does_not_fit(tmp_path, change, metadata, message):
+    folder = write_config(tmp_path)
+    if metadata is not None:
+        write_metadata(tmp_path, metadata)
+    modality = change if isinstance(change, str) else {**MODALITY, **change}
+    line = line_of(check_agent, agent(actor={"checkpoint": folder, "n_action_steps": 6, "modality": modality}))
+    assert message in line
+
+
+def test_tiny_has_no_statistics():
+    line = line_of(check_agent, agent(actor={"modality": MODALITY}))
+    assert "agent.actor.modality.action.arm.normalization is 'min_max', but the checkpoint has no" in line
+
+
 @pytest.fixture
 def remembered():
     """Keep a runner cfg as the agent of the next env, and forget it after the test."""
@@ -205,6 +251,16 @@ def test_missing_critic_group(remembered):
     line = line_of(check_run, env(observations=Cfg(policy=Cfg(), critic=None)))
     assert "agent.obs_groups.critic" in line
     assert "-Camera" not in line
+
+
+def test_sampled_instructions_need_an_actor_that_hears_them(remembered):
+    spoken = env(observations=Cfg(policy=Cfg(), critic=Cfg(), instruction=Cfg()))
+    check_run(spoken)
+    remembered.actor.instruction = "push"
+    line = line_of(check_run, spoken)
+    assert "env.sample_instructions is True" in line and "agent.actor.instruction='push'" in line
+    remembered.actor.class_name = "MLPModel"
+    assert "the actor MLPModel knows no language; set it to False" in line_of(check_run, spoken)
 
 
 def test_final_observations_switched_off(remembered):

@@ -3,7 +3,8 @@
 
     python source/standalone/tools/render_tasks.py --task Gr00t-Push-Cube-Franka-Camera --out docs/images/push.png
 
-Upper rows: the front camera at ``--size`` pixels in a few envs; last row: what a 64 x 64 policy sees of the first env.
+Upper rows: the front camera at ``--size`` pixels in a few envs; last two rows: what a 64 x 64 policy sees of the first
+env, with the front and with the wrist camera.
 """
 
 from __future__ import annotations
@@ -19,34 +20,48 @@ from isaaclab.app import launch_simulation
 from isaaclab_tasks.utils.hydra import resolve_task_config
 
 import gr00t_rl.tasks  # noqa: F401
-from gr00t_rl.tasks.tabletop.experts import PushExpert, ReachExpert
+from gr00t_rl.tasks.tabletop.experts import EXPERTS, make_expert
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-EXPERTS = {"Gr00t-Reach-Franka-Camera": ReachExpert, "Gr00t-Push-Cube-Franka-Camera": PushExpert}
+CAMERAS = ("front", "wrist")
 
 
 def film(task: str, num_envs: int, frames: int, every: int, size: int, seed: int) -> torch.Tensor:
-    """Play the expert and return the pictures, uint8 [frames, num_envs, size, size, 3]."""
+    """Play the expert and return the pictures of both cameras, uint8 [frames, 2, num_envs, size, size, 3]."""
     cfg, _ = resolve_task_config(task, None, overrides=[f"env.scene.num_envs={num_envs}", f"env.camera_size={size}"])
     cfg.sim.device, cfg.seed = "cpu", seed  # type: ignore[attr-defined]
     with launch_simulation(cfg, argparse.Namespace(device="cpu", headless=True)):
         env = gym.make(task, cfg=cfg).unwrapped
         obs, _ = env.reset()
-        expert = EXPERTS[task](env)  # type: ignore[arg-type]
-        pictures = [obs["front"].clone()]
+        expert = make_expert(task, env)  # type: ignore[arg-type]
+
+        def look() -> torch.Tensor:
+            return torch.stack([obs[camera] for camera in CAMERAS])
+
+        pictures = [look()]
         for _ in range(frames - 1):
             for _ in range(every):
                 obs, _, terminated, timed_out, _ = env.step(expert())
                 expert.reset(terminated | timed_out)  # type: ignore[operator]
-            pictures.append(obs["front"].clone())
+            pictures.append(look())
     return torch.stack(pictures)
+
+
+def as_seen(pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures [F, H, W, 3] as a policy gets them, uint8 [F, 64, 64, 3]."""
+    small = torch.nn.functional.interpolate(
+        pictures.permute(0, 3, 1, 2).float(), (64, 64), mode="bicubic", antialias=True
+    )
+    return small.clamp(0, 255).byte().permute(0, 2, 3, 1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="Gr00t-Push-Cube-Franka-Camera", choices=list(EXPERTS))
+    parser.add_argument(
+        "--task", default="Gr00t-Push-Cube-Franka-Camera", choices=[f"{task}-Camera" for task in EXPERTS]
+    )
     parser.add_argument("--out", required=True, help="PNG to write")
     parser.add_argument("--num_envs", type=int, default=2)
     parser.add_argument("--frames", type=int, default=6)
@@ -55,10 +70,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     pictures = film(args.task, args.num_envs, args.frames, args.every, args.size, args.seed)
-    small = torch.nn.functional.interpolate(
-        pictures[:, 0].permute(0, 3, 1, 2).float(), (64, 64), mode="bicubic", antialias=True
-    )
-    rows = [*pictures.unbind(1), small.clamp(0, 255).byte().permute(0, 2, 3, 1)]
+    front, wrist = pictures.unbind(1)
+    rows = [*front.unbind(1), as_seen(front[:, 0]), as_seen(wrist[:, 0])]
     figure, axes = plt.subplots(len(rows), args.frames, figsize=(1.7 * args.frames, 1.7 * len(rows)))
     for row, strip in zip(axes, rows, strict=True):
         for axis, picture in zip(row, strip, strict=True):

@@ -2,6 +2,7 @@
 """RL algorithms for rsl_rl's runner."""
 
 from .base import DecisionAlgorithm
+from .grpo import GRPO
 from .ppo import PPO
 
-__all__ = ["PPO", "DecisionAlgorithm"]
+__all__ = ["GRPO", "PPO", "DecisionAlgorithm"]

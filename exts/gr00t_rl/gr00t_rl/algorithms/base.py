@@ -33,7 +33,7 @@ class DecisionAlgorithm:
 
     Args:
         actor: A :class:`~gr00t_rl.models.policy.DecisionPolicy` module, or any stochastic, feed-forward rsl_rl model.
-        critic: An rsl_rl model with one output.
+        critic: An rsl_rl model with one output, or None for algorithms that need no values.
         env: The vectorised env; only its shape, and the flag by which image terms learn who will look, are used.
         obs_groups: Names of the observation groups of the sets "actor" and "critic".
         num_steps: Env steps per iteration.
@@ -45,10 +45,13 @@ class DecisionAlgorithm:
         rnd_cfg: Arguments of :class:`rsl_rl.extensions.RandomNetworkDistillation`, or None for no curiosity.
     """
 
+    learns_values = True
+    """Whether the algorithm has a critic; the runner's "critic" is not read otherwise."""
+
     def __init__(
         self,
         actor: nn.Module,
-        critic: nn.Module,
+        critic: nn.Module | None,
         env: VecEnv,
         obs_groups: dict[str, list[str]],
         num_steps: int,
@@ -61,11 +64,12 @@ class DecisionAlgorithm:
     ) -> None:
         self.device = device
         self.gpu_world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
-        self.actor, self.critic = actor.to(device), critic.to(device)
+        self.actor, self.critic = actor.to(device), None if critic is None else critic.to(device)
         # the runner reads both: curiosity, held as an object like in rsl_rl's own PPO, and its last rewards [N]
         self.rnd = RandomNetworkDistillation(device=device, **rnd_cfg) if rnd_cfg else None
         self.intrinsic_rewards: torch.Tensor | None = None
-        read = chain(obs_groups["actor"], obs_groups["critic"], obs_groups["rnd_state"] if self.rnd else ())
+        sets = ("actor", *(("critic",) if critic is not None else ()), *(("rnd_state",) if self.rnd else ()))
+        read = chain.from_iterable(obs_groups[name] for name in sets)
         groups = list(dict.fromkeys(read))
         self.policy: DecisionPolicy = actor if hasattr(actor, "decide") else StepPolicy(actor, groups)  # type: ignore
         self.storage = DecisionStorage(env.num_envs, num_steps, gamma, device)
@@ -75,7 +79,8 @@ class DecisionAlgorithm:
         self.actor_parameters = [p for p in actor.parameters() if p.requires_grad]
         # encoders that both share are the actor's
         shared = set(self.actor_parameters)
-        self.critic_parameters = [p for p in critic.parameters() if p.requires_grad and p not in shared]
+        values = () if critic is None else critic.parameters()
+        self.critic_parameters = [p for p in values if p.requires_grad and p not in shared]
         self.optimizer: torch.optim.Optimizer
         self.iteration = 0
         self._step = 0
@@ -93,14 +98,15 @@ class DecisionAlgorithm:
             self.timer.lap("encode")
             chunk, record = self.policy.decide(observed)
             self.timer.lap("denoise")
-            record["value"] = self.critic(record).squeeze(-1)
+            if self.critic is not None:
+                record["value"] = self.critic(record).squeeze(-1)
             self.storage.open(ids, self.policy.store(record))
             self.queue.push(ids, chunk)
             self.timer.lap("store")
         action = self.queue.pop()
         self._step += 1
-        # image terms render only if somebody will look at the next observation; at the iteration's end all do
-        everyone = self._step == self.num_steps
+        # image terms render only if somebody will look at the next observation; at the iteration's end the critic does
+        everyone = self._step == self.num_steps and self.critic is not None
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due) if everyone else self.queue.due
         return action
@@ -117,7 +123,8 @@ class DecisionAlgorithm:
         self.storage.step(rewards, dones, self._time_out_values(dones, extras))
         self.queue.clear(dones)
         self.actor.reset(dones)  # type: ignore[operator]
-        self.critic.reset(dones)  # type: ignore[operator]
+        if self.critic is not None:
+            self.critic.reset(dones)  # type: ignore[operator]
 
     def _time_out_values(self, dones: torch.Tensor, extras: dict[str, Any]) -> torch.Tensor | None:
         """Return V(final observation) where a time-out ended the episode and 0 elsewhere, [N]; None without any."""
@@ -144,13 +151,15 @@ class DecisionAlgorithm:
 
     def _value(self, obs: TensorDict) -> torch.Tensor:
         """Return the critic's value of observations [B]; features are computed only for critics that read them."""
+        assert self.critic is not None
         reads_features = getattr(self.critic, "reads_features", False)
         return self.critic(self.policy.observe(obs) if reads_features else obs).squeeze(-1)
 
     def _end_iteration(self, batch: TensorDict) -> None:
         """Update the normalisers and make every env decide anew."""
         self.actor.update_normalization(batch)  # type: ignore[operator]
-        self.critic.update_normalization(batch)  # type: ignore[operator]
+        if self.critic is not None:
+            self.critic.update_normalization(batch)  # type: ignore[operator]
         if self.rnd is not None:
             self.rnd.update_normalization(batch)
         self.iteration += 1
@@ -211,10 +220,11 @@ class DecisionAlgorithm:
         """
         state: dict[str, Any] = {
             "actor_state_dict": self.actor.state_dict(),
-            "critic_state_dict": self.critic.state_dict(),
             "optimizer_state_dict": self.optimizer.state_dict(),
             "algorithm_state_dict": run_state(self),
         }
+        if self.critic is not None:
+            state["critic_state_dict"] = self.critic.state_dict()
         if self.rnd is not None:
             state["rnd_state_dict"] = self.rnd.state_dict()
             state["rnd_optimizer_state_dict"] = self.rnd.optimizer.state_dict()
@@ -235,7 +245,7 @@ class DecisionAlgorithm:
         try:
             if selected.get("actor"):
                 self.actor.load_state_dict(loaded_dict["actor_state_dict"], strict=strict)
-            if selected.get("critic"):
+            if selected.get("critic") and self.critic is not None:
                 self.critic.load_state_dict(loaded_dict["critic_state_dict"], strict=strict)
             if selected.get("optimizer"):
                 self.optimizer.load_state_dict(loaded_dict["optimizer_state_dict"])
@@ -277,9 +287,9 @@ class DecisionAlgorithm:
             torch.set_num_threads(1)
         _, algorithm_cfg = resolve_class(cfg["algorithm"])
         actor_class, actor_cfg = resolve_class(cfg["actor"])
-        critic_class, critic_cfg = resolve_class(cfg["critic"])
+        critic_class, critic_cfg = resolve_class(cfg["critic"]) if cls.learns_values else (None, {})
         refuse_unsupported(cfg, algorithm_cfg, actor_class, critic_class)
-        sets = ["actor", "critic", "rnd_state"] if algorithm_cfg.get("rnd_cfg") else ["actor", "critic"]
+        sets = ["actor"] + ["critic"] * cls.learns_values + ["rnd_state"] * bool(algorithm_cfg.get("rnd_cfg"))
         cfg["obs_groups"] = resolve_obs_groups(obs, cfg["obs_groups"], sets)
         if algorithm_cfg.get("rnd_cfg"):
             algorithm_cfg = resolve_rnd_config(algorithm_cfg, obs, cfg["obs_groups"], env)
@@ -288,13 +298,15 @@ class DecisionAlgorithm:
         cfg["logger"] = metric_logger(cfg.get("logger", "tensorboard"), cfg)
         runner_files.install(DecisionAlgorithm)
         if "instruction" in actor_cfg and actor_cfg["instruction"] is None:
-            actor_cfg["instruction"] = getattr(env.cfg, "instruction", None)
+            # an env whose observations say which instruction it is given has a list of them
+            several = getattr(env.cfg, "instructions", None) if "instruction" in obs.keys() else None  # noqa: SIM118
+            actor_cfg["instruction"] = several or getattr(env.cfg, "instruction", None)
         actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
         if getattr(critic_class, "reads_features", False):
             critic_cfg["feature_dim"] = actor.feature_dim
         if algorithm_cfg.pop("share_cnn_encoders", None):
             critic_cfg["cnns"] = _encoders(actor)
-        critic = critic_class(obs, cfg["obs_groups"], "critic", 1, **critic_cfg).to(device)
+        critic = critic_class and critic_class(obs, cfg["obs_groups"], "critic", 1, **critic_cfg).to(device)
         return cls(
             actor,
             critic,

@@ -3,28 +3,17 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
-from itertools import chain
-from typing import Any
-
 import torch
-import torch.distributed as dist
 from rsl_rl.env import VecEnv
-from rsl_rl.utils import reduce_gradients_in_buckets
 from tensordict import TensorDict
 from torch import nn
 
-from ..models.policy import PolicyEvaluation
-from .base import DecisionAlgorithm
-from .guard import NonFiniteGuard
-from .losses import approx_kl, clipped_surrogate, explained_variance, value_loss
-from .resume import write_checkpoint
+from .losses import explained_variance, value_loss
 from .returns import normalize, semi_mdp_gae
-from .schedules import RateController
+from .surrogate import ClippedSurrogate
 
 
-class PPO(DecisionAlgorithm):
+class PPO(ClippedSurrogate):
     """PPO (Schulman et al., arXiv 1707.06347) for policies whose decisions last one or several env steps.
 
     Args:
@@ -115,45 +104,39 @@ class PPO(DecisionAlgorithm):
             env,
             obs_groups,
             num_steps,
-            gamma,
-            reward_scaling,
-            reward_clip,
-            device,
-            multi_gpu_cfg,
-            rnd_cfg,
+            num_learning_epochs=num_learning_epochs,
+            num_mini_batches=num_mini_batches,
+            micro_batch_size=micro_batch_size,
+            gamma=gamma,
+            clip_param=clip_param,
+            clip_param_high=clip_param_high,
+            dual_clip=dual_clip,
+            entropy_coef=entropy_coef,
+            target_kl=target_kl,
+            recompute_log_probs=recompute_log_probs,
+            learning_rate=learning_rate,
+            critic_learning_rate=critic_learning_rate,
+            schedule=schedule,
+            critic_schedule=critic_schedule,
+            desired_kl=desired_kl,
+            max_grad_norm=max_grad_norm,
+            adam_eps=adam_eps,
+            reward_scaling=reward_scaling,
+            reward_clip=reward_clip,
+            max_nonfinite_steps=max_nonfinite_steps,
+            max_iterations=max_iterations,
+            rnd_cfg=rnd_cfg,
+            device=device,
+            multi_gpu_cfg=multi_gpu_cfg,
+            grad_reduce_bucket_mb=grad_reduce_bucket_mb,
         )
-        self.grad_reduce_bucket_mb = grad_reduce_bucket_mb
-        self.num_learning_epochs, self.num_mini_batches = num_learning_epochs, num_mini_batches
-        self.micro_batch_size, self.lam = micro_batch_size, lam
-        self.clip_param, self.clip_param_high, self.dual_clip = clip_param, clip_param_high, dual_clip
+        self.critic: nn.Module  # PPO has one
+        self.lam = lam
         self.normalize_batch = normalize_advantage and not normalize_advantage_per_mini_batch
         self.normalize_minibatch = normalize_advantage and normalize_advantage_per_mini_batch
-        self.value_loss_coef, self.entropy_coef = value_loss_coef, entropy_coef
+        self.value_loss_coef = value_loss_coef
         self.value_clip, self.huber_delta = clip_param if use_clipped_value_loss else None, huber_delta
         self.num_critic_warmup_iterations = num_critic_warmup_iterations
-        self.target_kl, self.recompute_log_probs = target_kl, recompute_log_probs
-        self.max_grad_norm = max_grad_norm
-        critic_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
-        groups = [
-            {"params": self.actor_parameters, "lr": learning_rate},
-            {"params": self.critic_parameters, "lr": critic_rate},
-        ]
-        # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
-        self.optimizer = torch.optim.Adam(groups, eps=adam_eps, fused=True)
-        inherited = "fixed" if schedule == "adaptive" else schedule
-        self.rates = RateController(
-            self.optimizer, (schedule, critic_schedule or inherited), max_iterations, desired_kl
-        )
-        is_first_rank = multi_gpu_cfg is None or multi_gpu_cfg["global_rank"] == 0
-        save = partial(write_checkpoint, self) if is_first_rank else None
-        self.guard = NonFiniteGuard(max_nonfinite_steps, getattr(env.cfg, "log_dir", None), save)
-
-    def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
-        """Restore what :meth:`save` returned, see :class:`DecisionAlgorithm`; annealing ends with the new run."""
-        resumed = super().load(loaded_dict, load_cfg, strict)
-        if resumed:
-            self.rates.resume_at(self.iteration)
-        return resumed
 
     def compute_returns(self, obs: TensorDict) -> None:
         """End all running decisions with the value of ``obs`` and compute advantages and returns."""
@@ -166,148 +149,53 @@ class PPO(DecisionAlgorithm):
 
     def update(self) -> dict[str, float]:
         """Run the epochs over the iteration's decisions and return the metrics."""
-        start = time.perf_counter()
-        # tensors of the rollout are inference tensors; indexing them here gives tensors that autograd may record
-        batch = self.batch
-        if self.recompute_log_probs:
-            self._recompute_log_probs(batch)
+        metrics = super().update()
+        metrics["critic_learning_rate"] = self.optimizer.param_groups[1]["lr"]
+        return metrics
+
+    def _prepare(self, batch: TensorDict) -> TensorDict:
+        """Normalise the advantages over the batch."""
         if self.normalize_batch:
             batch["advantage"] = normalize(batch["advantage"])
-        self.rates.begin_iteration(self.iteration)
-        metrics = self._run_epochs(batch)
-        metrics["explained_variance"] = explained_variance(batch["value"], batch["return"]).item()
-        if "adaptive" in self.rates.schedules and not self._warming_up:
-            metrics["final_kl"] = self._final_kl(batch)
-            self.rates.end_iteration(metrics["final_kl"])
-        metrics["critic_learning_rate"] = self.optimizer.param_groups[1]["lr"]
-        metrics["nonfinite_steps"] = float(self.guard.total)
-        metrics |= self._seconds() | {"perf/update": time.perf_counter() - start}
-        metrics["perf/decisions"] = float(len(batch))
-        if torch.device(self.device).type == "cuda":
-            metrics["perf/peak_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 2**30
-        self._end_iteration(batch)
-        return metrics
+        return batch
+
+    def _diagnostics(self, batch: TensorDict) -> dict[str, float]:
+        """Return how much of the returns' variance the critic explained."""
+        return {"explained_variance": explained_variance(batch["value"], batch["return"]).item()}
 
     @property
     def _warming_up(self) -> bool:
         return self.iteration < self.num_critic_warmup_iterations
 
-    def _run_epochs(self, batch: TensorDict) -> dict[str, float]:
-        """Take the optimiser steps of one iteration and return the mean of their metrics."""
-        num_mini_batches = self._agreed_mini_batches(len(batch))
-        totals: dict[str, torch.Tensor] = {}
-        num_steps, stopped = 0, False
-        for _ in range(self.num_learning_epochs):
-            order = torch.randperm(len(batch), device=self.device)
-            for index in order.tensor_split(num_mini_batches):
-                metrics = self._minibatch_step(batch[index])
-                if metrics is None:
-                    continue
-                for name, value in metrics.items():
-                    totals[name] = totals.get(name, 0.0) + value
-                num_steps += 1
-                if self.target_kl is not None and self._over_ranks(metrics["approx_kl"]).item() > self.target_kl:
-                    stopped = True
-                    break
-            if stopped:
-                break
-        means = {name: (total / num_steps).item() for name, total in totals.items()}
-        return means | ({"optimizer_steps": float(num_steps)} if self.target_kl is not None else {})
-
-    def _agreed_mini_batches(self, num_decisions: int) -> int:
-        """Return the number of minibatches; alike on all ranks, which would wait for each other's gradients forever."""
-        number = min(self.num_mini_batches, num_decisions)
-        if self.gpu_world_size == 1:
-            return number
-        least = torch.tensor(number, device=self.device)
-        dist.all_reduce(least, dist.ReduceOp.MIN)
-        return int(least)
-
     def _minibatch_step(self, minibatch: TensorDict) -> dict[str, torch.Tensor] | None:
-        """Take one optimiser step; the gradient of all micro-batches together is that of the whole minibatch.
-
-        Returns:
-            The metrics, or None if the gradient was not finite and no step was taken.
-        """
+        """Take one optimiser step, see :class:`ClippedSurrogate`."""
         if self.normalize_minibatch:
             minibatch["advantage"] = normalize(minibatch["advantage"])
-        self.optimizer.zero_grad()
-        if self.rnd is not None:
-            self.rnd.optimizer.zero_grad()
-        sums: dict[str, torch.Tensor] = {}
-        for micro in minibatch.split(self.micro_batch_size or len(minibatch)):
-            terms = self._loss_terms(micro)
-            policy_weight = 0.0 if self._warming_up else 1.0
-            loss = (
-                policy_weight * (terms["policy"] - self.entropy_coef * terms["entropy"])
-                + self.value_loss_coef * terms["value"]
-                + terms.get("rnd", 0.0)  # the predictor's weights appear in no other term
-            )
-            (loss.sum() / len(minibatch)).backward()
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.detach().sum()
-        if self.gpu_world_size > 1:
-            reduced = chain(self.parameters(), self.rnd.predictor.parameters() if self.rnd is not None else ())
-            reduce_gradients_in_buckets(reduced, self.gpu_world_size, self.grad_reduce_bucket_mb)
-        grad_norm = nn.utils.clip_grad_norm_(self.parameters(), self.max_grad_norm)
-        if not self.guard.allows(grad_norm, minibatch, self.iteration):
-            return None
-        self._optimizer_step()
-        metrics = {name: total / len(minibatch) for name, total in sums.items()}
-        metrics["grad_norm"] = grad_norm.detach()
-        return metrics
+        return super()._minibatch_step(minibatch)
 
     def _optimizer_step(self) -> None:
         """Step the optimisers; during the warm-up the actor's parameters, whose gradient is zero, stay untouched."""
         if self._warming_up:
             for parameter in self.actor_parameters:
                 parameter.grad = None
-        self.optimizer.step()
-        if self.rnd is not None:
-            self.rnd.optimizer.step()
+        super()._optimizer_step()
 
     def _loss_terms(self, micro: TensorDict) -> dict[str, torch.Tensor]:
         """Return the losses and diagnostics of each decision, every entry [B]."""
         micro = self.policy.restore(micro)
         policy = self.policy.evaluate(micro)
         value = self.critic(micro).squeeze(-1)
-        log_ratio = policy.log_prob - micro["log_prob"]
-        ratio = log_ratio.exp()
-        high = self.clip_param if self.clip_param_high is None else self.clip_param_high
-        clipped = (ratio.detach() < 1.0 - self.clip_param) | (ratio.detach() > 1.0 + high)
-        terms = {
-            "policy": clipped_surrogate(
-                ratio, micro["advantage"], self.clip_param, self.clip_param_high, self.dual_clip
-            ),
-            "value": value_loss(value, micro["return"], micro["value"], self.value_clip, self.huber_delta),
-            "entropy": policy.entropy,
-            "approx_kl": approx_kl(log_ratio.detach()),
-            "clipfrac": clipped.float(),
-        }
+        terms = self._policy_terms(micro, policy)
+        terms["value"] = value_loss(value, micro["return"], micro["value"], self.value_clip, self.huber_delta)
         if self.rnd is not None:
             terms["rnd"] = self.rnd.compute_loss(micro).expand(len(micro))
         return terms
 
-    @torch.no_grad()
-    def _recompute_log_probs(self, batch: TensorDict) -> None:
-        """Replace the stored log-probabilities by those that the update's own batch shape gives."""
-        size = self.micro_batch_size or -(-len(batch) // self.num_mini_batches)
-        batch["log_prob"] = torch.cat([self._evaluate(micro).log_prob for micro in batch.split(size)])
-
-    @torch.no_grad()
-    def _final_kl(self, batch: TensorDict) -> float:
-        """Return KL(old || new) after the last step, in closed form on a minibatch's worth of rows, over all ranks."""
-        sample = batch[:: self.num_mini_batches]  # rows of all times
-        sums = [self._evaluate(m).kl.sum() for m in sample.split(self.micro_batch_size or len(sample))]
-        return self._over_ranks(torch.stack(sums).sum() / len(sample)).item()
-
-    def _evaluate(self, stored: TensorDict) -> PolicyEvaluation:
-        return self.policy.evaluate(self.policy.restore(stored))
-
-    def _over_ranks(self, value: torch.Tensor) -> torch.Tensor:
-        """Return the mean of a scalar over all ranks, so that all decide alike."""
-        if self.gpu_world_size == 1:
-            return value
-        value = value.clone()
-        dist.all_reduce(value)
-        return value / self.gpu_world_size
+    def _loss(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the loss of each decision [B], eq. 9 of the paper with the signs of a loss."""
+        policy_weight = 0.0 if self._warming_up else 1.0
+        return (
+            policy_weight * (terms["policy"] - self.entropy_coef * terms["entropy"])
+            + self.value_loss_coef * terms["value"]
+            + terms.get("rnd", 0.0)  # the predictor's weights appear in no other term
+        )

@@ -25,10 +25,10 @@ def annealed(initial: float, schedule: str, progress: float) -> float:
 
 
 class RateController:
-    """Sets the learning rates of the actor's and the critic's parameter group.
+    """Sets the learning rate of each parameter group: the actor's, and the critic's where there is one.
 
     Args:
-        optimizer: Optimiser whose groups 0 and 1 hold the actor's and the critic's parameters.
+        optimizer: Optimiser whose group 0 holds the actor's parameters, and group 1 the critic's.
         schedules: Schedule of each group: "fixed", "linear", "cosine" or "adaptive".
         max_iterations: Iterations that this run will do, over which annealing goes to 0.
         desired_kl: Target KL divergence per iteration of "adaptive".
@@ -41,7 +41,7 @@ class RateController:
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, schedules: tuple[str, str], max_iterations: int, desired_kl: float
+        self, optimizer: torch.optim.Optimizer, schedules: tuple[str, ...], max_iterations: int, desired_kl: float
     ) -> None:
         self.optimizer, self.schedules = optimizer, schedules
         self.max_iterations, self.desired_kl = max_iterations, desired_kl

@@ -4,7 +4,7 @@
 from .factory import make_head
 from .gaussian import chain_entropy, chain_kl, chain_log_prob
 from .heads import FlowHead, FlowSample, FlowSde, GaussianHead, Transitions, VelocityField, VelocityFn
-from .matching import flow_matching_loss, sample_time
+from .matching import flow_matching_loss, sample_time, time_bucket
 from .noise import FlowNoise, NoiseNet
 from .schedule import flow_sde_std, flow_sde_weights, step_time
 
@@ -27,4 +27,5 @@ __all__ = [
     "make_head",
     "sample_time",
     "step_time",
+    "time_bucket",
 ]

@@ -8,28 +8,41 @@ from collections.abc import Callable
 import torch
 from torch.distributions import Beta
 
-TIME_SCALE = 0.999
-"""The s of the time distribution."""
 
-
-def sample_time(shape: tuple[int, ...], device: str | torch.device = "cpu") -> torch.Tensor:
-    """Draw training times t = (s - b) / s with b ~ Beta(1.5, 1), s = 0.999: more of them near the noise end.
+def sample_time(
+    shape: tuple[int, ...],
+    device: str | torch.device = "cpu",
+    alpha: float = 1.5,
+    beta: float = 1.0,
+    scale: float = 0.999,
+) -> torch.Tensor:
+    """Draw training times t = (s - b) / s with b ~ Beta(alpha, beta): more of them near the noise end.
 
     Args:
         shape: Shape of the result.
         device: Device of the result.
+        alpha: ``noise_beta_alpha`` of a checkpoint's config, as the next two the released one's by default.
+        beta: ``noise_beta_beta``.
+        scale: ``noise_s``, the s above.
 
     Returns:
-        float32 times in [-0.001, 1].
+        float32 times in [1 - 1 / s, 1], with s = 0.999 from -0.001 on.
     """
     one = torch.ones((), device=device)
-    return (TIME_SCALE - Beta(1.5 * one, one).sample(shape)) / TIME_SCALE
+    return (scale - Beta(alpha * one, beta * one).sample(shape)) / scale
+
+
+def time_bucket(t: torch.Tensor, num_buckets: int = 1000) -> torch.Tensor:
+    """Return the timestep bucket of times ``t``, int64 of the same shape: t * num_buckets, its fraction cut off."""
+    return (t * num_buckets).long()
 
 
 def flow_matching_loss(
     velocity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     actions: torch.Tensor,
     mask: torch.Tensor | None = None,
+    noise: torch.Tensor | None = None,
+    t: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the mean of (v(x_t, t) - (action - noise))^2 at x_t = (1 - t) noise + t action, a scalar.
 
@@ -37,8 +50,13 @@ def flow_matching_loss(
         velocity: v(x, t) with x float32 [B, H, A] and t float32 [B], to [B, H, A].
         actions: Normalised action chunks, float32 [B, H, A].
         mask: What counts of them, broadcastable to ``actions``; all where None.
+        noise: x at t = 0, [B, H, A]; drawn from N(0, 1) where None.
+        t: Times [B]; drawn by :func:`sample_time` where None.
     """
-    noise, t = torch.randn_like(actions), sample_time((actions.shape[0],), actions.device)
+    if noise is None:
+        noise = torch.randn_like(actions)
+    if t is None:
+        t = sample_time((actions.shape[0],), actions.device)
     weight = t[:, None, None]
     error = (velocity((1.0 - weight) * noise + weight * actions, t) - (actions - noise)).square()
     if mask is None:

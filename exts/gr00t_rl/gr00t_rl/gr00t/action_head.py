@@ -13,6 +13,7 @@ log-probability each time.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ class HeadContext:
     """Keys and values of the features, one pair per cross-attention block, each [B, heads, T, head_dim]."""
     embodiment_id: Tensor | None
     """[B] long; None when the head holds a single embodiment."""
+    cross_mask: Tensor | None = None
+    """Features that are tokens, not padding, bool [B, T]; None where all are."""
 
     @property
     def batch_size(self) -> int:
@@ -46,8 +49,9 @@ class HeadContext:
     def map(self, fn: Callable[[Tensor], Tensor]) -> HeadContext:
         """Apply ``fn`` to every tensor that has one row per sample."""
         ids = None if self.embodiment_id is None else fn(self.embodiment_id)
+        mask = None if self.cross_mask is None else fn(self.cross_mask)
         kv = tuple((fn(k), fn(v)) for k, v in self.cross_kv)
-        return HeadContext(fn(self.state_token), self.future_tokens, kv, ids)
+        return HeadContext(fn(self.state_token), self.future_tokens, kv, ids, mask)
 
     def repeat_interleave(self, repeats: int) -> HeadContext:
         """Each sample ``repeats`` times in a row: one context for several denoising steps in one batched call."""
@@ -62,7 +66,7 @@ class HeadContext:
     def detach(self) -> HeadContext:
         """The same values, cut from the graph."""
         detached = self.map(Tensor.detach)
-        return HeadContext(detached.state_token, self.future_tokens.detach(), detached.cross_kv, detached.embodiment_id)
+        return dataclasses.replace(detached, future_tokens=self.future_tokens.detach())
 
 
 class ActionHead(nn.Module):
@@ -88,17 +92,24 @@ class ActionHead(nn.Module):
         """Type of the weights, to which inputs are cast."""
         return self.future_tokens.weight.dtype
 
-    def process_features(self, features: Tensor) -> Tensor:
-        """Backbone features [B, T, D] of any float type -> [B, T, D] for :meth:`prepare`."""
-        return self.vl_self_attention(self.vlln(features.to(self.dtype)))
+    def process_features(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Backbone features [B, T, D] of any float type -> [B, T, D] for :meth:`prepare`.
 
-    def prepare(self, vl: Tensor, state: Tensor, embodiment_id: Tensor | None = None) -> HeadContext:
+        The release attends to padding, so that a prompt's length in the batch changes the action. With the ``mask`` of
+        the tokens, bool [B, T], here and in :meth:`prepare`, the action is that of the prompt alone.
+        """
+        return self.vl_self_attention(self.vlln(features.to(self.dtype)), mask)
+
+    def prepare(
+        self, vl: Tensor, state: Tensor, embodiment_id: Tensor | None = None, mask: Tensor | None = None
+    ) -> HeadContext:
         """Everything that does not change from one denoising step to the next.
 
         Args:
             vl: [B, T, D] from :meth:`process_features`.
             state: [B, 1, max_state_dim], zero padded, any float type.
             embodiment_id: [B] long; ignored after :meth:`slice_embodiment`.
+            mask: features that are tokens, not padding, bool [B, T]; None where all are.
 
         Raises:
             ValueError: a state of another width, or no ids while there are several embodiments.
@@ -106,7 +117,8 @@ class ActionHead(nn.Module):
         if state.ndim != 3 or state.shape[-1] != self.config.max_state_dim:
             raise ValueError(f"state is {list(state.shape)}, expected [B, 1, {self.config.max_state_dim}]: pad it")
         token = self.state_encoder(state.to(self.dtype), embodiment_id)  # [B, 1, w]
-        return HeadContext(token, self.future_tokens.weight[None], self.model.project_features(vl), embodiment_id)
+        kv = self.model.project_features(vl)
+        return HeadContext(token, self.future_tokens.weight[None], kv, embodiment_id, mask)
 
     def velocity(self, x: Tensor, timestep_bucket: Tensor, ctx: HeadContext) -> Tensor:
         """Flow velocity d(action)/dt at ``x``.
@@ -124,7 +136,7 @@ class ActionHead(nn.Module):
         tokens = tokens + self.position_embedding.weight[:horizon]
         future = ctx.future_tokens.expand(x.shape[0], -1, -1)  # [B, F, w]
         sequence = torch.cat([ctx.state_token, future, tokens], dim=1)  # [B, 1 + F + H, w]
-        out = self.model(sequence, timestep_bucket, ctx.cross_kv)[:, -horizon:]  # [B, H, hidden_size]
+        out = self.model(sequence, timestep_bucket, ctx.cross_kv, ctx.cross_mask)[:, -horizon:]  # [B, H, hidden_size]
         return self.action_decoder(out, ctx.embodiment_id).float()
 
     def integrate(self, x: Tensor, ctx: HeadContext, num_steps: int) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Unmasked multi-head attention, in the three ways it can be computed."""
+"""Multi-head attention, in the three ways it can be computed."""
 
 from __future__ import annotations
 
@@ -32,24 +32,28 @@ def check_attn_implementation(name: str) -> str:
     return name
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, implementation: str) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, implementation: str, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) v.
 
     Args:
         q: [B, heads, S, d]
         k, v: [B, heads, T, d]
-        implementation: one of ``ATTN_IMPLEMENTATIONS``.
+        implementation: one of ``ATTN_IMPLEMENTATIONS``; sdpa takes flash-attn's place if there is a mask.
+        mask: keys that are seen, bool [B, T], at least one per row; all where None.
 
     Returns:
         [B, S, heads * d]
     """
-    if implementation == "flash_attention_2":
+    seen = None if mask is None else mask[:, None, None, :]
+    if implementation == "flash_attention_2" and seen is None:
         from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]
 
         return flash_attn_func(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).flatten(2)
     if implementation == "eager":
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        if seen is not None:
+            scores = scores.masked_fill(~seen, -torch.inf)
         out = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype) @ v
     else:
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
     return out.transpose(1, 2).flatten(2)

@@ -40,9 +40,9 @@ class Attention(nn.Module):
         """Keys and values of ``context`` [B, T, context_dim]."""
         return self._split(self.to_k(context)), self._split(self.to_v(context))
 
-    def forward(self, x: Tensor, kv: KeyValue) -> Tensor:
-        """[B, S, dim] attends to ``kv``; returns [B, S, dim]."""
-        out = attend(self._split(self.to_q(x)), *kv, implementation=self.implementation)
+    def forward(self, x: Tensor, kv: KeyValue, mask: Tensor | None = None) -> Tensor:
+        """[B, S, dim] attends to ``kv`` where ``mask``, bool [B, T], is True (everywhere without); [B, S, dim]."""
+        out = attend(self._split(self.to_q(x)), *kv, implementation=self.implementation, mask=mask)
         for layer in self.to_out:
             out = layer(out)
         return out
@@ -103,10 +103,10 @@ class DiTBlock(nn.Module):
         self.final_dropout = nn.Dropout(cfg.dit_dropout)
         self.ff = FeedForward(dim, cfg.dit_dropout)
 
-    def forward(self, x: Tensor, time: Tensor, kv: KeyValue | None) -> Tensor:
-        """x [B, S, dim], time [B, dim]; ``kv`` of the features, or None to attend to ``x``."""
+    def forward(self, x: Tensor, time: Tensor, kv: KeyValue | None, mask: Tensor | None = None) -> Tensor:
+        """x [B, S, dim], time [B, dim]; ``kv`` of the features and their mask, or None to attend to ``x``."""
         normed = self.norm1(x, time)
-        x = x + self.final_dropout(self.attn1(normed, self.attn1.project(normed) if kv is None else kv))
+        x = x + self.final_dropout(self.attn1(normed, self.attn1.project(normed) if kv is None else kv, mask))
         return x + self.ff(F.layer_norm(x, x.shape[-1:], eps=_NORM_EPS))
 
 
@@ -157,12 +157,18 @@ class DiT(nn.Module):
         """
         return tuple(block.attn1.project(vl) for block in self.transformer_blocks[::2])  # pyright: ignore
 
-    def forward(self, tokens: Tensor, timestep: Tensor, cross_kv: tuple[KeyValue, ...]) -> Tensor:
-        """tokens [B, S, dim], timestep [B] long, ``cross_kv`` from :meth:`project_features` -> [B, S, hidden_size]"""
+    def forward(
+        self, tokens: Tensor, timestep: Tensor, cross_kv: tuple[KeyValue, ...], cross_mask: Tensor | None = None
+    ) -> Tensor:
+        """tokens [B, S, dim], timestep [B] long, ``cross_kv`` from :meth:`project_features` -> [B, S, hidden_size]
+
+        ``cross_mask``, bool [B, T], is False at features of padding.
+        """
         time = self.timestep_encoder(timestep)  # [B, dim]
         x = tokens
         for index, block in enumerate(self.transformer_blocks):
-            x = block(x, time, cross_kv[index // 2] if index % 2 == 0 else None)
+            cross = index % 2 == 0
+            x = block(x, time, cross_kv[index // 2] if cross else None, cross_mask if cross else None)
         shift, scale = self.proj_out_1(F.silu(time))[:, None].chunk(2, dim=-1)
         return self.proj_out_2(_modulate(x, scale, shift, _NORM_OUT_EPS))
 
@@ -179,24 +185,24 @@ class SelfAttentionBlock(nn.Module):
         self.norm3 = nn.LayerNorm(dim, eps=_NORM_EPS)
         self.ff = FeedForward(dim, cfg.vl_dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[B, T, D] -> [B, T, D]"""
         normed = self.norm1(x)
-        x = x + self.final_dropout(self.attn1(normed, self.attn1.project(normed)))
+        x = x + self.final_dropout(self.attn1(normed, self.attn1.project(normed), mask))
         return x + self.ff(self.norm3(x))
 
 
 class SelfAttentionTransformer(nn.Module):
-    """Self-attention over the vision-language features. Takes no mask: pad tokens are attended to."""
+    """Self-attention over the vision-language features. Without a mask it attends to padding, as the release does."""
 
     def __init__(self, cfg: ActionHeadConfig, implementation: str):
         super().__init__()
         self.transformer_blocks = nn.ModuleList(SelfAttentionBlock(cfg, implementation) for _ in range(cfg.vl_layers))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> [B, T, D]"""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[B, T, D] -> [B, T, D]; ``mask``, bool [B, T], is False at padding, whose own rows then mean nothing."""
         for block in self.transformer_blocks:
-            x = block(x)
+            x = block(x, mask)
         return x
 
 

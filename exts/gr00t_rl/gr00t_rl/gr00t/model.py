@@ -100,8 +100,8 @@ class Gr00tN1d5(nn.Module):
         Args:
             eagle_pixel_values: [B * views, 3, S, S] in [-1, 1], sample-major; None for a prompt without images.
             eagle_input_ids: [B, T] long.
-            eagle_attention_mask: [B, T] long; None when nothing is padded. The action head sees pads whatever the
-                mask says, so keep prompts of a batch equally long.
+            eagle_attention_mask: [B, T] long; None when nothing is padded, or only on the right. The action head
+                sees pads unless it is given the mask as well, see ``action_head.process_features``.
 
         Raises:
             ValueError: images of another size, or a prompt for another number of images.

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .checkpoint import ASSET_FILES, read_json, resolve_folder
@@ -42,6 +42,17 @@ _TINY_TEMPLATE = (
     "{{ '<|im_end|>\\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+# What tiny networks are told: the prompt's fixed words and those of tabletop instructions.
+_TINY_CORPUS = (
+    "You are a helpful assistant.",
+    "system\n user\n assistant\n <image 1> <image 2> <image 3>",
+    "Perform the default behavior.",
+    "push the red cube to the green target, slide the red block onto the green disc",
+    "pick up the red cube and place it on the green target, put the red block on the green mark",
+    "stack the red cube on the blue cube, place the red block on top of the blue block",
+    "reach the green ball, move the gripper to the green sphere, touch the goal",
 )
 
 
@@ -111,9 +122,11 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: Gr00tN1d5Config)
 
 
 def tiny_tokenizer(config: Gr00tN1d5Config) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer without merges, whose ``<IMG_CONTEXT>`` has the id ``config.image_token_index``.
+    """A byte-level BPE tokenizer whose ``<IMG_CONTEXT>`` has the id ``config.image_token_index``.
 
-    Ids 0-255 are bytes; ids without a use are filled with ``<unused i>``, as a saved vocabulary must have no holes.
+    Ids 0-255 are bytes, so any text can be written; merges that make words of :data:`_TINY_CORPUS` fill the ids that
+    are left (a prompt of bytes would be four times as long, and so would its encoding take). Ids without a use are
+    filled with ``<unused i>``, as a saved vocabulary must have no holes.
 
     Raises:
         ValueError: a vocabulary too small for 256 bytes and five special tokens.
@@ -124,18 +137,32 @@ def tiny_tokenizer(config: Gr00tN1d5Config) -> PreTrainedTokenizerFast:
             f"vocab_size is {size} with image_token_index {image_id}: a byte tokenizer needs at least "
             f"{256 + len(_SPECIAL_TOKENS)} ids and the image token above 255"
         )
+    words, merges = _learn_merges(min(image_id, size - 1) - len(_SPECIAL_TOKENS) + 1)
     vocab = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     vocab[IMAGE_TOKEN] = image_id
     free = (index for index in range(256, size) if index != image_id)
     vocab |= {token: next(free) for token in _SPECIAL_TOKENS if token != IMAGE_TOKEN}
+    vocab |= {word: next(free) for word in words}
     vocab |= {f"<unused {index}>": index for index in free if index <= max(image_id, 300)}
-    backend = Tokenizer(models.BPE(vocab=dict(sorted(vocab.items(), key=lambda item: item[1])), merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)  # pyright: ignore
+    backend = Tokenizer(models.BPE(vocab=dict(sorted(vocab.items(), key=lambda item: item[1])), merges=merges))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
     backend.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in _SPECIAL_TOKENS])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, padding_side="left", pad_token="<|im_end|>")
     tokenizer.chat_template = _TINY_TEMPLATE
     return tokenizer
+
+
+def _learn_merges(vocab_size: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """Words (in the byte alphabet) and merges of a byte-pair encoding of :data:`_TINY_CORPUS`, in order."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(_TINY_CORPUS, trainer)
+    model = json.loads(backend.to_str())["model"]
+    merges = [(left, right) for left, right in model["merges"]]
+    return list(dict.fromkeys(left + right for left, right in merges)), merges
 
 
 def tokenizer_assets(tokenizer: PreTrainedTokenizerBase) -> dict[str, bytes]:

@@ -9,7 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..gr00t import CheckpointError, Gr00tN1d5, Gr00tN1d5Config, load_tokenizer, tiny_tokenizer
+from ..gr00t import (
+    METADATA_FILE,
+    CheckpointError,
+    Gr00tN1d5,
+    Gr00tN1d5Config,
+    Modality,
+    Statistics,
+    load_tokenizer,
+    read_statistics,
+    tiny_tokenizer,
+)
 from ..utils.errors import ConfigurationError
 
 TINY = "tiny"
@@ -62,6 +72,18 @@ def load_base(
     except (CheckpointError, ValueError, ImportError) as error:
         raise ConfigurationError(f"agent.actor.checkpoint={checkpoint!r}: {error}") from None
     return model, tokens
+
+
+def load_statistics(model: Gr00tN1d5, modality: Modality) -> Statistics | None:
+    """Return what the checkpoint says of the data that the modality's keys are normalised by; None if none is.
+
+    Raises:
+        ConfigurationError: If the checkpoint lacks the statistics of a key, or they do not fit.
+    """
+    try:
+        return read_statistics(model.assets.get(METADATA_FILE), modality)
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.modality.{error}") from None
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -21,6 +21,7 @@ class ChunkQueue:
         self._chunks = torch.zeros(num_envs, length, action_dim, device=device)
         self._cursor = torch.full((num_envs,), length, dtype=torch.long, device=device)
         self._rows = torch.arange(num_envs, device=device)
+        self._resting = torch.zeros(num_envs, dtype=torch.bool, device=device)
 
     def __len__(self) -> int:
         """Number of envs."""
@@ -29,7 +30,7 @@ class ChunkQueue:
     @property
     def due(self) -> torch.Tensor:
         """Envs whose chunk is used up and that must decide now, bool [N]."""
-        return self._cursor >= self.length
+        return (self._cursor >= self.length) & ~self._resting
 
     def due_ids(self) -> torch.Tensor:
         """Indices of the due envs, int64.
@@ -47,12 +48,19 @@ class ChunkQueue:
     def pop(self) -> torch.Tensor:
         """Return the next action of every env, [N, A]; no env may be due."""
         action = self._chunks[self._rows, self._cursor]
-        self._cursor += 1
+        self._cursor += ~self._resting
         return action
+
+    def rest(self, envs: torch.Tensor) -> None:
+        """Let the envs flagged in ``envs`` [N] act with zeros, undecided, until all envs are cleared."""
+        self._resting |= envs
+        self._cursor.masked_fill_(self._resting, 0)
+        self._chunks.masked_fill_(self._resting[:, None, None], 0.0)
 
     def clear(self, dones: torch.Tensor | None = None) -> None:
         """Drop what is left of the chunks of the envs flagged in ``dones`` [N] (all envs without it)."""
         if dones is None:
             self._cursor.fill_(self.length)
+            self._resting.zero_()
         else:
-            self._cursor.masked_fill_(dones.bool(), self.length)
+            self._cursor.masked_fill_(dones.bool() & ~self._resting, self.length)

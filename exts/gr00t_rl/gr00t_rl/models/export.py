@@ -48,14 +48,14 @@ class ExportedPolicy(nn.Module):
         self.actor.head = _Ode(actor.head.num_steps)
         self.actor.requires_grad_(False).eval()
 
-    def velocity(self, state: torch.Tensor, images: list[torch.Tensor]) -> VelocityFn:
-        """Return the velocity field for ``state`` [1, S] and one image [1, H, W, 3] per camera."""
+    def velocity(self, state: torch.Tensor, inputs: list[torch.Tensor]) -> VelocityFn:
+        """Return the velocity field for ``state`` [1, S] and what lies between it and the noise."""
         return self.actor.velocity_of_state(state)
 
     def forward(self, state: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
         """Return the action chunk [1, n_action_steps, A]; see the class for the inputs."""
-        *images, noise = inputs
-        return self.actor.env_actions(self.actor.head.integrate(self.velocity(state, images), noise))
+        *between, noise = inputs
+        return self.actor.env_actions(self.actor.head.integrate(self.velocity(state, between), noise))
 
     def get_dummy_inputs(self) -> tuple[torch.Tensor, ...]:
         """Return example inputs for tracing."""
@@ -74,7 +74,11 @@ class ExportedPolicy(nn.Module):
 
 
 class ExportedGr00tPolicy(ExportedPolicy):
-    """:class:`ExportedPolicy` of a GR00T actor, with its backbone and the tokens of its instruction inside.
+    """:class:`ExportedPolicy` of a GR00T actor, with its backbone, statistics and the tokens of its prompts inside.
+
+    With a modality, ``state`` is what :meth:`gr00t_rl.gr00t.Modality.select_state` returns, and ``actions`` are
+    denormalised. A policy of several instructions has one more input after the state: ``instruction`` int64 [1, 1], its
+    number.
 
     Args:
         actor: The policy; its weights are copied.
@@ -93,29 +97,45 @@ class ExportedGr00tPolicy(ExportedPolicy):
 
     @torch.no_grad()
     def _prepare_prompt(self) -> None:
-        """Turn what depends on the prompt alone into constants; tracers cannot follow the network's checks of it."""
-        eagle, ids = self.actor.model.backbone.eagle_model, self.actor._input_ids
-        length, is_image = ids.shape[1], ids[0] == eagle.image_token_index
-        # the prompt's embeddings [1, T, D] stand before the image tokens [1, n, D]; row i of the input is row order[i]
+        """Turn what depends on the prompts alone into constants; tracers cannot follow the network's checks of it."""
+        eagle, ids = self.actor.model.backbone.eagle_model, self.actor.processor.prompt(self._all_prompts())[0]
+        length, is_image = ids.shape[1], ids[0] == eagle.image_token_index  # images stand first, alike in all prompts
+        # a prompt's embeddings [1, T, D] stand before the image tokens [1, n, D]; row i of the input is row order[i]
         order = torch.where(is_image, length + is_image.long().cumsum(0) - 1, torch.arange(length))
         mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)
         self.register_buffer("_prompt", eagle.language_model.model.embed_tokens(ids), persistent=False)
         self.register_buffer("_order", order, persistent=False)
         self.register_buffer("_causal_mask", mask[None, None], persistent=False)
 
-    def _features(self, images: list[torch.Tensor]) -> torch.Tensor:
-        """Return the VL features [1, T, D] of one image [1, H, W, 3] per camera."""
+    def _all_prompts(self) -> torch.Tensor:
+        return torch.arange(self.actor.num_instructions)
+
+    def _features(self, images: list[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+        """Return the VL features [1, T, D] of one image [1, H, W, 3] per camera and the prompt ``rows`` [1]."""
         actor = self.actor
         eagle = actor.model.backbone.eagle_model
         tokens = eagle.image_tokens(actor.processor.images(images)).flatten(0, 1)[None]
-        embeds = torch.cat((self._prompt, tokens), dim=1).index_select(1, self._order)
+        embeds = torch.cat((self._prompt[rows], tokens), dim=1).index_select(1, self._order)
         features = eagle.language_model.model(inputs_embeds=embeds, attention_mask=self._causal_mask).last_hidden_state
-        return actor.model.action_head.process_features(features)
+        return actor.model.action_head.process_features(features, actor.processor.token_mask(rows))
 
-    def velocity(self, state: torch.Tensor, images: list[torch.Tensor]) -> VelocityFn:
-        """Return the velocity field for ``state`` [1, S] and one image [1, H, W, 3] per camera."""
-        actor = self.actor
-        features = self._features(images) if images else actor._prompt_features
-        if actor.state_normalizer is not None:
-            state = actor.state_normalizer(state).clamp(-10.0, 10.0)
-        return actor.velocity_of(actor.model.action_head.prepare(features, actor.processor.state(state)))
+    def velocity(self, state: torch.Tensor, inputs: list[torch.Tensor]) -> VelocityFn:
+        """Return the velocity field for ``state`` [1, S], the instruction's number if there are several, and images."""
+        rows = torch.zeros(1, dtype=torch.long)
+        if self.actor.num_instructions > 1:
+            instruction, *inputs = inputs
+            rows = instruction[:, 0]
+        features = self._features(inputs, rows) if inputs else None
+        return self.actor.velocity_of(self.actor.context(features, state, rows))
+
+    def get_dummy_inputs(self) -> tuple[torch.Tensor, ...]:
+        """Return example inputs for tracing."""
+        state, *others = super().get_dummy_inputs()
+        number = [torch.zeros(1, 1, dtype=torch.long)] if self.actor.num_instructions > 1 else []
+        return (state, *number, *others)
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs in ONNX."""
+        state, *others = super().input_names
+        return [state, *(["instruction"] if self.actor.num_instructions > 1 else []), *others]

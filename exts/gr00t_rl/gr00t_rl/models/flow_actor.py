@@ -93,7 +93,11 @@ class FlowActor(PlainRecords, nn.Module):
         mean, std = map(self._counted, self.head.distribution(field.velocity, transitions, field.condition))
         log_prob = chain_log_prob(self._counted(record["x_next"]), mean, std)
         kl = chain_kl(record["mean"], record["std"], mean.detach(), std.detach())
-        return PolicyEvaluation(log_prob, chain_entropy(mean, std), kl)
+        return PolicyEvaluation(log_prob, chain_entropy(mean, std), kl, (mean, std.expand_as(mean)))
+
+    def divergence(self, p: tuple[torch.Tensor, ...], q: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return KL(p || q) [B] of two chains' means and standard deviations at the same visited states."""
+        return chain_kl(*p, *q)
 
     def _counted(self, x: torch.Tensor) -> torch.Tensor:
         """Select what ``log_prob_over`` counts of [B, M, H, A]."""
@@ -126,6 +130,11 @@ class FlowActor(PlainRecords, nn.Module):
             chunk = self.decide(self.observe(due))[0] if stochastic_output else self.act_chunk(due)
             self._queue.push(ids, chunk)
         return self._queue.pop()
+
+    @property
+    def due(self) -> torch.Tensor | None:
+        """Envs that decide at the next call, bool [N]; None before the first."""
+        return None if self._queue is None else self._queue.due
 
     def reset(self, dones: torch.Tensor | None = None, hidden_state: None = None) -> None:
         """Drop the chunks of envs that were reset."""

@@ -13,14 +13,16 @@ from tensordict import TensorDict
 from torch import nn
 
 from ..flow import VelocityField, VelocityFn, make_head
-from ..gr00t import Gr00tProcessor, HeadContext
+from ..gr00t import Gr00tProcessor, HeadContext, Modality
 from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
-from .base_weights import fingerprint, load_base
+from .base_weights import fingerprint, load_base, load_statistics
 from .export import ExportedGr00tPolicy
 from .flow_actor import FlowActor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+INSTRUCTION = "instruction"
+"""Observation group, int64 [N, 1], with the number of each env's instruction where a task has several."""
 
 
 class Gr00tActor(FlowActor):
@@ -31,14 +33,18 @@ class Gr00tActor(FlowActor):
     Dropout stays off in rollout and update: with it, the log-probability of one action would differ between two calls.
 
     Args:
-        obs: Example observations, batch size [N]: 1-D float groups are the state, uint8 [N, H, W, 3] groups cameras.
+        obs: Example observations, batch size [N]: flat float groups [N, S] and images uint8 [N, H, W, 3].
         obs_groups: Names of the observation groups of each set.
         obs_set: The set this model reads.
         output_dim: Action dimension A of the env.
         checkpoint: Folder or hub id of a GR00T N1.5 checkpoint, or "tiny" for a small random network.
         tokenizer: Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where None.
         embodiment_id: Row of the per-embodiment weights to use.
-        instruction: What the robot is told; algorithms fill in the task's where None.
+        instruction: What the robot is told; algorithms fill in the task's where None. A list where the observation
+            group "instruction" says which of them each env is given.
+        modality: Fields of :class:`gr00t_rl.gr00t.Modality`, by which states and actions are normalised with the
+            checkpoint's statistics. Where None, all flat groups are the state and all images the views, in order, and
+            the first dimensions of a chunk are the env's action.
         head: "flow_sde", "gaussian" or "flow_noise", see :mod:`gr00t_rl.flow`.
         n_action_steps: Actions of a chunk that are executed before the next decision.
         num_inference_timesteps: Denoising steps K.
@@ -63,8 +69,6 @@ class Gr00tActor(FlowActor):
         ConfigurationError: If a setting, the observations or the checkpoint do not fit together.
     """
 
-    _input_ids: torch.Tensor
-    _attention_mask: torch.Tensor
     _buckets: torch.Tensor
     _prompt_features: torch.Tensor
 
@@ -77,7 +81,8 @@ class Gr00tActor(FlowActor):
         checkpoint: str = "tiny",
         tokenizer: str | None = None,
         embodiment_id: int = 0,
-        instruction: str | None = None,
+        instruction: str | list[str] | None = None,
+        modality: Mapping[str, Any] | None = None,
         head: str = "flow_sde",
         n_action_steps: int = 8,
         num_inference_timesteps: int = 4,
@@ -98,7 +103,8 @@ class Gr00tActor(FlowActor):
         distribution_cfg: None = None,
     ) -> None:
         groups = obs_groups[obs_set]
-        images = [g for g in groups if obs[g].dim() == 4]
+        keys = _read_modality(modality, {g: tuple(obs[g].shape[1:]) for g in groups}, output_dim)
+        images = [g for g in groups if obs[g].dim() == 4] if keys is None else list(keys.video.values())
         image_size = obs[images[0]].shape[1] if images else None
         model, tokens = load_base(
             checkpoint,
@@ -126,34 +132,36 @@ class Gr00tActor(FlowActor):
         )
         super().__init__(policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale, log_prob_over)
         self.model, self.base, self._compute_dtype = model, checkpoint, DTYPES[dtype]
-        self.state_groups, self.image_groups = [g for g in groups if obs[g].dim() == 2], images
-        self._check(groups, obs, config)
+        self.modality, self.image_groups = keys, images
+        self.state_groups = [g for g in groups if obs[g].dim() == 2 and g != INSTRUCTION]
+        self.state_dim = self._raw_state(obs[:1]).shape[-1] if self.state_groups else 0
+        self._check(groups, obs, config, obs_normalization)
         self.processor = Gr00tProcessor(
-            self.model.config, tokens, **_given(instruction=instruction), num_views=len(self.image_groups)
+            self.model.config,
+            tokens,
+            **_given(instruction=instruction),
+            num_views=len(self.image_groups),
+            modality=keys,
+            statistics=None if keys is None else load_statistics(model, keys),
         )
-        for name, tensor in zip(("_input_ids", "_attention_mask"), self.processor.prompt(1), strict=True):
-            self.register_buffer(name, tensor.clone(), persistent=False)
+        self.num_instructions = len(self.processor.instructions)
+        if self.num_instructions > 1:
+            _check_instructions(obs, self.num_instructions)
         buckets = [
             int(k / num_inference_timesteps * config.num_timestep_buckets) for k in range(num_inference_timesteps)
         ]
         self.register_buffer("_buckets", torch.tensor(buckets), persistent=False)
         self._set_trainable(tune_projector, tune_diffusion_model)
         self.image_shapes = [tuple(obs[g].shape[1:]) for g in self.image_groups]
-        self.state_dim = sum(obs[g].shape[-1] for g in self.state_groups)
         self.state_normalizer = EmpiricalNormalization(self.state_dim) if obs_normalization else None
-        read = [g for set_name in ("actor", "critic", "rnd_state", obs_set) for g in obs_groups.get(set_name, [])]
-        drop = [] if feature_cache == "pixels" else self.image_groups
-        self._kept_groups = [g for g in dict.fromkeys(read) if g not in drop]
-        self.feature_cache, self._host_features = feature_cache, HostFeatureCache()
         self._fingerprint = fingerprint(self.model)
-        if not self.image_groups:
-            # without cameras the features depend on the prompt alone: one row serves every decision
-            self.register_buffer("_prompt_features", self._encode(obs[:1])[0:1], persistent=False)
+        others = [g for name in ("critic", "rnd_state") for g in obs_groups.get(name, [])]
+        self._cache_features(feature_cache, [*(groups if keys is None else keys.groups), *others])
         self.eval()
 
     # -- construction ----------------------------------------------------------------------------------------------
 
-    def _check(self, groups: list[str], obs: TensorDict, config: Any) -> None:
+    def _check(self, groups: list[str], obs: TensorDict, config: Any, obs_normalization: bool) -> None:
         """Compare observations, actions and checkpoint."""
         for group in groups:
             if obs[group].dim() not in (2, 4) or (obs[group].dim() == 4 and obs[group].dtype != torch.uint8):
@@ -161,7 +169,13 @@ class Gr00tActor(FlowActor):
                     f"observation group {group!r} is {obs[group].dtype} {list(obs[group].shape[1:])}; Gr00tActor reads "
                     "flat state groups [S] and uint8 image groups [H, W, 3]"
                 )
-        state_dim = sum(obs[g].shape[-1] for g in self.state_groups)
+        keys = self.modality
+        if obs_normalization and keys is not None and any(key.mode for key in keys.state.values()):
+            raise ConfigurationError(
+                "agent.actor.obs_normalization is True, but agent.actor.modality.state normalises already; set it to "
+                "False"
+            )
+        state_dim = self.state_dim if keys is None else keys.encoded_state_dim
         limits = {
             "n_action_steps": (self.n_action_steps, config.action_horizon, "the checkpoint's action horizon"),
             "the env's action dimension": (self.action_dim, config.action_dim, "the checkpoint's action_dim"),
@@ -187,6 +201,18 @@ class Gr00tActor(FlowActor):
             for part in vl:
                 part.to(self._compute_dtype)
 
+    def _cache_features(self, where: str, read: list[str]) -> None:
+        """Decide which of the observation groups that are read stay with a decision, and encode a prompt alone."""
+        if self.num_instructions > 1:
+            read = [*read, INSTRUCTION]
+        drop = [] if where == "pixels" else self.image_groups
+        self._kept_groups = [g for g in dict.fromkeys(read) if g not in drop]
+        self.feature_cache, self._host_features = where, HostFeatureCache()
+        if not self.image_groups:
+            # without cameras the features depend on the prompt alone: one row of each serves every decision
+            features = self._encode(None, torch.arange(self.num_instructions))
+            self.register_buffer("_prompt_features", features, persistent=False)
+
     # -- features --------------------------------------------------------------------------------------------------
 
     @property
@@ -195,23 +221,31 @@ class Gr00tActor(FlowActor):
         return self.model.config.action_head.backbone_embedding_dim
 
     @torch.no_grad()
-    def _encode(self, obs: TensorDict) -> torch.Tensor:
-        """Run the frozen part: images and prompt to VL features [B, T, D] in the compute dtype."""
-        batch = obs.batch_size[0]
-        pixels = self.processor.images([obs[g] for g in self.image_groups]) if self.image_groups else None
-        features = self.model.encode(
-            None if pixels is None else pixels.to(self._compute_dtype),
-            self._input_ids.expand(batch, -1),
-            self._attention_mask.expand(batch, -1),
-        )
+    def _encode(self, pixels: torch.Tensor | None, rows: int | torch.Tensor) -> torch.Tensor:
+        """Run the frozen part: images and the prompts of ``rows`` to VL features [B, T, D] in the compute dtype."""
+        ids, _ = self.processor.prompt(rows)
+        mask = self.processor.token_mask(rows)
+        # padding stands on the right, where the causal language model needs no mask to keep it from the tokens
+        features = self.model.encode(None if pixels is None else pixels.to(self._compute_dtype), ids)
         head = self.model.action_head
-        return head.vl_self_attention(head.vlln(features.to(self._compute_dtype)))
+        features = head.vl_self_attention(head.vlln(features.to(self._compute_dtype)), mask)
+        # a critic that averages features must not see the padding's
+        return features if mask is None else features * mask[..., None]
+
+    def _encode_images(self, obs: TensorDict) -> torch.Tensor:
+        """Return the VL features [B, T, D] of the images and instructions of ``obs`` [B]."""
+        pixels = self.processor.images([obs[g] for g in self.image_groups])
+        return self._encode(pixels, self._prompt_rows(obs))
+
+    def _prompt_rows(self, obs: TensorDict) -> int | torch.Tensor:
+        """Return the number of each env's instruction, int64 [B]; just B where there is one instruction."""
+        return obs.batch_size[0] if self.num_instructions == 1 else obs[INSTRUCTION][:, 0]
 
     def observe(self, obs: TensorDict) -> TensorDict:
         """Keep the groups of ``obs`` [B] that actor or critic read, with features in place of the actor's images."""
         observed = obs.select(*self._kept_groups)
         if self.image_groups:
-            observed["features"] = self._encode(obs)
+            observed["features"] = self._encode_images(obs)
         return observed
 
     def store(self, record: TensorDict) -> TensorDict:
@@ -226,25 +260,51 @@ class Gr00tActor(FlowActor):
             return record
         record = record.copy()
         host = self.feature_cache == "host"
-        record["features"] = self._host_features.gather(record["feature_row"]) if host else self._encode(record)
+        record["features"] = self._host_features.gather(record["feature_row"]) if host else self._encode_images(record)
         return record
 
     def forget(self) -> None:
         """Drop the features in host memory."""
         self._host_features.clear()
 
-    def _context(self, observed: TensorDict) -> HeadContext:
-        """Prepare the action head for the observed states; differentiable in the trained weights."""
-        state = torch.cat([observed[g] for g in self.state_groups], dim=-1)
+    def _raw_state(self, obs: TensorDict) -> torch.Tensor:
+        """Return the state [B, state_dim] as the env gives it: the modality's keys, or all flat groups."""
+        if self.modality is not None:
+            return self.modality.select_state(obs)  # type: ignore[arg-type]
+        return torch.cat([obs[g] for g in self.state_groups], dim=-1)
+
+    def network_state(self, state: torch.Tensor) -> torch.Tensor:
+        """Return a state [B, state_dim] as the network takes it: normalised and padded, [B, 1, max_state_dim]."""
         if self.state_normalizer is not None:
             state = self.state_normalizer(state).clamp(-10.0, 10.0)
-        features = observed["features"] if self.image_groups else self._prompt_features
+        return self.processor.state(state)
+
+    def context(self, features: torch.Tensor | None, state: torch.Tensor, rows: int | torch.Tensor) -> HeadContext:
+        """Prepare the action head; differentiable in the trained weights.
+
+        Args:
+            features: VL features [B, T, D] of the images; None without cameras.
+            state: The raw state [B, state_dim].
+            rows: The number of each env's instruction, int64 [B], or B where there is one.
+        """
+        prompts = self._prompt_features if features is None else features
+        mask = self.processor.token_mask(rows)
         with self._autocast():
-            context = self.model.action_head.prepare(features, self.processor.state(state))
+            context = self.model.action_head.prepare(prompts, self.network_state(state), mask=mask)
+        if features is not None:
+            return context
         # keys and values of a prompt without pictures are the same for all: computed for one row, seen by each
-        batch = state.shape[0]
-        expanded = tuple((k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for k, v in context.cross_kv)
-        return dataclasses.replace(context, cross_kv=expanded)
+        kv = tuple((_rows_of(k, rows), _rows_of(v, rows)) for k, v in context.cross_kv)
+        return dataclasses.replace(context, cross_kv=kv)
+
+    def _context(self, observed: TensorDict) -> HeadContext:
+        """Prepare the action head for the observed states."""
+        features = observed["features"] if self.image_groups else None
+        return self.context(features, self._raw_state(observed), self._prompt_rows(observed))
+
+    def env_actions(self, chunk: torch.Tensor) -> torch.Tensor:
+        """Return the executed part of a chunk [B, H, A] in the env's action units, [B, n_action_steps, action_dim]."""
+        return self.processor.action(chunk[:, : self.n_action_steps], self.action_dim)
 
     def velocity_field(self, observed: TensorDict) -> VelocityField:
         """Return the action head's velocity field for ``observed`` [B], and the state token as its condition."""
@@ -273,7 +333,7 @@ class Gr00tActor(FlowActor):
     def update_normalization(self, obs: TensorDict) -> None:
         """Update the state's running moments from a batch of observations."""
         if self.state_normalizer is not None:
-            self.state_normalizer.update(torch.cat([obs[g] for g in self.state_groups], dim=-1))
+            self.state_normalizer.update(self._raw_state(obs))
 
     def train(self, mode: bool = True) -> Gr00tActor:
         """Set the mode of the normaliser; the network stays in eval mode, see the class."""
@@ -312,6 +372,41 @@ class Gr00tActor(FlowActor):
     def as_onnx(self, verbose: bool = False) -> ExportedGr00tPolicy:
         """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedGr00tPolicy`."""
         return ExportedGr00tPolicy(self)
+
+
+def _read_modality(
+    content: Mapping[str, Any] | None, shapes: dict[str, tuple[int, ...]], action_dim: int
+) -> Modality | None:
+    """Build the modality of a cfg's fields and compare it with the observation groups and the env's action."""
+    if content is None:
+        return None
+    try:
+        modality = Modality.from_dict(content)
+        modality.check_observations(shapes)
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.modality.{error}") from None
+    if modality.action_dim != action_dim:
+        raise ConfigurationError(
+            f"agent.actor.modality.action covers {modality.action_dim} dimensions, but the env's action has "
+            f"{action_dim}; declare all of them"
+        )
+    return modality
+
+
+def _check_instructions(obs: TensorDict, count: int) -> None:
+    """Make sure that the env says which instruction it is given."""
+    group = obs.get(INSTRUCTION, None)
+    if group is None or group.dtype != torch.int64 or group.shape[1:] != (1,):
+        found = "there is none" if group is None else f"it is {group.dtype} {list(group.shape[1:])}"
+        raise ConfigurationError(
+            f"agent.actor.instruction lists {count} instructions, and the observation group {INSTRUCTION!r}, int64 "
+            f"[1], must say which holds, but {found}; set a single instruction, or add the group to the env"
+        )
+
+
+def _rows_of(x: torch.Tensor, rows: int | torch.Tensor) -> torch.Tensor:
+    """Return one row of ``x`` [P, ...] per sample: the only one for all, or those numbered ``rows`` [B]."""
+    return x.expand(rows, *x.shape[1:]) if isinstance(rows, int) else x[rows]
 
 
 def _given(**kwargs: Any) -> dict[str, Any]:

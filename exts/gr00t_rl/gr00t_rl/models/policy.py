@@ -19,6 +19,8 @@ class PolicyEvaluation(NamedTuple):
     """Entropy of the decision's distribution, float32 [B]."""
     kl: torch.Tensor
     """KL(old || current) in closed form, float32 [B], without gradient."""
+    parameters: tuple[torch.Tensor, ...]
+    """Parameters of the decision's distribution, float32 [B, ...] each; for :meth:`DecisionPolicy.divergence`."""
 
 
 class DecisionPolicy(Protocol):
@@ -53,6 +55,10 @@ class DecisionPolicy(Protocol):
 
     def evaluate(self, record: TensorDict) -> PolicyEvaluation:
         """Score restored decisions under the current weights; differentiable."""
+        ...
+
+    def divergence(self, p: tuple[torch.Tensor, ...], q: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return KL(p || q) [B] in closed form of two evaluations' parameters; differentiable."""
         ...
 
 
@@ -106,4 +112,9 @@ class StepPolicy(PlainRecords):
         with torch.no_grad():
             old = tuple(record[f"distribution_{i}"] for i in range(len(parameters)))
             kl = self.model.get_kl_divergence(old, parameters)
-        return PolicyEvaluation(self.model.get_output_log_prob(record["action"]), self.model.output_entropy, kl)
+        log_prob = self.model.get_output_log_prob(record["action"])
+        return PolicyEvaluation(log_prob, self.model.output_entropy, kl, tuple(parameters))
+
+    def divergence(self, p: tuple[torch.Tensor, ...], q: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return KL(p || q) [B] of the model's own distribution."""
+        return self.model.get_kl_divergence(p, q)

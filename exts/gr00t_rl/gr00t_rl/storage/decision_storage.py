@@ -51,12 +51,13 @@ class DecisionStorage:
 
         Args:
             ids: Env indices, int64 [B].
-            record: What the update needs of each decision, batch size [B], with the key "value" [B].
+            record: What the update needs of each decision, batch size [B], with the key "value" [B] if it has one.
         """
         self._slot[ids] += 1
         self._elapsed[ids] = 0
         row = self._slot[ids] * self.num_envs + ids
-        self.values.view(-1)[row] = record["value"]
+        if "value" in record.keys():  # noqa: SIM118  # iterating a TensorDict goes over its rows
+            self.values.view(-1)[row] = record["value"]
         self._rows.append(row)
         self._records.append(record)
 

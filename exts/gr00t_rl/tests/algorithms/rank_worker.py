@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from helpers import PointMassEnv, collect, runner_cfg
+from helpers import GroupedPointMassEnv, PointMassEnv, collect, grpo_cfg, runner_cfg
 
 WORLD = 2
 
@@ -121,4 +121,35 @@ def moments(rank: int, folder: Path) -> dict[str, Any]:
     return {"samples": torch.cat(parts), **{k: v.clone() for k, v in running.state_dict().items()}}
 
 
-SCENARIOS = {f.__name__: f for f in (mlp, flow, target_kl, few_decisions, nonfinite, gradients, moments)}
+def _grpo(rank: int, barren: bool = False, **options: Any) -> dict[str, Any]:
+    """One GRPO iteration; in the second rank, all episodes of a group earn the same if ``barren``."""
+    from gr00t_rl.algorithms import GRPO
+
+    env = GroupedPointMassEnv(termination=0.2, seed=10 + rank)
+    cfg = grpo_cfg(num_learning_epochs=1, num_mini_batches=1, max_grad_norm=1e9, num_steps=5, **options)
+    cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD}
+    torch.manual_seed(100 + rank)
+    alg = GRPO.construct_algorithm(env.get_observations(), env, cfg, "cpu")  # type: ignore[arg-type]
+    alg.broadcast_parameters()
+    if barren and rank == 1:
+        step = env.step
+        env.step = lambda actions: (lambda o, r, d, e: (o, 0.0 * r, d, e))(*step(actions))
+    before = weights(alg)
+    collect(SimpleNamespace(alg=alg, env=env, cfg=cfg))
+    results = {"before": before, "batch": alg.batch.clone().to_dict(), "judged": alg.episodes.rewards.clone()}
+    alg.update()
+    gradient = torch.cat([p.grad.flatten() for p in alg.parameters()]).clone()
+    return {**results, "gradient": gradient, "weights": weights(alg)}
+
+
+def grpo(rank: int, folder: Path) -> dict[str, Any]:
+    return _grpo(rank, zero_std_groups="keep")
+
+
+def grpo_barren_rank(rank: int, folder: Path) -> dict[str, Any]:
+    return _grpo(rank, barren=True)
+
+
+SCENARIOS = {
+    f.__name__: f for f in (mlp, flow, target_kl, few_decisions, nonfinite, gradients, moments, grpo, grpo_barren_rank)
+}

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
-from helpers import PointMassEnv, make_runner, runner_cfg
+from helpers import GroupedPointMassEnv, PointMassEnv, grpo_cfg, make_runner, runner_cfg
 from tensordict import TensorDict
 
 sys.path.append(str(Path(__file__).parent))
 import rank_worker
 
+from gr00t_rl.algorithms.advantages import group_advantages
 from gr00t_rl.algorithms.returns import normalize
 
 
@@ -107,3 +108,27 @@ def test_gradient_is_that_of_one_process_with_all_data(ranks):
     assert expected.abs().max() > 1e-3
     for rank in ranks:
         torch.testing.assert_close(rank["gradients"]["gradient"], expected, atol=1e-6, rtol=1e-4)
+
+
+def test_grpo_compares_within_a_rank_and_averages_gradients(ranks):
+    """Advantages are those of each rank's own groups; the gradient is the mean over ranks, and weights stay equal."""
+    expected = []
+    for rank in ranks:
+        result = rank["grpo"]
+        judged, batch = result["judged"], result["batch"]
+        advantages = group_advantages(judged.view(2, 4)).flatten()
+        torch.testing.assert_close(batch["advantage"], advantages[batch["episode"]])
+        alone = make_runner(grpo_cfg(zero_std_groups="keep"), GroupedPointMassEnv(), seed=100).alg  # rank 0's weights
+        alone._loss(alone._loss_terms(TensorDict(batch, [len(batch["advantage"])]))).mean().backward()
+        expected.append(torch.cat([p.grad.flatten() for p in alone.parameters()]))
+    assert not torch.equal(ranks[0]["grpo"]["judged"], ranks[1]["grpo"]["judged"])
+    for rank in ranks:
+        torch.testing.assert_close(rank["grpo"]["gradient"], (expected[0] + expected[1]) / 2, atol=1e-6, rtol=1e-4)
+    assert torch.equal(ranks[0]["grpo"]["weights"], ranks[1]["grpo"]["weights"])
+
+
+def test_a_rank_without_an_informative_group_takes_part(ranks):
+    """With a gradient of zero; they would wait for each other forever if it did not."""
+    a, b = (rank["grpo_barren_rank"] for rank in ranks)
+    assert not b["batch"]["informative"].any() and a["batch"]["informative"].any()
+    assert torch.equal(a["weights"], b["weights"]) and not torch.equal(a["weights"], a["before"])

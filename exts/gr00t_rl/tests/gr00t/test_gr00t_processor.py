@@ -11,8 +11,11 @@ from tokenizers import pre_tokenizers
 
 from gr00t_rl.gr00t import (
     CheckpointError,
+    Gr00tN1d5,
     Gr00tN1d5Config,
     Gr00tProcessor,
+    Modality,
+    Statistics,
     load_tokenizer,
     tiny_tokenizer,
     tokenizer_assets,
@@ -34,15 +37,15 @@ def processor(tiny_config, tokenizer):
 
 def test_prompt_text(tiny_config, tokenizer, processor):
     image = "<img>" + "<IMG_CONTEXT>" * 16 + "</img>"
-    assert processor.prompt_text == OPENING + f"<image 1>{image}<image 2>{image}" + "Lift the cube." + CLOSING
+    assert processor.prompt_texts[0] == OPENING + f"<image 1>{image}<image 2>{image}" + "Lift the cube." + CLOSING
     blind = Gr00tProcessor(tiny_config, tokenizer, "Lift the cube.", num_views=0)
-    assert blind.prompt_text == OPENING + "Lift the cube." + CLOSING
+    assert blind.prompt_texts[0] == OPENING + "Lift the cube." + CLOSING
     default = Gr00tProcessor(tiny_config, tokenizer, formalize_language=True, num_views=0)
-    assert default.prompt_text == OPENING + "perform the default behavior" + CLOSING
+    assert default.prompt_texts[0] == OPENING + "perform the default behavior" + CLOSING
 
 
 def test_instruction_that_looks_like_a_placeholder_stays(tiny_config, tokenizer):
-    text = Gr00tProcessor(tiny_config, tokenizer, "point at <image-1>", num_views=1).prompt_text
+    text = Gr00tProcessor(tiny_config, tokenizer, "point at <image-1>", num_views=1).prompt_texts[0]
     assert text.endswith("point at <image-1>" + CLOSING)
     with pytest.raises(ValueError, match="remove <IMG_CONTEXT> from it"):
         Gr00tProcessor(tiny_config, tokenizer, "see <IMG_CONTEXT>", num_views=1)
@@ -53,14 +56,20 @@ def test_prompt_tokens(tiny_config, tokenizer, processor):
     assert ids.shape == mask.shape == (3, processor.prompt_length)
     assert ids.dtype == mask.dtype == torch.long
     assert bool((mask == 1).all()) and bool((ids == ids[0]).all())
-    assert tokenizer.decode(ids[0]) == processor.prompt_text
+    assert tokenizer.decode(ids[0]) == processor.prompt_texts[0]
     row = ids[0].tolist()
     image, start, end = 511, *tokenizer.convert_tokens_to_ids(["<img>", "</img>"])
     assert row.count(image) == 32 and row.count(start) == row.count(end) == 2
     first = row.index(start)
     assert row[first + 1 : first + 18] == [image] * 16 + [end]
-    # one special token, then bytes: "system" is six of them
-    assert row[0] == tokenizer.convert_tokens_to_ids("<|im_start|>") and max(row[1:7]) < 256
+    # one special token, then the corpus's words as one token each
+    assert tokenizer.convert_ids_to_tokens(row[:7]) == ["<|im_start|>", "system", "Ċ", "You", "Ġare", "Ġa", "Ġhelpful"]
+
+
+def test_words_that_no_merge_makes_are_spelled_in_bytes(tokenizer):
+    assert len(tokenizer("push the red cube to the green target")["input_ids"]) == 8
+    unknown = tokenizer("zig Ü")["input_ids"]
+    assert tokenizer.decode(unknown) == "zig Ü" and max(unknown) < 256
 
 
 def test_image_numbers(processor):
@@ -130,12 +139,136 @@ def test_state_and_action(processor):
         processor.action(chunk, 33)
 
 
+# -- modalities --------------------------------------------------------------------------------------------------------
+
+MODALITY = Modality.from_dict(
+    {
+        "embodiment_tag": "new_embodiment",
+        "video": {"front": "front", "wrist": "wrist"},
+        "state": {
+            "arm": {"group": "policy", "start": 2, "end": 4, "normalization": "min_max"},
+            "yaw": {"group": "pose", "start": 0, "end": 1, "normalization": None, "sin_cos": True},
+            "goal": {"group": "policy", "start": 0, "end": 1, "normalization": None},
+        },
+        # the network's order is not the env's
+        "action": {
+            "gripper": {"start": 2, "end": 3, "normalization": "binary"},
+            "delta": {"start": 0, "end": 2, "normalization": "mean_std"},
+        },
+    }
+)
+STATISTICS = Statistics(
+    {"arm": {"min": torch.tensor([0.0, -4.0]), "max": torch.tensor([10.0, 2.0])}},
+    {"gripper": {}, "delta": {"mean": torch.tensor([4.0, -1.0]), "std": torch.tensor([2.0, 0.5])}},
+)
+
+
+@pytest.fixture
+def robot(tiny_config, tokenizer):
+    """A processor with the modality above."""
+    return Gr00tProcessor(tiny_config, tokenizer, "Lift the cube.", modality=MODALITY, statistics=STATISTICS)
+
+
+def test_views_are_the_modality_s(robot, tiny_config, tokenizer):
+    assert robot.num_views == 2 and "<image 2>" in robot.prompt_texts[0]
+    with pytest.raises(ValueError, match="num_views is 1"):
+        Gr00tProcessor(tiny_config, tokenizer, num_views=1, modality=MODALITY, statistics=STATISTICS)
+
+
+def test_state_of_a_modality(robot):
+    obs = {
+        "policy": torch.tensor([[0.3, 99.0, 2.5, -4.0], [-0.3, 99.0, 10.0, 0.5]]),
+        "pose": torch.tensor([[torch.pi / 2], [-torch.pi / 6]]),
+    }
+    state = robot.state(MODALITY.select_state(obs))
+    expected = [[-0.5, -1.0, 1.0, 0.0, 0.3], [1.0, 0.5, -0.5, 0.75**0.5, -0.3]]  # arm, sin, cos, goal
+    assert state.shape == (2, 1, 64) and not state[..., 5:].any()
+    torch.testing.assert_close(state[:, 0, :5], torch.tensor(expected), atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="state has 5 dimensions, the modality 4"):
+        robot.state(torch.zeros(2, 5))
+
+
+def test_action_of_a_modality(robot):
+    """Network order: gripper, delta x, delta y; env order: delta x, delta y, gripper."""
+    chunk = torch.zeros(1, 16, 32)
+    chunk[0, 0, :4] = torch.tensor([0.6, 0.5, -2.0, 77.0])
+    chunk[0, 1, :4] = torch.tensor([0.4, 0.0, 0.0, 77.0])
+    env = robot.action(chunk, 3)
+    assert env.shape == (1, 16, 3)
+    assert env[0, :2].tolist() == [[5.0, -2.0, 1.0], [4.0, -1.0, 0.0]]
+    again = robot.pad_action(env)
+    assert again.shape == (1, 16, 32) and not again[..., 3:].any()
+    assert again[0, 0, :3].tolist() == [1.0, 0.5, -2.0]
+    with pytest.raises(ValueError, match="action dim is 4, the modality has 3"):
+        robot.action(chunk, 4)
+    with pytest.raises(ValueError, match="action has 4 dimensions, the modality 3"):
+        robot.pad_action(torch.zeros(1, 16, 4))
+
+
+def test_modality_without_its_statistics(tiny_config, tokenizer):
+    with pytest.raises(ValueError, match=r"state\.arm has no statistics"):
+        Gr00tProcessor(tiny_config, tokenizer, modality=MODALITY)
+
+
+# -- several instructions ----------------------------------------------------------------------------------------------
+
+
+def test_prompts_of_different_length_are_padded_on_the_right(tiny_config, tokenizer):
+    texts = ["Go.", "Lift the cube.", "Push it."]
+    processor = Gr00tProcessor(tiny_config, tokenizer, texts, num_views=1)
+    rows = torch.tensor([1, 0, 0, 2])
+    ids, mask = processor.prompt(rows)
+    assert ids.shape == mask.shape == (4, processor.prompt_length)
+    for row, index in enumerate(rows.tolist()):
+        alone = Gr00tProcessor(tiny_config, tokenizer, texts[index], num_views=1).prompt(1)[0][0]
+        assert ids[row, : len(alone)].tolist() == alone.tolist()
+        assert mask[row].tolist() == [1] * len(alone) + [0] * (ids.shape[1] - len(alone))
+        assert not (ids[row, len(alone) :] == tiny_config.image_token_index).any()
+    found = processor.token_mask(rows)
+    assert found is not None and torch.equal(found, mask.bool())
+    assert torch.equal(processor.prompt(2)[0], processor.prompt(torch.tensor([0, 0]))[0])
+    equal = Gr00tProcessor(tiny_config, tokenizer, ["push the cube", "push the ball"], num_views=1)
+    assert equal.token_mask(torch.tensor([0, 1])) is None
+    with pytest.raises(ValueError, match="list of instructions is empty"):
+        Gr00tProcessor(tiny_config, tokenizer, [])
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_padding_does_not_leak(tiny_config, tokenizer, implementation):
+    """Features and velocity of a padded prompt are those of the prompt alone; without the mask they are not."""
+    model = Gr00tN1d5.from_config(tiny_config, seed=0, dtype=torch.float64, attn_implementation=implementation)
+    head, generator = model.action_head, torch.Generator().manual_seed(0)
+    texts = ["Go.", "Push the cube to the green target, please."]
+    views = [torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=generator)]
+    state, x = (torch.randn(2, *shape, generator=generator) for shape in ((1, 64), (16, 32)))
+    robot, bucket = torch.zeros(2, dtype=torch.long), torch.full((2,), 250)
+
+    def velocity(processor: Gr00tProcessor, rows: torch.Tensor, masked: bool = True) -> torch.Tensor:
+        ids, _ = processor.prompt(rows)
+        mask = processor.token_mask(rows) if masked else None
+        features = model.encode(processor.images(views).double(), ids)
+        ctx = head.prepare(head.process_features(features, mask), state, robot, mask)
+        return head.velocity(x.double(), bucket, ctx)
+
+    both = Gr00tProcessor(tiny_config, tokenizer, texts, num_views=1)
+    together = velocity(both, torch.tensor([0, 1]))
+    leaking = velocity(both, torch.tensor([0, 1]), masked=False)
+    for row, text in enumerate(texts):
+        alone = velocity(Gr00tProcessor(tiny_config, tokenizer, text, num_views=1), torch.tensor([0, 0]))
+        torch.testing.assert_close(together[row], alone[row], atol=1e-6, rtol=0)
+    assert (leaking[0] - together[0]).abs().max() > 1e-4
+    torch.testing.assert_close(leaking[1], together[1], atol=1e-6, rtol=0)  # the longest has no padding
+
+
+# -- assets ------------------------------------------------------------------------------------------------------------
+
+
 def test_tiny_tokenizer_from_its_files(tmp_path, tiny_config, tokenizer, processor):
     for name, content in tokenizer_assets(tokenizer).items():
         (tmp_path / name).write_bytes(content)
     assert not (tmp_path / "chat_template.jinja").exists()
     again = Gr00tProcessor(tiny_config, load_tokenizer(tmp_path), "Lift the cube.", num_views=2)
-    assert again.prompt_text == processor.prompt_text
+    assert again.prompt_texts[0] == processor.prompt_texts[0]
     assert torch.equal(again.prompt(1)[0], processor.prompt(1)[0])
 
 

@@ -59,3 +59,19 @@ def test_pop_of_a_used_up_chunk_fails():
     queue.push(torch.tensor([0]), chunks(0.0))
     with pytest.raises(IndexError):
         queue.pop()
+
+
+def test_resting_envs_act_with_zeros_and_never_decide():
+    """Until all are cleared; clearing single envs does not wake them."""
+    queue = ChunkQueue(num_envs=3, length=2, action_dim=1, device="cpu")
+    queue.push(queue.due_ids(), torch.arange(1.0, 7.0).view(3, 2, 1))
+    queue.rest(torch.tensor([False, True, False]))
+    assert [queue.pop().flatten().tolist() for _ in range(2)] == [[1.0, 0.0, 5.0], [2.0, 0.0, 6.0]]
+    assert queue.due_ids().tolist() == [0, 2]
+    queue.clear(torch.tensor([False, True, False]))
+    assert queue.due_ids().tolist() == [0, 2]
+    queue.push(queue.due_ids(), torch.ones(2, 2, 1))
+    for _ in range(2):
+        assert queue.pop()[1] == 0.0  # long past the end of its chunk
+    queue.clear()
+    assert queue.due_ids().tolist() == [0, 1, 2]

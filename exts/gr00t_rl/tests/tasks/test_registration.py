@@ -11,7 +11,12 @@ from isaaclab_tasks.utils.hydra import resolve_task_config
 import gr00t_rl.tasks  # noqa: F401
 from gr00t_rl.tasks.tabletop.env_cfg import TabletopEnvCfg
 
-STATE_TASKS = ["Gr00t-Reach-Franka", "Gr00t-Push-Cube-Franka"]
+STATE_TASKS = [
+    "Gr00t-Reach-Franka",
+    "Gr00t-Push-Cube-Franka",
+    "Gr00t-Pick-Place-Cube-Franka",
+    "Gr00t-Stack-Cube-Franka",
+]
 CAMERA_TASKS = [f"{task}-Camera" for task in STATE_TASKS]
 
 
@@ -39,19 +44,18 @@ def test_cfg_resolves(task: str, physics: str) -> None:
     assert cfg.decimation * cfg.sim.dt == pytest.approx(0.05)
     assert ("Newton" in type(cfg.sim.physics).__name__) == (physics == "newton_mjwarp")
     cfg.validate_config()
-    assert (cfg.scene.front is not None) == task.endswith("-Camera")
-    if cfg.scene.front is not None:
-        assert (cfg.scene.front.width, cfg.scene.front.height) == (32, 32)
+    for camera in (cfg.scene.front, cfg.scene.wrist):
+        assert (camera is not None) == task.endswith("-Camera")
 
 
 @pytest.mark.parametrize("task", STATE_TASKS)
 def test_play_shows_the_goal_to_fewer_envs(task: str) -> None:
     cfg, _ = resolve_task_config(task, None, play_mode=True, overrides=[])
     assert cfg.scene.num_envs <= 16
-    assert cfg.scene.goal_marker is not None
+    assert (cfg.scene.goal_marker is not None) == ("Stack" not in task)  # its goal is a cube
 
 
 def test_groups_must_divide_the_envs() -> None:
     cfg, _ = resolve_task_config("Gr00t-Reach-Franka", None, overrides=["env.start_group_size=7"])
-    with pytest.raises(ValueError, match="does not divide num_envs"):
+    with pytest.raises(ValueError, match="start_group_size is 7, which does not divide"):
         cfg.validate_config()

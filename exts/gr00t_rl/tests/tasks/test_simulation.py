@@ -34,13 +34,33 @@ def test_push_camera() -> None:
     run_check("push_camera")
 
 
+def test_options() -> None:
+    run_check("options")
+
+
+@pytest.mark.parametrize("task", ["ours", "stock"])
+def test_shared_starts(task: str) -> None:
+    run_check("shared_starts", task)
+
+
 def test_same_seed_same_bits() -> None:
     first, second = (run_check("rollout_digest").split("DIGEST ")[1][:64] for _ in range(2))
     assert first == second
 
 
-@pytest.mark.parametrize("physics", ["newton_mjwarp", "ovphysx"])
-def test_servo(physics: str) -> None:
+def skip_without(physics: str) -> None:
     if physics == "ovphysx" and importlib.util.find_spec("ovphysx") is None:
         pytest.skip("ovphysx is not installed")
+
+
+@pytest.mark.parametrize("physics", ["newton_mjwarp", "ovphysx"])
+def test_servo(physics: str) -> None:
+    skip_without(physics)
     run_check("servo", physics)
+
+
+@pytest.mark.parametrize("physics", ["newton_mjwarp", "ovphysx"])
+@pytest.mark.parametrize("task", ["Gr00t-Pick-Place-Cube-Franka-Camera", "Gr00t-Stack-Cube-Franka-Camera"])
+def test_grasping(task: str, physics: str) -> None:
+    skip_without(physics)
+    run_check("grasping", task, physics)

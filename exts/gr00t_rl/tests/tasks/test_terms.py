@@ -10,7 +10,14 @@ from isaaclab.managers import ObservationTermCfg, RewardTermCfg, TerminationTerm
 from gr00t_rl.tasks.push import mdp as push
 from gr00t_rl.tasks.reach import mdp as reach
 from gr00t_rl.tasks.tabletop import mdp
-from gr00t_rl.tasks.tabletop.mdp.terminations import SUCCESS_RATE_TAG, SuccessHistory
+from gr00t_rl.tasks.tabletop.actions import limited_target, speed_bound_lead
+from gr00t_rl.tasks.tabletop.mdp.history import OutcomeHistory
+from gr00t_rl.tasks.tabletop.mdp.terminations import (
+    FAILURE_RATE_TAG,
+    SUCCESS_RATE_TAG,
+    TIME_OUT_RATE_TAG,
+    kinds_of_ending,
+)
 from gr00t_rl.tasks.tabletop.robot import down_quat, down_yaw, tcp_jacobian, tcp_pose
 
 N = 3
@@ -58,7 +65,7 @@ def make_env(tcp: torch.Tensor, cube: torch.Tensor | None = None) -> SimpleNames
         episode_length_buf=torch.tensor([0, 30, 60]),
         reset_buf=torch.zeros(N, dtype=torch.bool),
         extras={"log": {}},
-        cfg=SimpleNamespace(start_group_size=1),
+        termination_manager=SimpleNamespace(terminated=torch.zeros(N, dtype=torch.bool)),
         _arm_index=index,
         _goal_position=torch.zeros(N, 3),
     )
@@ -112,7 +119,7 @@ def test_push_success_needs_a_cube_at_rest() -> None:
 
 def test_cube_lost_over_an_edge_or_below_the_table() -> None:
     env = make_env(torch.zeros(N, 3), torch.tensor([[0.5, 0.0, 0.02], [0.5, 0.43, 0.02], [0.5, 0.0, -0.1]]))
-    lost = push.cube_lost(env, lower=(0.22, -0.42), upper=(0.78, 0.42), min_height=-0.02)
+    lost = mdp.object_lost(env, "cube", lower=(0.22, -0.42), upper=(0.78, 0.42), min_height=-0.02)
     assert lost.tolist() == [False, True, True]
 
 
@@ -174,19 +181,57 @@ def test_success_rate_counts_ended_episodes_only(success) -> None:
 
 
 def test_history_keeps_the_last_outcomes() -> None:
-    history = SuccessHistory(4, "cpu")
-    history.append(torch.tensor([False, True, False]), torch.tensor([True, False, True]))
-    assert history.rate() == 0.0
+    history = OutcomeHistory(4, 1, "cpu")
+    history.append(torch.tensor([[False], [True], [False]]), torch.tensor([True, False, True]))
+    assert history.mean() == 0.0 and not history.full()
     for _ in range(3):
-        history.append(torch.tensor([True]), torch.tensor([True]))
-    assert history.rate() == pytest.approx(0.75)  # the first of the two failures has dropped out
+        history.append(torch.tensor([[True]]), torch.tensor([True]))
+    assert history.mean().item() == pytest.approx(0.75)  # the first of the two failures has dropped out
+    history.forget(torch.tensor(False))
+    assert history.full()
+    history.forget(torch.tensor(True))
+    assert not history.full() and history.mean() == 0.0
+    history.append(torch.tensor([[True]]), torch.tensor([True]))
+    assert history.mean() == 1.0
 
 
-def test_start_groups_share_draws() -> None:
-    env = SimpleNamespace(num_envs=8, device="cpu", cfg=SimpleNamespace(start_group_size=4))
-    points = mdp.start_uniform(env, torch.arange(8), (0.0, 1.0), (1.0, 2.0))
-    assert (points[:4] == points[0]).all() and (points[4:] == points[4]).all() and (points[0] != points[4]).any()
-    assert (points[:, 1] >= 1.0).all()
+def test_endings_are_told_apart(success) -> None:
+    """Of four episodes one succeeds, one is lost, one is both at once, one runs out of time."""
+    kinds = kinds_of_ending(torch.tensor([1, 0, 1, 0]).bool(), torch.tensor([1, 1, 1, 0]).bool())
+    assert kinds.int().tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]]
+    env, _, _, term = success
+    env.reset_buf[:], env.episode_length_buf[:] = True, 60
+    env.termination_manager.terminated[1] = True
+    term.reset(slice(None))
+    rates = [env.extras["log"][tag].item() for tag in (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)]
+    assert rates == pytest.approx([0.0, 1 / 3, 2 / 3])
+
+
+def test_joint_limit_penalty_sets_in_at_the_margin() -> None:
+    lower, upper = torch.full((4, 2), -1.0), torch.full((4, 2), 2.0)
+    # in the middle; at the margin's edge; half way in, once; at one limit and beyond the other by half a margin
+    position = torch.tensor([[0.0, 0.5], [-0.8, 1.8], [-0.9, 0.0], [2.0, -1.1]])
+    penalty = mdp.limit_proximity(position, lower, upper, margin=0.2)
+    assert torch.allclose(penalty, torch.tensor([0.0, 0.0, 0.25, 1.0 + 1.5**2]), atol=1e-5)
+
+
+def test_joint_limits_are_those_of_the_arm() -> None:
+    env = make_env(torch.zeros(N, 3))  # all arm joints at 0.1, the fingers at 0.03
+    limits = torch.tensor([[-1.0, 1.0]] * 6 + [[-1.0, 0.15]] + [[0.0, 0.04]] * 2)
+    env.scene["robot"].data.soft_joint_pos_limits = proxy(limits.expand(N, 9, 2))
+    assert torch.allclose(mdp.joint_limits(env, margin=0.1), torch.full((N,), 0.25), atol=1e-5)
+
+
+def test_targets_keep_to_the_speed_and_the_limits_of_the_joints() -> None:
+    """A joint that trails its target by the lead and moves at the limit feels no pull: k * lead - d * speed = 0."""
+    speed, stiffness, damping = torch.tensor([2.175, 2.61]), torch.tensor([600.0, 400.0]), torch.tensor([60.0, 80.0])
+    lead = speed_bound_lead(speed, stiffness, damping)
+    assert torch.allclose(lead, torch.tensor([0.2175, 0.522]))
+    assert torch.allclose(stiffness * lead - damping * speed, torch.zeros(2), atol=1e-4)
+    joints = torch.tensor([[0.0, 0.0], [0.9, -0.9]])
+    step = torch.tensor([[0.1, -0.8], [0.3, -0.3]])
+    target = limited_target(joints, step, lead, -torch.ones(2), torch.ones(2))
+    assert torch.allclose(target, torch.tensor([[0.1, -0.522], [1.0, -1.0]]))
 
 
 @pytest.mark.parametrize(

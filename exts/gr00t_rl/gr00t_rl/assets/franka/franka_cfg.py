@@ -49,6 +49,8 @@ FRANKA_PRIMITIVE_CFG = ArticulationCfg(
         "arm": ImplicitActuatorCfg(
             joint_names_expr=["panda_joint[1-7]"],
             joint_effort_limit={"panda_joint[1-4]": 87.0, "panda_joint[5-7]": 60.0},
+            # What Franka publishes for the real arm [rad/s]. The servo keeps to it; the solver clamps nothing.
+            actuator_velocity_limit={"panda_joint[1-4]": 2.175, "panda_joint[5-7]": 2.61},
             stiffness=_ARM_STIFFNESS,
             damping=_ARM_DAMPING,
             armature=0.2,

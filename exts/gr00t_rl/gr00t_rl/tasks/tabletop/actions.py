@@ -15,13 +15,49 @@ from isaaclab.utils.math import compute_pose_error
 from .robot import ARM_JOINTS, FINGER_STROKE, arm_index, down_quat, down_yaw, tcp_jacobian, tcp_pose
 
 
+def speed_bound_lead(speed: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> torch.Tensor:
+    """How far a joint's target may be ahead of it so that its drive never makes it faster than ``speed``.
+
+    A drive pulls by stiffness * lead - damping * velocity, which is zero at velocity = stiffness * lead / damping: a
+    joint that trails its target by at most damping * speed / stiffness is braked before it exceeds the speed.
+
+    Args:
+        speed: Speed limits [..., J] [rad/s].
+        stiffness: Gains of the position error [..., J] [N m/rad].
+        damping: Gains of the velocity [..., J] [N m s/rad].
+
+    Returns:
+        Largest leads [..., J] [rad].
+    """
+    return speed * damping / stiffness
+
+
+def limited_target(
+    joint_pos: torch.Tensor, step: torch.Tensor, lead: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor
+) -> torch.Tensor:
+    """Joint targets that respect speed and position limits.
+
+    Args:
+        joint_pos: Measured joints [N, J] [rad].
+        step: Wanted displacements [N, J] [rad].
+        lead: Largest displacements [N, J] [rad].
+        lower: Lower position limits [N, J] [rad].
+        upper: Upper position limits [N, J] [rad].
+
+    Returns:
+        Targets [N, J] [rad].
+    """
+    return (joint_pos + step.clamp(-lead, lead)).clamp(lower, upper)
+
+
 class EndEffectorServo(ActionTerm):
     """Moves a set-point of the downward-pointing TCP and servos the arm to it.
 
     The set-point moves by the scaled action and is kept within a leash of the measured TCP: it neither winds up against
     a contact nor drifts. (Isaac Lab's relative mode starts from the measured pose every time, tilt included.)
 
-    Actions [N, 4] in [-1, 1] (clamped): (dx, dy, dz) in the env frame and dyaw about the vertical.
+    Actions [N, 4] in [-1, 1] (clamped): (dx, dy, dz) in the env frame and dyaw about the vertical. Joint targets stay
+    within the joint limits, and so near to the joints that their drives keep to the velocity limits of the asset's cfg.
     """
 
     cfg: EndEffectorServoCfg
@@ -78,7 +114,10 @@ class EndEffectorServo(ActionTerm):
         rhs = error - (jacobian @ posture[:, :, None]).squeeze(-1)
         gram = jacobian @ jacobian.mT + self._damping
         step = posture + (jacobian.mT @ torch.linalg.solve(gram, rhs[:, :, None])).squeeze(-1)
-        return joint_pos + step.clamp(-self.cfg.max_joint_step, self.cfg.max_joint_step)
+        # Read each time: not all of it is filled in when terms are made, and events may randomise gains.
+        drive = (data.soft_joint_vel_limits, data.joint_stiffness, data.joint_damping)
+        lead = speed_bound_lead(*(value.torch[:, arm] for value in drive))
+        return limited_target(joint_pos, step, lead, *data.soft_joint_pos_limits.torch[:, arm].unbind(dim=-1))
 
     def apply_actions(self) -> None:
         self._asset.set_joint_position_target_index(target=self._joint_target, joint_ids=arm_index(self._env).arm)
@@ -118,9 +157,6 @@ class EndEffectorServoCfg(ActionTermCfg):
 
     posture_gain: float = 0.1
     """Share of the distance to the default posture pulled back per env step, in the null space."""
-
-    max_joint_step: float = 0.3
-    """Limit of a joint target's distance from the measured joint [rad]."""
 
 
 @configclass

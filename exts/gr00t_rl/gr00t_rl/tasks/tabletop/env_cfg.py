@@ -2,17 +2,18 @@
 """The env cfg that every tabletop task starts from."""
 
 from isaaclab.envs import ManagerBasedRLEnvCfg
-from isaaclab.managers import EventTermCfg, ObservationGroupCfg, ObservationTermCfg
+from isaaclab.managers import CurriculumTermCfg, EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg
 from isaaclab.physics import PhysicsCfg
 from isaaclab.utils import configclass
-from isaaclab_tasks.utils import PresetCfg
+from isaaclab_tasks.utils import PresetCfg, resolve_presets
 
-from gr00t_rl.preflight import check_run
+from gr00t_rl.preflight import check_env, check_run
+from gr00t_rl.tasks.grouping import share_starts
 
 from . import mdp
 from .actions import TabletopActionsCfg
 from .physics import STEP_DT
-from .scene import TabletopSceneCfg
+from .scene import TabletopSceneCfg, front_camera_cfg, wrist_camera_cfg
 
 
 @configclass
@@ -26,9 +27,31 @@ class ProprioceptionCfg(ObservationGroupCfg):
 
 @configclass
 class CameraGroupCfg(ObservationGroupCfg):
-    """One picture, uint8 [N, H, W, 3]."""
+    """The front camera's picture, uint8 [N, H, W, 3]."""
 
     image = ObservationTermCfg(func=mdp.decision_image, params={"camera": "front"})
+
+
+@configclass
+class WristCameraGroupCfg(ObservationGroupCfg):
+    """The wrist camera's picture, uint8 [N, H, W, 3]."""
+
+    image = ObservationTermCfg(func=mdp.decision_image, params={"camera": "wrist"})
+
+
+@configclass
+class InstructionGroupCfg(ObservationGroupCfg):
+    """Which of the task's instructions each env has, int64 [N, 1]."""
+
+    index = ObservationTermCfg(func=mdp.instruction_index)
+
+
+@configclass
+class TabletopObservationsCfg:
+    """Groups that every task can have. Tasks add ``policy``, ``critic`` and one group per camera."""
+
+    instruction: ObservationGroupCfg | None = None
+    """Filled in by ``sample_instructions``."""
 
 
 @configclass
@@ -36,6 +59,44 @@ class TabletopEventsCfg:
     """Starts shared by every task."""
 
     reset_arm = EventTermCfg(func=mdp.reset_arm, mode="reset", params={"spread": 0.05})
+    reset_instruction: EventTermCfg | None = None
+    """Filled in by ``sample_instructions``."""
+
+
+@configclass
+class TabletopRewardsCfg:
+    """What every task pays: 1 for success, and two penalties. Tasks add what leads to success."""
+
+    success = RewardTermCfg(func=mdp.success_bonus, weight=1.0 / STEP_DT)
+    action_rate = RewardTermCfg(func=mdp.action_rate_l2, weight=-0.001)
+    joint_limits = RewardTermCfg(func=mdp.joint_limits, weight=0.0, params={"margin": 0.1})
+
+
+def success_only[R: TabletopRewardsCfg](rewards: R) -> R:
+    """A copy whose weights are 0 but for success: the ``sparse`` preset. Terms of weight 0 are not computed."""
+    sparse = rewards.copy()
+    for name, term in vars(sparse).items():
+        if name != "success":
+            term.weight = 0.0
+    return sparse
+
+
+@configclass
+class SuccessCurriculumCfg:
+    """From easy to full starts in ten steps, each when 70 % of the last 256 episodes or more succeed."""
+
+    difficulty = CurriculumTermCfg(
+        func=mdp.success_curriculum, params={"threshold": 0.7, "step": 0.1, "episodes": 256, "start": 0.0}
+    )
+
+
+@configclass
+class CurriculumPresetCfg(PresetCfg):
+    """``env.curriculum=on`` for tasks whose reset events know easy starts."""
+
+    on: SuccessCurriculumCfg = SuccessCurriculumCfg()
+    off: SuccessCurriculumCfg | None = None
+    default: SuccessCurriculumCfg | None = None
 
 
 @configclass
@@ -49,15 +110,30 @@ class TabletopEnvCfg(ManagerBasedRLEnvCfg):
     instruction: str = ""
     """What the language model is told to do."""
 
+    instructions: list[str] = []
+    """Ways to say it, the first of them ``instruction``."""
+
+    sample_instructions: bool = False
+    """Draw one of ``instructions`` per episode, and say which in the observation group "instruction"."""
+
     camera_size: int = 64
     """Height and width of the pictures [px]; 224 for the released GR00T weights."""
 
-    start_group_size: int = 1
-    """Neighbouring envs that start each episode alike, as group-relative algorithms need."""
+    wrist_camera: bool = True
+    """Whether camera variants have the wrist camera; without it the agent's ``obs_groups`` must not name it either."""
+
+    start_group_size: int | None = None
+    """Neighbouring envs that start alike, see :mod:`gr00t_rl.tasks.grouping`; what the agent asks for where None."""
 
     def __post_init__(self):
         # The critic bootstraps a time-out from the state it happened in.
         self.compute_final_obs = True
+
+    def add_cameras(self):
+        """Add the cameras that the groups of a camera variant read, and fewer envs: pictures cost time and memory."""
+        self.scene.num_envs = 64
+        self.scene.front = front_camera_cfg(self.camera_size)
+        self.scene.wrist = wrist_camera_cfg(self.camera_size)
 
     def set_physics(self, physics: PhysicsCfg | PresetCfg, dt: float):
         """Choose the physics backends and their step ``dt`` [s], a divisor of the env step."""
@@ -67,16 +143,21 @@ class TabletopEnvCfg(ManagerBasedRLEnvCfg):
 
     def validate_config(self):
         """Settings that depend on others which the command line may have changed since construction."""
+        if self.scene.wrist is not None and not self.wrist_camera:
+            self.scene.wrist = self.observations.wrist = None
+        resolve_presets(self)  # those of a cfg made in Python; on a command line they have been chosen before
+        check_env(self)
+        if self.sample_instructions:
+            self.observations.instruction = InstructionGroupCfg()
+            self.events.reset_instruction = EventTermCfg(func=mdp.reset_instruction, mode="reset")
         check_run(self)
-        if self.scene.front is not None:
-            self.scene.front.width = self.scene.front.height = self.camera_size
-        if self.scene.num_envs % self.start_group_size:
-            raise ValueError(
-                f"start_group_size {self.start_group_size} does not divide num_envs {self.scene.num_envs}: "
-                "set env.scene.num_envs to a multiple of it."
-            )
+        for camera in (self.scene.front, self.scene.wrist):
+            if camera is not None:
+                camera.width = camera.height = self.camera_size
+        share_starts(self, self.start_group_size)
 
     def play_mode(self):
-        """Fewer envs; rewards, goals and terminations stay as in training."""
+        """Fewer envs and the full task; rewards, goals and terminations stay as in training."""
         super().play_mode()
+        self.curriculum, self.start_group_size = None, 1
         self.scene.num_envs = min(self.scene.num_envs, 16)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The table, the arm and the light of every tabletop task, and the camera and goal marker that some of them add.
+"""The table, the arm and the light of every tabletop task, and the cameras and goal marker that some of them add.
 
 The env frame of each env has the robot base at its origin, x to the front, z up; the table top is the plane z = 0.
 """
@@ -20,6 +20,9 @@ from gr00t_rl.assets import FRANKA_PRIMITIVE_CFG
 
 GREEN = (0.05, 0.75, 0.1)
 RED = (0.8, 0.06, 0.05)
+BLUE = (0.05, 0.15, 0.8)
+
+_HAND_PATH = "{ENV_REGEX_NS}/Robot/Geometry/" + "/".join([f"panda_link{i}" for i in range(8)]) + "/panda_hand"
 
 
 def _look_at(eye: tuple[float, float, float], target: tuple[float, float, float]) -> tuple[float, float, float, float]:
@@ -58,6 +61,30 @@ def front_camera_cfg(size: int = 64) -> CameraCfg:
         renderer_cfg=RendererCfg(),
         offset=CameraCfg.OffsetCfg(pos=eye, rot=_look_at(eye, target), convention="world"),
         spawn=sim_utils.PinholeCameraCfg(focal_length=32.0, clipping_range=(0.05, 5.0)),
+    )
+
+
+def wrist_camera_cfg(size: int = 64) -> CameraCfg:
+    """A camera on the hand, on the side of the robot base, that looks between the finger tips and past them.
+
+    The picture's upper edge is away from the base while the hand has no yaw.
+
+    Args:
+        size: Height and width of the picture [px].
+    """
+    # In a frame at the hand with z against the approach: upright while the gripper points down.
+    eye, target = (-0.1, 0.0, -0.04), (0.0, 0.0, -0.12)  # just under the palm; the TCP is a little over the centre
+    x, y, z, w = _look_at(eye, target)
+    return CameraCfg(
+        prim_path=f"{_HAND_PATH}/WristCamera",
+        width=size,
+        height=size,
+        data_types=["rgb"],
+        renderer_cfg=RendererCfg(),
+        # The hand's own z is the approach: half a turn about x from that frame, for positions and for the rotation.
+        offset=CameraCfg.OffsetCfg(pos=(eye[0], -eye[1], -eye[2]), rot=(w, -z, y, -x), convention="world"),
+        spawn=sim_utils.PinholeCameraCfg(focal_length=13.0, clipping_range=(0.01, 2.0)),
+        update_latest_camera_pose=True,
     )
 
 
@@ -104,3 +131,6 @@ class TabletopSceneCfg(InteractiveSceneCfg):
 
     front: CameraCfg | None = None
     """Third-person camera of the ``-Camera`` variants."""
+
+    wrist: CameraCfg | None = None
+    """Camera on the hand of the ``-Camera`` variants."""

@@ -25,6 +25,7 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 def check_pictures(obs) -> None:
     assert obs["policy"].shape == (NUM_ENVS, 19) and obs["critic"].shape == (NUM_ENVS, 49)
     front = obs["front"]
+    assert obs["wrist"].shape == front.shape
     assert front.dtype == torch.uint8 and front.shape == (NUM_ENVS, 64, 64, 3)
     assert front.float().std(dim=(1, 2, 3)).min() > 5.0, "a camera aimed wrong sees a flat background"
     assert (front[1:] != front[:1]).flatten(1).any(1).all(), "every env has a layout of its own"

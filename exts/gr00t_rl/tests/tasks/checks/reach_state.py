@@ -58,18 +58,7 @@ def check_reset_is_no_episode(env) -> None:
     assert env.extras["log"][SUCCESS_RATE_TAG].item() == before
 
 
-def check_shared_starts(env) -> None:
-    """With groups of eight, neighbours start alike and groups differ."""
-    env.cfg.start_group_size = 8
-    obs, _ = env.reset()
-    groups = obs["policy"].view(8, 8, -1)
-    assert (groups - groups[:, :1]).abs().max() < 1e-4
-    assert (groups[0, 0] - groups[1, 0]).abs().max() > 0.01
-    env.cfg.start_group_size = 1
-
-
 with simulated("Gr00t-Reach-Franka", NUM_ENVS) as env:
     check_interface(env, env.reset()[0])
     check_expert_and_its_score(env)
     check_reset_is_no_episode(env)
-    check_shared_starts(env)

@@ -6,7 +6,7 @@ import sys
 import torch
 from simulated import simulated
 
-from gr00t_rl.tasks.tabletop.robot import down_yaw, tcp_jacobian, tcp_pose
+from gr00t_rl.tasks.tabletop.robot import arm_index, down_yaw, tcp_jacobian, tcp_pose
 
 NUM_ENVS = 16
 
@@ -47,6 +47,22 @@ def check_tracking(env) -> None:
         assert tilt.max() < 0.01
 
 
+def check_joint_limits(env) -> None:
+    """Actions held at their bounds drive no joint faster than the real arm's, nor beyond where it can go."""
+    data, arm = env.scene["robot"].data, arm_index(env).arm
+    speed = torch.tensor([2.175] * 4 + [2.61] * 3)  # what Franka publishes [rad/s]
+    lower, upper = data.soft_joint_pos_limits.torch[:, arm].unbind(-1)
+    generator = torch.Generator().manual_seed(0)
+    env.reset()
+    for _ in range(10):
+        action = torch.rand(NUM_ENVS, 5, generator=generator).round() * 2 - 1
+        for _ in range(10):
+            env.step(action)
+            assert (data.joint_vel.torch[:, arm].abs() <= speed).all(), data.joint_vel.torch[:, arm].abs().amax(0)
+            joints = data.joint_pos.torch[:, arm]
+            assert ((joints >= lower - 1e-3) & (joints <= upper + 1e-3)).all()
+
+
 physics = sys.argv[1]
 with simulated(
     "Gr00t-Reach-Franka",
@@ -58,3 +74,4 @@ with simulated(
 ) as env:
     check_jacobian(env)
     check_tracking(env)
+    check_joint_limits(env)

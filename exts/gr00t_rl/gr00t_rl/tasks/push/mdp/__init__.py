@@ -3,5 +3,5 @@
 
 from gr00t_rl.tasks.tabletop.mdp import *
 
-from .events import reset_layout
-from .task import approach_distance, cube_lost, goal_distance, is_success
+from .events import closer_goal, reset_layout
+from .task import approach_distance, goal_distance, is_success

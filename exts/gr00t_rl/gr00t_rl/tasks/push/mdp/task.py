@@ -53,18 +53,3 @@ def approach_distance(env: ManagerBasedRLEnv) -> torch.Tensor:
 def is_success(env: ManagerBasedRLEnv) -> torch.Tensor:
     """Does the cube rest at the goal at this instant, bool [N]."""
     return (goal_distance(env) < SUCCESS_RADIUS) & (object_speed(env, "cube") < REST_SPEED)
-
-
-def cube_lost(
-    env: ManagerBasedRLEnv, lower: tuple[float, float], upper: tuple[float, float], min_height: float
-) -> torch.Tensor:
-    """Has the cube left the area the arm can work in, or fallen off the table, bool [N].
-
-    Args:
-        lower: Corner (x, y) of the area [m], env frame.
-        upper: Opposite corner.
-        min_height: Lowest height of the cube's centre [m].
-    """
-    position = object_position(env, "cube")
-    outside = (position[:, :2] < position.new_tensor(lower)) | (position[:, :2] > position.new_tensor(upper))
-    return outside.any(dim=-1) | (position[:, 2] < min_height)

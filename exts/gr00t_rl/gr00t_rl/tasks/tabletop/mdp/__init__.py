@@ -3,16 +3,20 @@
 
 from isaaclab.envs.mdp import action_rate_l2, time_out
 
+from .curriculum import curriculum_level, curriculum_value, success_curriculum
 from .events import reset_arm
 from .goal import goal_position, place_at_rest, set_goal
+from .grasp import is_grasped, is_open, tcp_distance
 from .images import decision_image
-from .objects import object_position, object_speed, object_yaw
+from .instructions import instruction_index, reset_instruction
+from .objects import object_lost, object_position, object_speed, object_yaw
 from .observations import (
     goal,
     joint_positions,
     joint_velocities,
     object_pose,
     object_to_goal,
+    object_to_object,
     object_velocity,
     remaining_time,
     set_point_offset,
@@ -20,34 +24,47 @@ from .observations import (
     tcp_to_goal,
     tcp_to_object,
 )
-from .rewards import progress, success_bonus
-from .sampling import env_index, start_rand, start_uniform
+from .rewards import joint_limits, limit_proximity, progress, success_bonus
+from .sampling import env_index, start_apart, start_rand, start_uniform
 from .terminations import held_success
 
 __all__ = [
     "action_rate_l2",
+    "curriculum_level",
+    "curriculum_value",
     "decision_image",
     "env_index",
     "goal",
     "goal_position",
     "held_success",
+    "instruction_index",
+    "is_grasped",
+    "is_open",
+    "joint_limits",
     "joint_positions",
     "joint_velocities",
+    "limit_proximity",
+    "object_lost",
     "object_pose",
     "object_position",
     "object_speed",
     "object_to_goal",
+    "object_to_object",
     "object_velocity",
     "object_yaw",
     "place_at_rest",
     "progress",
     "remaining_time",
     "reset_arm",
+    "reset_instruction",
     "set_goal",
     "set_point_offset",
+    "start_apart",
     "start_rand",
     "start_uniform",
     "success_bonus",
+    "success_curriculum",
+    "tcp_distance",
     "tcp_state",
     "tcp_to_goal",
     "tcp_to_object",

@@ -18,7 +18,8 @@ class decision_image(ManagerTermBase):
     A policy that plays chunks of actions looks once per chunk, and rendering is a large part of a step's time. An
     algorithm says who looks next by keeping ``env.decision_due``, bool [N], set before ``env.step``: the envs whose
     action chunk is used up after that step. Then the camera renders if any env is due or has just been reset, and
-    otherwise the last picture is returned again. Without ``decision_due`` it renders every step.
+    otherwise the last picture is returned again. Without ``decision_due`` it renders every step. An algorithm that
+    looks at one episode per env only sets ``env.new_episodes_decide`` to False, and a reset alone renders nothing then.
 
     The observation that Isaac Lab computes just before a reset (``extras["final_obs"]``) never renders: its pictures
     are those of the last decision.
@@ -43,6 +44,8 @@ class decision_image(ManagerTermBase):
         started = env.episode_length_buf == 0
         before_reset = (env.reset_buf & ~started).any()
         due = getattr(env, "decision_due", None)
+        if not getattr(env, "new_episodes_decide", True):
+            started = torch.zeros_like(started)
         looks = (due | started).any() if due is not None else torch.ones_like(before_reset)
         # One bool from the device: whether to launch a render is a decision of the host.
         return bool(looks & ~before_reset)

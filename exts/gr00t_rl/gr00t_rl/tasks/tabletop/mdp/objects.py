@@ -26,3 +26,19 @@ def object_yaw(env: ManagerBasedEnv, name: str) -> torch.Tensor:
 def object_speed(env: ManagerBasedEnv, name: str) -> torch.Tensor:
     """Linear speed of the object [N] [m/s]."""
     return env.scene[name].data.root_lin_vel_w.torch.norm(dim=-1)
+
+
+def object_lost(
+    env: ManagerBasedEnv, name: str, lower: tuple[float, float], upper: tuple[float, float], min_height: float
+) -> torch.Tensor:
+    """Has the object left the area the arm can work in, or fallen off the table, bool [N].
+
+    Args:
+        name: Rigid object of the scene.
+        lower: Corner (x, y) of the area [m], env frame.
+        upper: Opposite corner.
+        min_height: Lowest height of the object's centre [m].
+    """
+    position = object_position(env, name)
+    outside = (position[:, :2] < position.new_tensor(lower)) | (position[:, :2] > position.new_tensor(upper))
+    return outside.any(dim=-1) | (position[:, 2] < min_height)

@@ -89,6 +89,11 @@ def object_to_goal(env: ManagerBasedEnv, name: str) -> torch.Tensor:
     return (goal_position(env) - object_position(env, name)) / OFFSET
 
 
+def object_to_object(env: ManagerBasedEnv, name: str, other: str) -> torch.Tensor:
+    """Vector from the object's centre to that of another object [N, 3]."""
+    return (object_position(env, other) - object_position(env, name)) / OFFSET
+
+
 def object_velocity(env: ManagerBasedEnv, name: str) -> torch.Tensor:
     """Linear and angular velocity of the object [N, 6], in units of 0.5 m/s and 5 rad/s."""
     data = env.scene[name].data

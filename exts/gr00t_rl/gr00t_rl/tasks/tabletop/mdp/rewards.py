@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from isaaclab.managers import ManagerTermBase, RewardTermCfg
 
+from ..robot import arm_index
+
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedRLEnv
 
@@ -41,3 +43,29 @@ class progress(ManagerTermBase):
 def success_bonus(env: ManagerBasedRLEnv) -> torch.Tensor:
     """1 in the step that completes the task [N]: what the ``success`` termination says, not a second opinion."""
     return env.termination_manager.get_term("success").float()
+
+
+def joint_limits(env: ManagerBasedRLEnv, margin: float) -> torch.Tensor:
+    """How near the arm's joints are to their position limits [N]; see :func:`limit_proximity`.
+
+    Args:
+        margin: Distance from a limit at which the penalty sets in [rad].
+    """
+    data, arm = env.scene["robot"].data, arm_index(env).arm
+    lower, upper = data.soft_joint_pos_limits.torch[:, arm].unbind(dim=-1)
+    return limit_proximity(data.joint_pos.torch[:, arm], lower, upper, margin)
+
+
+def limit_proximity(position: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, margin: float) -> torch.Tensor:
+    """Sum over joints [N] of (1 - distance to the nearer limit / margin)^2 within the margin, 0 outside of it.
+
+    A joint at its limit counts 1, so that the sum says how many are there; its slope vanishes where the margin begins.
+
+    Args:
+        position: Joint positions [N, J] [rad].
+        lower: Lower limits [N, J] [rad].
+        upper: Upper limits [N, J] [rad].
+        margin: Distance from a limit at which the sum sets in [rad].
+    """
+    room = torch.minimum(position - lower, upper - position)
+    return (1.0 - room / margin).clamp_min(0.0).square().sum(dim=-1)

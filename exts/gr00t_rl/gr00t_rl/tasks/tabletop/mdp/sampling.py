@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Random starts that envs can share in groups.
-
-Group-relative algorithms compare episodes from the same start: ``env.cfg.start_group_size`` neighbouring envs draw the
-same numbers; 1 gives every env its own.
-"""
+"""Random starts, drawn per env that is reset, as :mod:`gr00t_rl.tasks.grouping` relies on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedEnv
+
+_CANDIDATES = 32
 
 
 def env_index(env: ManagerBasedEnv, env_ids: torch.Tensor | slice) -> torch.Tensor:
@@ -23,10 +22,8 @@ def env_index(env: ManagerBasedEnv, env_ids: torch.Tensor | slice) -> torch.Tens
 
 
 def start_rand(env: ManagerBasedEnv, env_ids: torch.Tensor, *shape: int) -> torch.Tensor:
-    """Uniform numbers [n, *shape] in [0, 1), one draw for each group of envs."""
-    size = env.cfg.start_group_size
-    draws = torch.rand(-(-env.num_envs // size), *shape, device=env.device)
-    return draws[env_ids.long() // size]
+    """Uniform numbers [n, *shape] in [0, 1)."""
+    return torch.rand(len(env_ids), *shape, device=env.device)
 
 
 def start_uniform(
@@ -39,3 +36,27 @@ def start_uniform(
     """Points [n, *count, len(lower)] drawn from a box."""
     low, high = (torch.tensor(corner, device=env.device) for corner in (lower, upper))
     return low + (high - low) * start_rand(env, env_ids, *count, len(lower))
+
+
+def start_apart(
+    env: ManagerBasedEnv,
+    env_ids: torch.Tensor,
+    lower: tuple[float, ...],
+    upper: tuple[float, ...],
+    other: torch.Tensor,
+    distance: Sequence[float | torch.Tensor],
+) -> torch.Tensor:
+    """Points [n, len(lower)] drawn from a box, each at some distance from another point.
+
+    Of several candidates the first at a fitting distance is taken: rejection sampling without a data-dependent loop.
+    In a box of sensible size all of them practically never miss; if they do, the nearest miss is used.
+
+    Args:
+        other: The points to stay away from [n, len(lower)].
+        distance: Smallest and largest distance from them [m].
+    """
+    candidates = start_uniform(env, env_ids, lower, upper, count=(_CANDIDATES,))
+    gap = (candidates - other[:, None]).norm(dim=-1)
+    miss = (distance[0] - gap).clamp_min(0.0) + (gap - distance[1]).clamp_min(0.0)
+    chosen = miss.argmin(dim=-1)  # the first of several that do not miss at all
+    return candidates[torch.arange(len(other), device=env.device), chosen]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Success: the one place that decides it, counts it and reports it."""
+"""Success: the one place that decides it, counts it and reports it beside the other ways an episode can end."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from isaaclab.managers import ManagerTermBase, TerminationTermCfg
 
+from .history import OutcomeHistory
+
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedRLEnv
 
 SUCCESS_RATE_TAG = "charts/success_rate"
+FAILURE_RATE_TAG = "charts/failure_rate"
+TIME_OUT_RATE_TAG = "charts/time_out_rate"
 _MIN_HISTORY = 256
 
 
@@ -25,6 +29,8 @@ class held_success(ManagerTermBase):
     - ``env.extras["success"]``: bool [N], each step. Where an episode has just ended it says whether it succeeded.
     - ``env.extras["log"]["charts/success_rate"]``: at episode ends, the share of successes among the last
       max(256, num_envs) finished episodes (of fewer while there are fewer, 0 while there is none), as a 0-d tensor.
+    - ``charts/failure_rate`` and ``charts/time_out_rate``: the shares of those that another termination ended, such as
+      a lost cube, and of those whose time was up. The three add up to 1.
 
     Episodes that a caller abandons with ``env.reset()`` are not counted.
 
@@ -38,7 +44,7 @@ class held_success(ManagerTermBase):
         self._hold_steps = max(1, math.ceil(cfg.params["hold_s"] / env.step_dt - 1e-6))
         self._held = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
         self._success = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
-        self._history = SuccessHistory(max(_MIN_HISTORY, env.num_envs), env.device)
+        self._history = OutcomeHistory(max(_MIN_HISTORY, env.num_envs), 3, env.device)
         env.extras["success"] = self._success
 
     def __call__(
@@ -51,28 +57,23 @@ class held_success(ManagerTermBase):
 
     def reset(self, env_ids: Sequence[int] | None = None) -> None:
         ids = slice(None) if env_ids is None else env_ids
-        # An env is reset because its episode ended, or because someone called env.reset(): only the first counts.
-        ended = self._env.reset_buf[ids] & (self._env.episode_length_buf[ids] > 0)
-        self._history.append(self._success[ids], ended)
+        endings = kinds_of_ending(self._success[ids], self._env.termination_manager.terminated[ids])
+        self._history.append(endings, just_ended(self._env, ids))
         self._held[ids] = 0
-        self._env.extras["log"][SUCCESS_RATE_TAG] = self._history.rate()
+        tags = (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
+        self._env.extras["log"].update(zip(tags, self._history.mean().unbind(), strict=True))
 
 
-class SuccessHistory:
-    """Ring buffer of the last outcomes, kept and averaged on the device."""
+def kinds_of_ending(success: torch.Tensor, terminated: torch.Tensor) -> torch.Tensor:
+    """One-hot endings bool [n, 3] (success, failure, time-out) of episodes that have ended.
 
-    def __init__(self, size: int, device: str | torch.device):
-        self._size = size
-        # One slot more than the ring: masked outcomes are written there, so that no shape depends on data.
-        self._outcomes = torch.zeros(size + 1, device=device)
-        self._total = torch.zeros((), dtype=torch.long, device=device)
+    Args:
+        success: Has the task been completed, bool [n]; it counts even if something else happened at the same instant.
+        terminated: Did the episode end in a terminal state, success included, bool [n].
+    """
+    return torch.stack((success, terminated & ~success, ~(terminated | success)), dim=-1)
 
-    def append(self, success: torch.Tensor, valid: torch.Tensor) -> None:
-        """Record the outcomes [n] (bool) that are ``valid`` [n] (bool); n is at most the size of the ring."""
-        slot = (self._total + valid.cumsum(0) - 1) % self._size
-        self._outcomes[torch.where(valid, slot, self._size)] = success.float()
-        self._total += valid.sum()
 
-    def rate(self) -> torch.Tensor:
-        """Share of successes among the recorded outcomes, a 0-d float tensor; 0 if there are none."""
-        return self._outcomes[: self._size].sum() / self._total.clamp(1, self._size)
+def just_ended(env: ManagerBasedRLEnv, ids: torch.Tensor | slice | Sequence[int]) -> torch.Tensor:
+    """Of envs that are being reset: did the episode end, bool [n], or did someone call ``env.reset()`` half way?"""
+    return env.reset_buf[ids] & (env.episode_length_buf[ids] > 0)

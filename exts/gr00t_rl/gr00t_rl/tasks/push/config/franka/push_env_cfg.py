@@ -11,11 +11,22 @@ from isaaclab.managers import (
     TerminationTermCfg,
 )
 from isaaclab.utils import configclass
+from isaaclab_tasks.utils import PresetCfg
 
 from gr00t_rl.assets import cube_cfg
-from gr00t_rl.tasks.tabletop.env_cfg import CameraGroupCfg, ProprioceptionCfg, TabletopEnvCfg, TabletopEventsCfg
+from gr00t_rl.tasks.tabletop.env_cfg import (
+    CameraGroupCfg,
+    CurriculumPresetCfg,
+    ProprioceptionCfg,
+    TabletopEnvCfg,
+    TabletopEventsCfg,
+    TabletopObservationsCfg,
+    TabletopRewardsCfg,
+    WristCameraGroupCfg,
+    success_only,
+)
 from gr00t_rl.tasks.tabletop.physics import CONTACT_DT, STEP_DT, ContactPhysicsCfg
-from gr00t_rl.tasks.tabletop.scene import RED, TabletopSceneCfg, front_camera_cfg, goal_marker_cfg
+from gr00t_rl.tasks.tabletop.scene import RED, TabletopSceneCfg, goal_marker_cfg
 
 from ... import mdp
 
@@ -49,7 +60,7 @@ class CriticCfg(StateCfg):
 
 
 @configclass
-class ObservationsCfg:
+class ObservationsCfg(TabletopObservationsCfg):
     """The policy knows the state."""
 
     policy: ObservationGroupCfg = StateCfg()
@@ -57,27 +68,34 @@ class ObservationsCfg:
 
 
 @configclass
-class CameraObservationsCfg:
-    """The policy sees cube and goal only in the picture."""
+class CameraObservationsCfg(TabletopObservationsCfg):
+    """The policy sees cube and goal only in the pictures."""
 
     policy: ObservationGroupCfg = ProprioceptionCfg()
     front: ObservationGroupCfg = CameraGroupCfg()
+    wrist: ObservationGroupCfg = WristCameraGroupCfg()
     critic: ObservationGroupCfg = CriticCfg()
 
 
 @configclass
 class EventsCfg(TabletopEventsCfg):
-    """Cube and goal 10 to 30 cm apart on the table."""
+    """Cube and goal 10 to 30 cm apart on the table, 7 to 12 cm where a curriculum begins."""
 
     reset_layout = EventTermCfg(
         func=mdp.reset_layout,
         mode="reset",
-        params={"lower": (0.38, -0.22), "upper": (0.6, 0.22), "max_yaw": 0.78, "distance": (0.1, 0.3)},
+        params={
+            "lower": (0.38, -0.22),
+            "upper": (0.6, 0.22),
+            "max_yaw": 0.78,
+            "distance": (0.1, 0.3),
+            "easy_distance": (0.07, 0.12),
+        },
     )
 
 
 @configclass
-class RewardsCfg:
+class RewardsCfg(TabletopRewardsCfg):
     """2 per metre the cube gains, 0.5 per metre the TCP gains on the place to push from, 1 for success.
 
     Both progress terms telescope, so an idle episode earns nothing and a solved one about 1.5: the bonus is worth
@@ -86,8 +104,16 @@ class RewardsCfg:
 
     progress = RewardTermCfg(func=mdp.progress, weight=2.0 / STEP_DT, params={"distance": mdp.goal_distance})
     approach = RewardTermCfg(func=mdp.progress, weight=0.5 / STEP_DT, params={"distance": mdp.approach_distance})
-    success = RewardTermCfg(func=mdp.success_bonus, weight=1.0 / STEP_DT)
-    action_rate = RewardTermCfg(func=mdp.action_rate_l2, weight=-0.001)
+    distance = RewardTermCfg(func=mdp.goal_distance, weight=0.0)
+
+
+@configclass
+class RewardsPresetCfg(PresetCfg):
+    """``env.rewards=dense`` (default) or ``sparse``: 1 for success and nothing else."""
+
+    dense: RewardsCfg = RewardsCfg()
+    sparse: RewardsCfg = success_only(RewardsCfg())
+    default: RewardsCfg = RewardsCfg()
 
 
 @configclass
@@ -96,7 +122,7 @@ class TerminationsCfg:
 
     success = TerminationTermCfg(func=mdp.held_success, params={"test": mdp.is_success, "hold_s": 0.5})
     cube_lost = TerminationTermCfg(
-        func=mdp.cube_lost, params={"lower": (0.22, -0.42), "upper": (0.78, 0.42), "min_height": -0.02}
+        func=mdp.object_lost, params={**CUBE, "lower": (0.22, -0.42), "upper": (0.78, 0.42), "min_height": -0.02}
     )
     time_out = TerminationTermCfg(func=mdp.time_out, time_out=True)
 
@@ -108,9 +134,16 @@ class PushCubeFrankaEnvCfg(TabletopEnvCfg):
     scene: PushSceneCfg = PushSceneCfg(num_envs=128, env_spacing=2.5)
     observations: object = ObservationsCfg()
     events: EventsCfg = EventsCfg()
-    rewards: RewardsCfg = RewardsCfg()
+    rewards: RewardsPresetCfg = RewardsPresetCfg()
     terminations: TerminationsCfg = TerminationsCfg()
+    curriculum: CurriculumPresetCfg = CurriculumPresetCfg()
     instruction: str = "push the red cube to the green target"
+    instructions: list[str] = [
+        "push the red cube to the green target",
+        "slide the red block onto the green disc",
+        "move the red cube to the green circle",
+        "shove the red cube across the table until it rests on the green spot",
+    ]
 
     def __post_init__(self):
         super().__post_init__()
@@ -128,12 +161,11 @@ class PushCubeFrankaEnvCfg(TabletopEnvCfg):
 
 @configclass
 class PushCubeFrankaCameraEnvCfg(PushCubeFrankaEnvCfg):
-    """Push the red cube to the green target seen by the front camera."""
+    """Push the red cube to the green target seen by both cameras."""
 
     observations: object = CameraObservationsCfg()
 
     def __post_init__(self):
         super().__post_init__()
-        self.scene.num_envs = 64
         self.show_goal()
-        self.scene.front = front_camera_cfg(self.camera_size)
+        self.add_cameras()

@@ -14,9 +14,12 @@ gym.register(
         "env_cfg_entry_point": f"{_CFG}:ReachFrankaEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachGr00tRunnerCfg",
         "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachGr00tPpoRunnerCfg",
+        "rsl_rl_grpo_cfg_entry_point": f"{_AGENTS}.rsl_rl_grpo_cfg:ReachGr00tGrpoRunnerCfg",
         "rsl_rl_flow_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_flow_mlp_cfg:ReachFlowMlpRunnerCfg",
+        "rsl_rl_flow_mlp_grpo_cfg_entry_point": f"{_AGENTS}.rsl_rl_grpo_cfg:ReachFlowMlpGrpoRunnerCfg",
         "rsl_rl_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:ReachMlpRunnerCfg",
         "rsl_rl_mlp_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:ReachMlpPpoRunnerCfg",
+        "rsl_rl_mlp_grpo_cfg_entry_point": f"{_AGENTS}.rsl_rl_grpo_cfg:ReachMlpGrpoRunnerCfg",
         "default_agent": "rsl_rl",
     },
 )
@@ -29,6 +32,7 @@ gym.register(
         "env_cfg_entry_point": f"{_CFG}:ReachFrankaCameraEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachCameraGr00tRunnerCfg",
         "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:ReachCameraGr00tPpoRunnerCfg",
+        "rsl_rl_grpo_cfg_entry_point": f"{_AGENTS}.rsl_rl_grpo_cfg:ReachCameraGr00tGrpoRunnerCfg",
         "default_agent": "rsl_rl",
     },
 )

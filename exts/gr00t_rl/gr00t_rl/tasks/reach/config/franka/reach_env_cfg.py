@@ -10,10 +10,21 @@ from isaaclab.managers import (
     TerminationTermCfg,
 )
 from isaaclab.utils import configclass
+from isaaclab_tasks.utils import PresetCfg
 
-from gr00t_rl.tasks.tabletop.env_cfg import CameraGroupCfg, ProprioceptionCfg, TabletopEnvCfg, TabletopEventsCfg
+from gr00t_rl.tasks.tabletop.env_cfg import (
+    CameraGroupCfg,
+    CurriculumPresetCfg,
+    ProprioceptionCfg,
+    TabletopEnvCfg,
+    TabletopEventsCfg,
+    TabletopObservationsCfg,
+    TabletopRewardsCfg,
+    WristCameraGroupCfg,
+    success_only,
+)
 from gr00t_rl.tasks.tabletop.physics import FREE_SPACE_DT, STEP_DT, FreeSpacePhysicsCfg
-from gr00t_rl.tasks.tabletop.scene import TabletopSceneCfg, front_camera_cfg, goal_marker_cfg
+from gr00t_rl.tasks.tabletop.scene import TabletopSceneCfg, goal_marker_cfg
 
 from ... import mdp
 
@@ -35,7 +46,7 @@ class CriticCfg(StateCfg):
 
 
 @configclass
-class ObservationsCfg:
+class ObservationsCfg(TabletopObservationsCfg):
     """The policy knows the state."""
 
     policy: ObservationGroupCfg = StateCfg()
@@ -43,27 +54,33 @@ class ObservationsCfg:
 
 
 @configclass
-class CameraObservationsCfg:
-    """The policy sees the goal only in the picture."""
+class CameraObservationsCfg(TabletopObservationsCfg):
+    """The policy sees the goal only in the pictures."""
 
     policy: ObservationGroupCfg = ProprioceptionCfg()
     front: ObservationGroupCfg = CameraGroupCfg()
+    wrist: ObservationGroupCfg = WristCameraGroupCfg()
     critic: ObservationGroupCfg = CriticCfg()
 
 
 @configclass
 class EventsCfg(TabletopEventsCfg):
-    """A goal in the space over the table."""
+    """A goal in the space over the table; where a curriculum begins, in the 35 % of it nearest to the arm's start."""
 
     reset_goal = EventTermCfg(
         func=mdp.reset_goal,
         mode="reset",
-        params={"lower": (0.35, -0.25, 0.1), "upper": (0.65, 0.25, 0.4)},
+        params={
+            "lower": (0.35, -0.25, 0.1),
+            "upper": (0.65, 0.25, 0.4),
+            "start": (0.45, 0.0, 0.25),
+            "easy_share": 0.35,
+        },
     )
 
 
 @configclass
-class RewardsCfg:
+class RewardsCfg(TabletopRewardsCfg):
     """2 per metre gained, 0.025 per step and metre of distance lost, 1 for success.
 
     A typical episode starts 0.25 m away: success pays about 1.5 - 0.05; waiting for the time-out costs about 0.4.
@@ -71,8 +88,15 @@ class RewardsCfg:
 
     progress = RewardTermCfg(func=mdp.progress, weight=2.0 / STEP_DT, params={"distance": mdp.goal_distance})
     distance = RewardTermCfg(func=mdp.goal_distance, weight=-0.5)
-    success = RewardTermCfg(func=mdp.success_bonus, weight=1.0 / STEP_DT)
-    action_rate = RewardTermCfg(func=mdp.action_rate_l2, weight=-0.001)
+
+
+@configclass
+class RewardsPresetCfg(PresetCfg):
+    """``env.rewards=dense`` (default) or ``sparse``: 1 for success and nothing else."""
+
+    dense: RewardsCfg = RewardsCfg()
+    sparse: RewardsCfg = success_only(RewardsCfg())
+    default: RewardsCfg = RewardsCfg()
 
 
 @configclass
@@ -90,9 +114,16 @@ class ReachFrankaEnvCfg(TabletopEnvCfg):
     scene: TabletopSceneCfg = TabletopSceneCfg(num_envs=256, env_spacing=2.5)
     observations: object = ObservationsCfg()
     events: EventsCfg = EventsCfg()
-    rewards: RewardsCfg = RewardsCfg()
+    rewards: RewardsPresetCfg = RewardsPresetCfg()
     terminations: TerminationsCfg = TerminationsCfg()
+    curriculum: CurriculumPresetCfg = CurriculumPresetCfg()
     instruction: str = "reach the green ball"
+    instructions: list[str] = [
+        "reach the green ball",
+        "move the gripper to the green ball",
+        "touch the green sphere",
+        "bring the hand to where the green ball floats",
+    ]
 
     def __post_init__(self):
         super().__post_init__()
@@ -110,12 +141,11 @@ class ReachFrankaEnvCfg(TabletopEnvCfg):
 
 @configclass
 class ReachFrankaCameraEnvCfg(ReachFrankaEnvCfg):
-    """Reach the green ball seen by the front camera."""
+    """Reach the green ball seen by both cameras."""
 
     observations: object = CameraObservationsCfg()
 
     def __post_init__(self):
         super().__post_init__()
-        self.scene.num_envs = 64
         self.show_goal()
-        self.scene.front = front_camera_cfg(self.camera_size)
+        self.add_cameras()

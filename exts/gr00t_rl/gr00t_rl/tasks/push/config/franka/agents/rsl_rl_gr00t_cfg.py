@@ -4,6 +4,11 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.cfg import Gr00tPpoRunnerCfg, Gr00tRunnerCfg
+from gr00t_rl.tasks.tabletop.modality import tabletop_modality
+
+STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "goal": 3, "cube_to_goal": 3})
+CAMERA = tabletop_modality()
+CAMERA_GROUPS = {"actor": ["policy", "front", "wrist"], "critic": ["critic"]}
 
 
 @configclass
@@ -12,13 +17,21 @@ class PushCubeGr00tRunnerCfg(Gr00tRunnerCfg):
 
     experiment_name: str = "gr00t_push_cube_franka"
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = STATE.copy()
+
 
 @configclass
 class PushCubeCameraGr00tRunnerCfg(Gr00tRunnerCfg):
-    """GR00T on pictures of the front camera and proprioception."""
+    """GR00T on pictures of both cameras and proprioception."""
 
     experiment_name: str = "gr00t_push_cube_franka_camera"
-    obs_groups: dict[str, list[str]] = {"actor": ["policy", "front"], "critic": ["critic"]}
+    obs_groups: dict[str, list[str]] = CAMERA_GROUPS
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = CAMERA.copy()
 
 
 @configclass
@@ -27,10 +40,18 @@ class PushCubeGr00tPpoRunnerCfg(Gr00tPpoRunnerCfg):
 
     experiment_name: str = "gr00t_push_cube_franka_ppo"
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = STATE.copy()
+
 
 @configclass
 class PushCubeCameraGr00tPpoRunnerCfg(Gr00tPpoRunnerCfg):
     """Plain PPO, pictures and proprioception."""
 
     experiment_name: str = "gr00t_push_cube_franka_camera_ppo"
-    obs_groups: dict[str, list[str]] = {"actor": ["policy", "front"], "critic": ["critic"]}
+    obs_groups: dict[str, list[str]] = CAMERA_GROUPS
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = CAMERA.copy()

@@ -1,73 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Scripted policies that solve the tasks from privileged state: demonstrations, and a check that a task can be solved.
-
-Each env is in a phase of its own. An expert is called once per env step and told which episodes ended::
-
-    expert = PushExpert(env.unwrapped)
-    actions = expert()
-    _, _, terminated, truncated, _ = env.step(actions)
-    expert.reset(terminated | truncated)
-"""
+"""The expert of Push."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-from .mdp import goal_position, object_position
-from .robot import tcp_position
-
-if TYPE_CHECKING:
-    from isaaclab.envs import ManagerBasedRLEnv
-
-OPEN, CLOSE = 1.0, -1.0
-
-
-class Expert:
-    """Common part: turns a target for the set-point into an action.
-
-    Args:
-        env: The unwrapped env.
-        noise: Standard deviation of Gaussian noise added to the motion, in action units.
-    """
-
-    def __init__(self, env: ManagerBasedRLEnv, noise: float = 0.0):
-        self.env = env
-        self.noise = noise
-        self.servo = env.action_manager.get_term("arm")
-        self.phase = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
-        """Phase of each env [N]."""
-        self.clock = torch.zeros_like(self.phase)
-        """Env steps since the phase began [N]."""
-
-    def __call__(self) -> torch.Tensor:
-        """Actions [N, 5] for the present state."""
-        raise NotImplementedError
-
-    def reset(self, done: torch.Tensor) -> None:
-        """Start over where an episode ended; ``done`` is bool [N]."""
-        self.phase[done] = 0
-        self.clock[done] = 0
-
-    def _action(self, move: torch.Tensor, yaw: torch.Tensor, gripper: float) -> torch.Tensor:
-        """Action [N, 5] for a set-point displacement ``move`` [N, 3] [m] and a target ``yaw`` [N] [rad]."""
-        delta = move / self.servo.cfg.position_step
-        # The vector is scaled, not each component clipped: the path stays straight.
-        delta = delta / delta.norm(dim=-1, keepdim=True).clamp_min(1.0)
-        turn = ((yaw - self.servo.set_yaw) / self.servo.cfg.yaw_step).clamp(-1.0, 1.0)
-        motion = torch.cat((delta, turn[:, None]), dim=-1)
-        if self.noise:
-            motion = motion + self.noise * torch.randn_like(motion)
-        return torch.cat((motion, torch.full_like(turn, gripper)[:, None]), dim=-1)
-
-
-class ReachExpert(Expert):
-    """Moves the set-point straight to the goal."""
-
-    def __call__(self) -> torch.Tensor:
-        move = goal_position(self.env) - self.servo.set_position
-        return self._action(move, torch.zeros_like(self.servo.set_yaw), OPEN)
+from ..mdp import goal_position, object_position
+from ..robot import tcp_position
+from .base import CLOSE, Expert, at_height
 
 
 class PushExpert(Expert):
@@ -106,10 +46,6 @@ class PushExpert(Expert):
 
     def _targets(self, tcp, cube, ahead, side, distance, lateral) -> torch.Tensor:
         """Target of the TCP in the present phase [N, 3] [m]."""
-
-        def at(xy: torch.Tensor, height: float) -> torch.Tensor:
-            return torch.cat((xy, torch.full_like(xy[:, :1], height)), dim=-1)
-
         behind = cube[:, :2] - ahead * self.STANDOFF
         advance = 0.6 * (distance + 0.004).clamp(max=0.02)
         # A sideways gain near 1 keeps the gripper behind the centre, where a push does not turn the cube away.
@@ -117,10 +53,10 @@ class PushExpert(Expert):
         push = tcp[:, :2] + ahead * advance[:, None] - side * correction[:, None]
         targets = torch.stack(
             (
-                at(behind, self.HOVER_HEIGHT),
-                at(behind, self.PUSH_HEIGHT),
-                at(push, self.PUSH_HEIGHT),
-                at(tcp[:, :2], self.RETREAT_HEIGHT),
+                at_height(behind, self.HOVER_HEIGHT),
+                at_height(behind, self.PUSH_HEIGHT),
+                at_height(push, self.PUSH_HEIGHT),
+                at_height(tcp, self.RETREAT_HEIGHT),
             ),
             dim=1,
         )
@@ -128,13 +64,11 @@ class PushExpert(Expert):
 
     def _advance(self, error, aligned, lateral, forward, distance, height) -> None:
         """Move each env on to its next phase where its present one is done or takes too long."""
-        self.clock += 1
-        phase, clock = self.phase, self.clock
+        phase, clock = self.phase, self.clock + 1
         slipped = (lateral.abs() > 0.03) | (forward > 0.0)
         after = phase.clone()
         after[(phase == self.HOVER) & (((error < 0.012) & aligned) | (clock > 60))] = self.DESCEND
         after[(phase == self.DESCEND) & ((error < 0.008) | (clock > 25))] = self.PUSH
         after[(phase == self.PUSH) & ((distance < 0.012) | slipped | (clock > 80))] = self.RETREAT
         after[(phase == self.RETREAT) & (height > 0.09) & (distance > 0.035)] = self.HOVER
-        self.clock = torch.where(after != phase, 0, clock)
-        self.phase = after
+        self._enter(after)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The first episode of every env in an iteration; what an env does after its end is not looked at."""
+
+from __future__ import annotations
+
+import torch
+
+
+class FirstEpisodes:
+    """Adds up one episode per env, from a reset of all envs to the first end of each.
+
+    Args:
+        num_envs: Number of envs N.
+        gamma: Discount per env step of what is learned from.
+        device: Device of the arrays.
+    """
+
+    def __init__(self, num_envs: int, gamma: float, device: str | torch.device) -> None:
+        self.gamma = gamma
+        self.alive = torch.ones(num_envs, dtype=torch.bool, device=device)
+        """Envs whose first episode goes on, bool [N]."""
+        self.rewards = torch.zeros(num_envs, device=device)
+        """Sum of the episode's rewards, float32 [N]."""
+        self.discounted = torch.zeros(num_envs, device=device)
+        """Sum of gamma^i r_i, float32 [N]."""
+        self.lengths = torch.zeros(num_envs, dtype=torch.long, device=device)
+        """Env steps of the episode, int64 [N]."""
+        self.success = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        """Episodes that ended in success, bool [N]."""
+
+    def begin(self) -> None:
+        """Forget all episodes; the envs have been reset."""
+        self.alive.fill_(True)
+        for array in (self.rewards, self.discounted, self.lengths, self.success):
+            array.zero_()
+
+    def step(self, rewards: torch.Tensor, dones: torch.Tensor, success: torch.Tensor | None) -> None:
+        """Add one env step.
+
+        Args:
+            rewards: Rewards r_i, float32 [N].
+            dones: Episode ends, [N], non-zero where the env was reset after this step.
+            success: Whether an episode that ends now has succeeded, bool [N]; None if the env does not say.
+        """
+        self.rewards += torch.where(self.alive, rewards, 0.0)
+        self.discounted += torch.where(self.alive, self.gamma**self.lengths * rewards, 0.0)
+        self.lengths += self.alive
+        ended = self.alive & dones.bool()
+        if success is not None:
+            self.success |= ended & success
+        self.alive &= ~ended

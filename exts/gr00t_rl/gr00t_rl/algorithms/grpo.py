@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Group relative policy optimisation: PPO's surrogate, with episodes from the same start as each other's baseline."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import nn
+
+from ..utils.errors import ConfigurationError
+from .advantages import episode_weights, group_advantages, informative_groups, return_diversity
+from .episodes import FirstEpisodes
+from .health import HealthWatch
+from .reference import FrozenReference
+from .surrogate import ClippedSurrogate
+
+
+class GRPO(ClippedSurrogate):
+    """GRPO (Shao et al., arXiv 2402.03300) for robots: no critic, one episode per env and iteration.
+
+    ``group_size`` neighbouring envs start alike. All envs are reset together before each iteration, and each plays one
+    episode; afterwards it rests until the others are done, unseen by the policy and by the loss. All decisions of an
+    episode have the same advantage: that of its return among the returns of its group.
+
+    Args:
+        actor: See :class:`DecisionAlgorithm`.
+        critic: None.
+        env: See :class:`DecisionAlgorithm`; it must share starts, see :func:`gr00t_rl.tasks.grouping.share_starts`.
+        obs_groups: See :class:`DecisionAlgorithm`.
+        num_steps: Env steps per iteration, at least those of the longest episode.
+        group_size: Episodes that are compared, at least 2.
+        reward: What an episode is judged by: "return", the sum of its (discounted) rewards, or "success", 1 or 0.
+        advantage: "grpo", "dr_grpo" or "rloo", see :func:`group_advantages`.
+        advantage_eps: Added to a group's standard deviation ("grpo").
+        zero_std_groups: What becomes of groups whose episodes are all alike, and so teach nothing: "drop" leaves them
+            out of the loss, "resample" fills their places with decisions drawn from the other groups, so that the
+            number of decisions stays, "keep" lets them count in the mean.
+        loss_average: "decision": the loss is the mean over decisions; "episode": over episodes of their means.
+        kl_coef: Weight beta of KL(current || reference), in closed form at the visited states; 0 needs no reference.
+        clip_param: See :class:`ClippedSurrogate`.
+        clip_param_high: See :class:`ClippedSurrogate`; larger than ``clip_param`` it keeps exploration alive (DAPO).
+        **options: See :class:`ClippedSurrogate`.
+
+    Raises:
+        ConfigurationError: If groups, envs and the iteration's length do not fit together.
+    """
+
+    learns_values = False
+
+    def __init__(
+        self,
+        actor: nn.Module,
+        critic: None,
+        env: VecEnv,
+        obs_groups: dict[str, list[str]],
+        num_steps: int,
+        *,
+        group_size: int = 8,
+        reward: str = "return",
+        advantage: str = "grpo",
+        advantage_eps: float = 1e-4,
+        zero_std_groups: str = "drop",
+        loss_average: str = "decision",
+        kl_coef: float = 0.0,
+        num_learning_epochs: int = 3,
+        num_mini_batches: int = 4,
+        micro_batch_size: int | None = None,
+        gamma: float = 1.0,
+        clip_param: float = 0.2,
+        clip_param_high: float | None = None,
+        dual_clip: float | None = None,
+        entropy_coef: float = 0.0,
+        target_kl: float | None = None,
+        recompute_log_probs: bool = False,
+        learning_rate: float = 5e-5,
+        schedule: str = "fixed",
+        desired_kl: float = 0.01,
+        max_grad_norm: float = 1.0,
+        adam_eps: float = 1e-8,
+        max_nonfinite_steps: int = 10,
+        max_iterations: int = 1,
+        device: str = "cpu",
+        multi_gpu_cfg: dict | None = None,
+        grad_reduce_bucket_mb: float = 25.0,
+    ) -> None:
+        super().__init__(
+            actor,
+            None,
+            env,
+            obs_groups,
+            num_steps,
+            num_learning_epochs=num_learning_epochs,
+            num_mini_batches=num_mini_batches,
+            micro_batch_size=micro_batch_size,
+            gamma=gamma,
+            clip_param=clip_param,
+            clip_param_high=clip_param_high,
+            dual_clip=dual_clip,
+            entropy_coef=entropy_coef,
+            target_kl=target_kl,
+            recompute_log_probs=recompute_log_probs,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            desired_kl=desired_kl,
+            max_grad_norm=max_grad_norm,
+            adam_eps=adam_eps,
+            max_nonfinite_steps=max_nonfinite_steps,
+            max_iterations=max_iterations,
+            device=device,
+            multi_gpu_cfg=multi_gpu_cfg,
+            grad_reduce_bucket_mb=grad_reduce_bucket_mb,
+        )
+        self.group_size, self.reward = group_size, reward
+        self.advantage, self.advantage_eps = advantage, advantage_eps
+        self.zero_std_groups, self.loss_average, self.kl_coef = zero_std_groups, loss_average, kl_coef
+        self.reference = FrozenReference(actor) if kl_coef > 0 else None
+        self.episodes = FirstEpisodes(env.num_envs, gamma, device)
+        self.health = HealthWatch()
+        self._reports_success = False
+        self._episode_metrics: dict[str, float] = {}
+
+    # -- rollout ---------------------------------------------------------------------------------------------------
+
+    def act(self, obs: TensorDict) -> torch.Tensor:
+        """Return the next action of every env [N, A]; an iteration begins with new episodes, whatever ``obs`` is."""
+        return super().act(self._begin_episodes() if self._step == 0 else obs)
+
+    def _begin_episodes(self) -> TensorDict:
+        """Reset all envs, so that the members of a group start alike, and return what they see."""
+        self._check_env()
+        unwrapped: Any = getattr(self.env, "unwrapped", self.env)
+        unwrapped.decision_due = torch.ones_like(self.queue.due)
+        unwrapped.new_episodes_decide = False  # within the iteration: pictures of second episodes need no rendering
+        obs, extras = self.env.reset()  # type: ignore[attr-defined]
+        extras["log"] = {}  # what it says is about episodes that were broken off
+        self.episodes.begin()
+        return obs.to(self.device)
+
+    def _check_env(self) -> None:
+        """Check what only the env itself knows; a task of ours is checked before it is built (``preflight``)."""
+        shared = getattr(self.env.cfg, "start_group_size", None)
+        if shared != self.group_size:
+            raise ConfigurationError(
+                f"agent.algorithm.group_size is {self.group_size}, but the env's starts are shared by "
+                f"{shared or 'none'}; call gr00t_rl.tasks.grouping.share_starts(env_cfg, {self.group_size}) in "
+                "validate_config of the env cfg"
+            )
+        if self.env.num_envs % self.group_size:
+            raise ConfigurationError(
+                f"--num_envs is {self.env.num_envs}; set a multiple of agent.algorithm.group_size={self.group_size}"
+            )
+        if self.num_steps < self.env.max_episode_length:
+            raise ConfigurationError(
+                f"agent.num_steps_per_env is {self.num_steps}; set null or at least the "
+                f"{self.env.max_episode_length} steps of an episode"
+            )
+
+    def process_env_step(
+        self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
+    ) -> None:
+        """Add one env step to the episodes; envs whose first one has ended rest.
+
+        rsl_rl's logger counts episodes from one end to the next, across our resets: it is shown no end (``dones`` is
+        zeroed in place), and :meth:`update` reports the iteration's episodes under the same tags.
+        """
+        success = extras.get("success")
+        if success is None and self.reward == "success":
+            raise ConfigurationError(
+                "agent.algorithm.reward is 'success', but the env reports no extras['success']; set it to 'return'"
+            )
+        self.episodes.step(rewards, dones, success)
+        self.queue.rest(~self.episodes.alive)
+        self.actor.reset(dones)  # type: ignore[operator]
+        self._reports_success = success is not None
+        extras.get("log", {}).pop("charts/success_rate", None)  # second episodes are short ones: counted, they bias it
+        dones.zero_()
+
+    def compute_returns(self, obs: TensorDict) -> None:
+        """Compare the episodes of each group."""
+        ep = self.episodes
+        judged = (ep.success.float() if self.reward == "success" else ep.discounted).view(-1, self.group_size)
+        advantages = group_advantages(judged, self.advantage, self.advantage_eps)
+        informative = informative_groups(judged)
+        self.batch = self.storage.records()
+        env = self.storage.rows % self.env.num_envs
+        self.batch["episode"] = env
+        self.batch["advantage"] = advantages.view(-1)[env]
+        self.batch["informative"] = informative.repeat_interleave(self.group_size)[env]
+        self._episode_metrics = self._describe(judged, advantages, informative)
+
+    def _describe(self, judged: torch.Tensor, advantages: torch.Tensor, informative: torch.Tensor) -> dict[str, float]:
+        """Return the metrics of the iteration's episodes; ``judged`` and ``advantages`` are [G, S]."""
+        ep = self.episodes
+        values = {
+            "frac_zero_std": 1.0 - informative.float().mean(),
+            "return_diversity": return_diversity(judged),
+            "return_mean": ep.rewards.mean(),
+            "return_std": ep.rewards.std(),
+            "return_min": ep.rewards.min(),
+            "return_max": ep.rewards.max(),
+            "advantage_mean": advantages.mean(),
+            "advantage_std": advantages.std(),
+            "grpo/mean_reward": judged.mean(),
+            "grpo/reward_std": judged.std(),
+            "charts/episodic_return": ep.rewards.mean(),
+            "charts/episodic_length": ep.lengths.float().mean(),
+            "charts/used_steps": ep.lengths.sum() / (self.num_steps * self.env.num_envs),
+        }
+        if self._reports_success:
+            values["charts/success_rate"] = ep.success.float().mean()
+        return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+
+    # -- update ----------------------------------------------------------------------------------------------------
+
+    def update(self) -> dict[str, float]:
+        """Run the epochs over the iteration's decisions and return the metrics."""
+        metrics = super().update() | self._episode_metrics
+        self.health.look(metrics, self.get_policy().output_std.mean().item())
+        return metrics
+
+    def _prepare(self, batch: TensorDict) -> TensorDict:
+        """Select the decisions to learn from, weigh them, and add what the reference says of them."""
+        batch = self._select(batch)
+        if self.loss_average == "episode":
+            batch["weight"] = episode_weights(batch["episode"], self.env.num_envs)
+        if self.reference is not None and len(batch) > 0:
+            self._add_reference(batch)
+        return batch
+
+    def _select(self, batch: TensorDict) -> TensorDict:
+        """Deal with groups whose episodes are all alike; nothing is left where all groups of all ranks are."""
+        if self.zero_std_groups == "keep":
+            return batch
+        rows = batch["informative"].nonzero().squeeze(-1)
+        somewhere = torch.tensor(len(rows), device=self.device)
+        if self.gpu_world_size > 1:
+            dist.all_reduce(somewhere)
+        if len(rows) == 0 and somewhere > 0:
+            return batch  # another rank learns: this one's gradient is zero, but it must take part
+        if self.zero_std_groups == "resample" and len(rows) > 0:
+            drawn = torch.randint(len(rows), (len(batch) - len(rows),), device=self.device)
+            rows = torch.cat((rows, rows[drawn]))
+        return batch[rows]
+
+    @torch.no_grad()
+    def _add_reference(self, batch: TensorDict) -> None:
+        """Store the parameters of the reference's distributions at the visited states as "reference_0", ..."""
+        assert self.reference is not None
+        with self.reference.applied():
+            parts = [self._evaluate(micro).parameters for micro in batch.split(self._pass_size(batch))]
+        for i, parameter in enumerate(zip(*parts, strict=True)):
+            batch[f"reference_{i}"] = torch.cat(parameter)
+
+    def _loss_terms(self, micro: TensorDict) -> dict[str, torch.Tensor]:
+        """Return the losses and diagnostics of each decision, every entry [B]."""
+        micro = self.policy.restore(micro)
+        policy = self.policy.evaluate(micro)
+        terms = self._policy_terms(micro, policy) | {"kl_divergence": policy.kl}
+        if self.reference is not None:
+            reference = tuple(micro[f"reference_{i}"] for i in range(len(policy.parameters)))
+            terms["reference_kl"] = self.policy.divergence(policy.parameters, reference)
+        if "weight" in micro.keys():  # noqa: SIM118  # iterating a TensorDict goes over its rows
+            for name in ("policy", "entropy", "reference_kl"):
+                if name in terms:
+                    terms[name] = terms[name] * micro["weight"]
+        return terms
+
+    def _loss(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the loss of each decision [B]: surrogate + beta KL(current || reference) - entropy bonus."""
+        loss = terms["policy"] - self.entropy_coef * terms["entropy"]
+        return loss + self.kl_coef * terms["reference_kl"] if self.reference is not None else loss
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    def save(self) -> dict[str, Any]:
+        """Return the training state, see :class:`DecisionAlgorithm`, and the reference's weights."""
+        state = super().save()
+        if self.reference is not None:
+            state["reference_state_dict"] = self.reference.state_dict()
+        return state
+
+    def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
+        """Restore what :meth:`save` returned; without a reference in it, the weights it holds become the reference."""
+        resumed = super().load(loaded_dict, load_cfg, strict)
+        if self.reference is not None:
+            if "reference_state_dict" in loaded_dict:
+                self.reference.load_state_dict(loaded_dict["reference_state_dict"])
+            else:
+                self.reference.adopt()
+        return resumed
+
+    @classmethod
+    def construct_algorithm(cls, obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> Self:
+        """Build models and algorithm, see :class:`DecisionAlgorithm`; an iteration is one episode where not set."""
+        if cfg["num_steps_per_env"] is None:
+            cfg["num_steps_per_env"] = int(env.max_episode_length)
+        return super().construct_algorithm(obs, env, cfg, device)

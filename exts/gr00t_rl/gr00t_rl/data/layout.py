@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The LeRobot v2.1 layout with GR00T's ``modality.json``: names of files and columns, and the files under ``meta/``.
+
+Source: the LeRobot v2.1 dataset format and "GR00T LeRobot", its flavour in NVIDIA's Isaac-GR00T N1.5 release.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ..utils.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ..gr00t import Modality  # loads transformers
+
+CODEBASE_VERSION = "v2.1"
+CHUNK_SIZE = 1000
+"""Episodes per ``chunk-*`` folder."""
+DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+
+STATE, ACTION = "observation.state", "action"
+ANNOTATION = "human.task_description"
+"""The language annotation; its column is ``annotation.human.task_description``, an index into tasks.jsonl."""
+
+INFO, MODALITY, STATS = "meta/info.json", "meta/modality.json", "meta/stats.json"
+EPISODES, TASKS, EPISODES_STATS = "meta/episodes.jsonl", "meta/tasks.jsonl", "meta/episodes_stats.jsonl"
+
+SCALARS: dict[str, str] = {
+    "timestamp": "float32",
+    "frame_index": "int64",
+    "episode_index": "int64",
+    "index": "int64",
+    "task_index": "int64",
+    f"annotation.{ANNOTATION}": "int64",
+    "next.reward": "float32",
+    "next.done": "bool",
+    "next.success": "bool",
+}
+"""Columns with one number per frame, and their types."""
+
+
+def image_column(key: str) -> str:
+    """Column, and folder of videos, of the camera ``key``."""
+    return f"observation.images.{key}"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Where a modality key lies in the state or action vector: dimensions ``start`` to ``end`` - 1."""
+
+    start: int
+    end: int
+    absolute: bool = True
+    """False for a change, which is 0 where nothing happens: with that, chunks are padded at an episode's end."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise ConfigurationError(f"modality.json: start {self.start}, end {self.end}; set 0 <= start < end")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a dataset records: its cameras, and how the state and action vectors are divided."""
+
+    cameras: dict[str, tuple[int, int]]
+    """Camera -> (height, width) [px]."""
+    state: dict[str, Slice]
+    action: dict[str, Slice]
+    fps: float
+    """Frames per second, 1 / env step."""
+    robot_type: str = "franka"
+    images: str = "mp4"
+    """Where pictures are: "mp4" (a video per episode and camera) or "png" (in the parquet files)."""
+
+    @classmethod
+    def of(cls, modality: Modality, cameras: dict[str, tuple[int, int]], fps: float, images: str = "mp4") -> Self:
+        """The layout of an embodiment: the state is the modality's keys one after the other, the action the env's.
+
+        Args:
+            modality: The embodiment's keys.
+            cameras: Camera -> (height, width) [px], one per video key.
+            fps: 1 / env step.
+            images: "mp4" or "png".
+        """
+        state, start = {}, 0
+        for name, key in modality.state.items():
+            state[name] = Slice(start, start + key.dim)
+            start += key.dim
+        action = {name: Slice(key.start, key.end, key.absolute) for name, key in modality.action.items()}
+        return cls(cameras, state, action, fps, images=images)
+
+    @property
+    def state_dim(self) -> int:
+        """Length of the state vector."""
+        return max(part.end for part in self.state.values())
+
+    @property
+    def action_dim(self) -> int:
+        """Length of the action vector."""
+        return max(part.end for part in self.action.values())
+
+    def modality_json(self) -> dict[str, Any]:
+        """Content of ``meta/modality.json``."""
+        return {
+            "state": {key: _slice_json(part, STATE) for key, part in self.state.items()},
+            "action": {key: _slice_json(part, ACTION) for key, part in self.action.items()},
+            "video": {key: {"original_key": image_column(key)} for key in self.cameras},
+            "annotation": {ANNOTATION: {}},
+        }
+
+    def info_json(self, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
+        """Content of ``meta/info.json`` for so many episodes, frames and instructions."""
+        features: dict[str, Any] = {image_column(key): self._image_feature(*size) for key, size in self.cameras.items()}
+        for column, parts, dim in ((STATE, self.state, self.state_dim), (ACTION, self.action, self.action_dim)):
+            features[column] = {"dtype": "float32", "shape": [dim], "names": _names(parts, dim)}
+        features |= {name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in SCALARS.items()}
+        return {
+            "codebase_version": CODEBASE_VERSION,
+            "robot_type": self.robot_type,
+            "total_episodes": episodes,
+            "total_frames": frames,
+            "total_tasks": tasks,
+            "total_videos": episodes * len(self.cameras) if self.images == "mp4" else 0,
+            "total_chunks": -(-episodes // CHUNK_SIZE),
+            "chunks_size": CHUNK_SIZE,
+            "fps": self.fps,
+            "splits": {"train": f"0:{episodes}"},
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH if self.images == "mp4" else None,
+            "features": features,
+        }
+
+    def _image_feature(self, height: int, width: int) -> dict[str, Any]:
+        names = ["height", "width", "channel"]
+        if self.images == "png":
+            return {"dtype": "image", "shape": [height, width, 3], "names": names}
+        video = {"video.codec": "h264", "video.pix_fmt": "gbrp", "video.is_depth_map": False, "has_audio": False}
+        return {
+            "dtype": "video",
+            "shape": [height, width, 3],
+            "names": names,
+            "video_info": {"video.fps": self.fps, **video},
+        }
+
+
+def _slice_json(part: Slice, column: str) -> dict[str, Any]:
+    return {"original_key": column, "start": part.start, "end": part.end, "absolute": part.absolute}
+
+
+def _names(parts: Mapping[str, Slice], dim: int) -> list[str]:
+    """A name for each dimension, such as ``arm_0``."""
+    names = [f"unused_{index}" for index in range(dim)]
+    for key, part in parts.items():
+        for index in range(part.start, part.end):
+            names[index] = f"{key}_{index - part.start}"
+    return names
+
+
+def read_layout(info: Mapping[str, Any], modality: Mapping[str, Any]) -> Layout:
+    """The layout that ``meta/info.json`` and ``meta/modality.json`` describe.
+
+    Raises:
+        ConfigurationError: a feature or key of modality.json that the dataset does not have.
+    """
+    features = info["features"]
+    cameras, kinds = {}, set()
+    for key, entry in modality.get("video", {}).items():
+        column = entry.get("original_key") or key
+        if column != image_column(key) or column not in features:
+            raise ConfigurationError(
+                f"{MODALITY}: video.{key} is {column!r}; this reader wants {image_column(key)!r}, a feature of {INFO}"
+            )
+        height, width, _ = features[column]["shape"]
+        cameras[key] = (height, width)
+        kinds.add("png" if features[column]["dtype"] == "image" else "mp4")
+    parts: dict[str, dict[str, Slice]] = {}
+    for name, column in (("state", STATE), ("action", ACTION)):
+        parts[name] = {
+            key: Slice(entry["start"], entry["end"], entry.get("absolute", True))
+            for key, entry in modality[name].items()
+            if entry.get("original_key", column) == column
+        }
+        width = features[column]["shape"][0]
+        if not parts[name] or max(part.end for part in parts[name].values()) > width:
+            raise ConfigurationError(
+                f"{MODALITY}: the keys of {name!r} ({', '.join(parts[name]) or 'none'}) do not fit {column} of {width} "
+                "dimensions; mend their start and end"
+            )
+    if len(kinds) > 1:
+        raise ConfigurationError(f"{INFO}: cameras are stored both as videos and as images; store them alike")
+    images = kinds.pop() if kinds else "mp4"
+    return Layout(cameras, parts["state"], parts["action"], info["fps"], info.get("robot_type") or "unknown", images)
+
+
+def episode_path(root: Path, pattern: str, episode: int, **names: str) -> Path:
+    """Path of an episode's file; ``pattern`` is ``data_path`` or ``video_path`` of info.json."""
+    return root / pattern.format(episode_chunk=episode // CHUNK_SIZE, episode_index=episode, **names)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON table, whole or not at all."""
+    write_whole(path, (json.dumps(content, indent=4) + "\n").encode())
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON table per line, whole or not at all."""
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it, flush it to disk and move it there in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON table of the dataset. Raises ConfigurationError where it is missing or broken."""
+    return _parse(path, lambda text: json.loads(text))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a file of one JSON table per line. Raises ConfigurationError where it is missing or broken."""
+    return _parse(path, lambda text: [json.loads(line) for line in text.splitlines() if line.strip()])
+
+
+def _parse(path: Path, parse: Any) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error}); give the folder of a LeRobot v2 dataset with GR00T's {MODALITY}"
+        ) from None

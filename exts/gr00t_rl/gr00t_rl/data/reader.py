@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reading demonstrations: whole datasets as tensors, and chunks of actions out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from ..utils.errors import ConfigurationError
+from . import layout as files
+from .layout import ACTION, STATE, Layout, Slice, episode_path, image_column, read_layout
+from .pictures import decode_png, decode_video
+from .statistics import by_key, statistics
+from .writer import vectors
+
+if TYPE_CHECKING:
+    from ..gr00t import Modality  # loads transformers
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """All frames F of one or more datasets of the same layout, episode after episode, on the CPU."""
+
+    layout: Layout
+    pictures: dict[str, torch.Tensor]
+    """Camera -> uint8 [F, H, W, 3]."""
+    state: torch.Tensor
+    """Raw states, float32 [F, S]."""
+    action: torch.Tensor
+    """Raw actions, float32 [F, A]."""
+    task: torch.Tensor
+    """Number of each frame's instruction, int64 [F]."""
+    instructions: list[str]
+    start: torch.Tensor
+    """First frame of each episode, and F: int64 [E + 1]."""
+    success: torch.Tensor
+    """Whether each episode succeeded, bool [E]; True where a dataset does not say."""
+
+    @classmethod
+    def load(cls, roots: Sequence[str | Path], only_success: bool = False) -> Self:
+        """Read datasets from their folders.
+
+        Args:
+            roots: Folders in the LeRobot v2 layout with GR00T's modality.json.
+            only_success: Leave out episodes that are marked as failures.
+
+        Raises:
+            ConfigurationError: A folder that is no such dataset, a broken file, datasets of different layouts, or none.
+        """
+        parts = [_read(Path(root).expanduser(), only_success) for root in roots]
+        if not parts or not any(part.rows for part in parts):
+            raise ConfigurationError(f"--dataset {' '.join(map(str, roots))}: no episodes to learn from")
+        first = parts[0].layout
+        for root, part in zip(roots, parts, strict=True):
+            _check_alike(root, part.layout, first)
+        instructions = list(dict.fromkeys(text for part in parts for text in part.instructions))
+        lengths = [length for part in parts for length in part.lengths]
+        return cls(
+            first,
+            {key: torch.cat([part.pictures[key] for part in parts]) for key in first.cameras},
+            torch.cat([part.state for part in parts]),
+            torch.cat([part.action for part in parts]),
+            torch.cat([_renumber(part, instructions) for part in parts]),
+            instructions,
+            torch.tensor([0, *lengths]).cumsum(0),
+            torch.tensor([bool(row.get("success", True)) for part in parts for row in part.rows]),
+        )
+
+    def __len__(self) -> int:
+        """Frames F."""
+        return len(self.action)
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes E."""
+        return len(self.start) - 1
+
+    @property
+    def episode(self) -> torch.Tensor:
+        """Number of each frame's episode, int64 [F]."""
+        return torch.repeat_interleave(torch.arange(self.num_episodes), self.start.diff())
+
+    def chunks(self, frames: torch.Tensor, horizon: int) -> torch.Tensor:
+        """The raw actions of the ``horizon`` env steps from each of ``frames`` [B] on: [B, H, A].
+
+        Beyond the end of an episode stands what GR00T's loader puts there, and GR00T's loss counts it: the last action
+        of a key with absolute values, zero for one with changes (nothing more happens).
+        """
+        last = self.start[1:][self.episode[frames]] - 1  # [B]
+        steps = frames[:, None] + torch.arange(horizon)  # [B, H]
+        beyond = steps > last[:, None]
+        chunk = self.action[torch.minimum(steps, last[:, None])]
+        return chunk.masked_fill(beyond[..., None] & self._changes(), 0.0)
+
+    def _changes(self) -> torch.Tensor:
+        """Which dimensions of the action are changes, bool [A]."""
+        mask = torch.zeros(self.action.shape[1], dtype=torch.bool)
+        for part in self.layout.action.values():
+            mask[part.start : part.end] = not part.absolute
+        return mask
+
+    def check(self, modality: Modality) -> None:
+        """Make sure that the dataset holds what an embodiment's modality names, in the same places.
+
+        Raises:
+            ConfigurationError: A camera or a key that the dataset does not have, has elsewhere, or has too many.
+        """
+        wanted = Layout.of(modality, {}, self.layout.fps)
+        if missing := [key for key in modality.video if key not in self.layout.cameras]:
+            raise ConfigurationError(
+                f"the task's modality has the camera {missing[0]!r}, the dataset has {list(self.layout.cameras)}; "
+                "collect demonstrations of this task, or set agent.actor.modality.video"
+            )
+        for part, found, needed in (
+            ("state", self.layout.state, wanted.state),
+            ("action", self.layout.action, wanted.action),
+        ):
+            if dict(found) != dict(needed):
+                raise ConfigurationError(
+                    f"the dataset's {part} is {_text(found)}, the task's modality has {_text(needed)}; collect "
+                    "demonstrations of this task, or set agent.actor.modality to what was recorded"
+                )
+
+    def statistics(self) -> dict[str, dict[str, dict[str, list[float]]]]:
+        """Statistics of all frames, ``"state"`` or ``"action"`` -> key -> statistic -> a number per dimension."""
+        return {
+            "state": by_key(statistics(self.state), self.layout.state),
+            "action": by_key(statistics(self.action), self.layout.action),
+        }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One dataset."""
+
+    layout: Layout
+    rows: list[dict[str, Any]]
+    """Lines of episodes.jsonl."""
+    pictures: dict[str, torch.Tensor]
+    state: torch.Tensor
+    action: torch.Tensor
+    task: torch.Tensor
+    instructions: dict[str, int]
+
+    @property
+    def lengths(self) -> list[int]:
+        return [row["length"] for row in self.rows]
+
+
+def _read(root: Path, only_success: bool) -> _Part:
+    info = files.read_json(root / files.INFO)
+    layout = read_layout(info, files.read_json(root / files.MODALITY))
+    tasks = {row["task"]: row["task_index"] for row in files.read_jsonl(root / files.TASKS)}
+    rows = [row for row in files.read_jsonl(root / files.EPISODES) if row.get("success", True) or not only_success]
+    total = sum(row["length"] for row in rows)
+    state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
+    task = torch.empty(total, dtype=torch.long)
+    pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in layout.cameras.items()}
+    start = 0
+    for row in rows:
+        index, frames = row["episode_index"], slice(start, start + row["length"])
+        try:
+            table = pq.read_table(episode_path(root, info["data_path"], index))
+            state[frames] = vectors(table, STATE)[:, : layout.state_dim]
+            action[frames] = vectors(table, ACTION)[:, : layout.action_dim]
+            task[frames] = torch.from_numpy(table["task_index"].to_numpy().copy())
+            for key, buffer in pictures.items():
+                buffer[frames] = _pictures(root, info, layout, table, key, index)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ConfigurationError(f"{root}: episode {index} cannot be read ({reason}); collect it again") from None
+        start = frames.stop
+    return _Part(layout, rows, pictures, state, action, task, tasks)
+
+
+def _pictures(root: Path, info: dict[str, Any], layout: Layout, table: pa.Table, key: str, index: int) -> torch.Tensor:
+    """The episode's pictures of one camera, uint8 [T, H, W, 3]."""
+    if layout.images == "png":
+        return torch.stack([decode_png(cell["bytes"].as_py()) for cell in table[image_column(key)]])
+    return decode_video(episode_path(root, info["video_path"], index, video_key=image_column(key)))
+
+
+def _renumber(part: _Part, instructions: list[str]) -> torch.Tensor:
+    """The part's task numbers in the list of all instructions."""
+    table = torch.zeros(max(part.instructions.values(), default=0) + 1, dtype=torch.long)
+    for text, number in part.instructions.items():
+        table[number] = instructions.index(text)
+    return table[part.task]
+
+
+def _text(parts: dict[str, Slice]) -> str:
+    return ", ".join(
+        f"{key} {part.start}:{part.end}{'' if part.absolute else ' (changes)'}" for key, part in parts.items()
+    )
+
+
+def _check_alike(root: str | Path, layout: Layout, first: Layout) -> None:
+    for name in ("cameras", "state", "action", "fps"):
+        if getattr(layout, name) != getattr(first, name):
+            raise ConfigurationError(
+                f"--dataset {root} has other {name} than the first dataset ({getattr(layout, name)} instead of "
+                f"{getattr(first, name)}); give datasets that were recorded alike"
+            )

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The evaluation program: command line, env and policy as Isaac Lab's ``play`` builds them, result and report."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import importlib.util
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..utils.errors import ConfigurationError
+from .checkpoints import apply_checkpoint
+from .episodes import EpisodeRecorder, Episodes
+from .regions import start_points_of
+from .result import RESULT_FILE, as_text, summarise, write_result
+from .rollout import play_episodes
+from .runs import Comparison, Entry, load_entries
+
+DESCRIPTION = """Evaluate a policy: success with a 95 % Wilson interval, return, length, success by start, films.
+
+    uv run scripts/rsl_rl/evaluate.py --task Gr00t-Reach-Franka --checkpoint latest --num_episodes 512
+    uv run scripts/rsl_rl/evaluate.py --compare logs/rsl_rl/gr00t_reach_franka/* --report docs/compared
+
+Hydra overrides follow as in train and play: agent.actor.init_noise_scale=0 physics=ovphysx env.camera_size=128"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that are not Isaac Lab's."""
+    parser.add_argument("--task", help="task id; without it, --compare only compares")
+    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point", help="name of the agent's cfg entry point")
+    parser.add_argument(
+        "--checkpoint",
+        default="latest",
+        help="model_N.pt or a run's folder; 'latest' of this task and agent; 'base': the agent's own base weights; or "
+        "the folder of a GR00T checkpoint (default: latest)",
+    )
+    parser.add_argument("--num_episodes", type=int, default=256, help="counted episodes (default: 256)")
+    parser.add_argument("--num_envs", type=int, help="envs (default: the task's, at most num_episodes)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of starts and noise (default: 0)")
+    parser.add_argument("--json", type=Path, help="file for the result, besides the report's result.json")
+    parser.add_argument(
+        "--report",
+        help="folder of report.html and result.json, or 'none' (default: evaluation/ in the run's folder, or "
+        "logs/evaluation/)",
+    )
+    parser.add_argument("--compare", nargs="+", type=Path, default=[], help="results, reports or runs to compare with")
+    parser.add_argument("--video", action="store_true", help="film tasks without a camera as well")
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse arguments that cannot work, before anything is started.
+
+    Raises:
+        ConfigurationError: At the first of them.
+    """
+    for name in ("num_episodes", "num_envs"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ConfigurationError(f"--{name} is {value}; set an integer of at least 1")
+    if args.report != "none" and importlib.util.find_spec("matplotlib") is None:
+        raise ConfigurationError(
+            "a report needs matplotlib, which is not installed; pip install 'gr00t_rl[report]', or set --report none"
+        )
+    if args.video and args.report == "none":
+        raise ConfigurationError("--video is given, but films are shown in the report; drop --report none")
+    targets = {"--json": args.json and args.json.parent, "--report": args.report and Path(args.report)}
+    for option, folder in targets.items():
+        nearest = next((path for path in (folder, *folder.parents) if path.exists()), None) if folder else None
+        if nearest is not None and not nearest.is_dir():
+            raise ConfigurationError(f"{option}: {nearest} is a file, not a folder; set another path")
+
+
+def run_compare(argv: list[str]) -> int:
+    """Write a report that compares earlier results and runs; nothing is simulated. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    check_arguments(args)
+    if args.report in (None, "none"):
+        raise ConfigurationError("--compare without --task writes a report only; set --report FOLDER")
+    from .report import comparison_html, write_report
+
+    comparison = Comparison([entry for path in args.compare for entry in load_entries(path)])
+    print(f"report: {write_report(Path(args.report), 'Comparison', [comparison_html(comparison)])}")
+    return 0
+
+
+@dataclass
+class _Evaluation:
+    """What one evaluation found."""
+
+    episodes: Episodes
+    result: dict[str, Any]
+    step_dt: float
+
+
+def run(argv: list[str]) -> int:
+    """Evaluate one policy as the command line says; returns the exit status."""
+    from isaaclab.app import add_launcher_args, launch_simulation
+    from isaaclab_rl.entrypoints.common import apply_env_overrides, show_run_summary, startup_screen
+    from isaaclab_rl.rsl_rl import check_rsl_rl_version, handle_deprecated_rsl_rl_cfg
+    from isaaclab_tasks.utils import resolve_task_config, setup_preset_cli
+
+    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    add_launcher_args(parser)
+    args, overrides = setup_preset_cli(parser, argv)
+    check_arguments(args)
+    comparison = Comparison([entry for path in args.compare for entry in load_entries(path)])
+
+    env_cfg, agent_cfg = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))
+    agent_cfg = handle_deprecated_rsl_rl_cfg(agent_cfg, check_rsl_rl_version())
+    checkpoint = apply_checkpoint(args.checkpoint, agent_cfg, args.task, args.agent)
+    args.num_envs = min(args.num_envs or env_cfg.scene.num_envs, args.num_episodes)
+    apply_env_overrides(args, env_cfg)
+    env_cfg.seed = agent_cfg.seed = args.seed
+    if args.device is not None:
+        agent_cfg.device = args.device
+    # the full task from independent starts, whatever the training did
+    env_cfg.curriculum = None
+    if hasattr(env_cfg, "start_group_size"):
+        env_cfg.start_group_size = 1
+    folder = None if args.report == "none" else _report_folder(args, checkpoint, agent_cfg)
+    wants_film = folder is not None and (args.video or _has_camera(env_cfg))
+    args.enable_cameras = getattr(args, "enable_cameras", False) or wants_film
+
+    with startup_screen(args, num_stages=2) as screen, launch_simulation(env_cfg, args):
+        show_run_summary(screen, args, env_cfg, library="rsl_rl", action="evaluate")
+        filmed, why_not = _film_cfg(env_cfg) if wants_film else (None, "--video films tasks without a camera")
+        screen.stage("Creating environment")
+        with _made(args.task, env_cfg, agent_cfg) as env:
+            screen.stage("Loading policy")
+            policy, noise = _load_policy(env, agent_cfg, checkpoint)
+            screen.close()
+            found = _evaluate(env, policy, args)
+        about = {"task": args.task, "agent": args.agent, "checkpoint": checkpoint or "base", "overrides": overrides}
+        found.result |= about | {"seed": args.seed, "num_envs": args.num_envs, "init_noise_scale": noise}
+        for path in [args.json, folder and folder / RESULT_FILE]:
+            if path is not None:
+                write_result(path, found.result)
+        if folder is not None:
+            clips = _film(args, filmed, agent_cfg, policy, found.episodes) if filmed is not None else []
+            _report(args, folder, found, clips, comparison)
+        # last, below all that Isaac Lab prints
+        print(f"\n{as_text(found.result)}")
+        if folder is not None:
+            print(f"report: {folder / 'report.html'}{f' (no film: {why_not})' if why_not else ''}")
+    return 0
+
+
+def _report_folder(args: argparse.Namespace, checkpoint: str | None, agent_cfg: Any) -> Path:
+    """Return the folder of the report: what was asked for, or one that names what makes the result what it is."""
+    if args.report:
+        return Path(args.report)
+    noise = getattr(agent_cfg.actor, "init_noise_scale", None)
+    suffix = f"{'' if noise is None else f'_noise{noise:g}'}_seed{args.seed}"
+    path = Path(checkpoint) if checkpoint else None
+    if path is not None and path.is_file():
+        return path.parent / "evaluation" / f"{path.stem}{suffix}"
+    return Path("logs") / "evaluation" / args.task / f"{path.name if path else 'base'}{suffix}"
+
+
+def _configs(resolved: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return Isaac Lab's pair of cfgs, whose declared type says nothing about them."""
+    return resolved
+
+
+def _has_camera(env_cfg: Any) -> bool:
+    from isaaclab.sensors import CameraCfg
+
+    return any(isinstance(value, CameraCfg) for value in vars(env_cfg.scene).values())
+
+
+def _film_cfg(env_cfg: Any) -> tuple[Any, str | None]:
+    """Return the cfg of the env to film, or None and why it cannot be filmed."""
+    from .film import film_cfg
+
+    filmed = copy.deepcopy(env_cfg)  # its own copy() would build it anew and lose what was resolved
+    why_not = film_cfg(filmed)
+    return (filmed, None) if why_not is None else (None, why_not)
+
+
+@contextlib.contextmanager
+def _made(task: str, env_cfg: Any, agent_cfg: Any):
+    """The env as rsl_rl sees it; closed at the end, so that another one can be made."""
+    import gymnasium as gym
+    from isaaclab_rl.entrypoints.common import close_env
+    from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
+
+    env = gym.make(task, cfg=env_cfg)
+    try:
+        yield RslRlVecEnvWrapper(env, clip_actions=agent_cfg.clip_actions)  # type: ignore[arg-type]
+    finally:
+        close_env(env)
+
+
+def _load_policy(env: Any, agent_cfg: Any, checkpoint: str | None) -> tuple[Any, float | None]:
+    """Return the actor in evaluation mode, normalisers frozen, and the scale of its initial noise where it has one."""
+    from isaaclab_rl.rsl_rl import create_rsl_rl_runner
+
+    runner = create_rsl_rl_runner(env, agent_cfg)
+    if checkpoint is not None and Path(checkpoint).is_file():
+        runner.load(checkpoint, load_cfg={"actor": True})
+    policy = runner.get_inference_policy(device=env.unwrapped.device)
+    return policy, getattr(policy, "init_noise_scale", None)
+
+
+def _evaluate(env: Any, policy: Any, args: argparse.Namespace) -> _Evaluation:
+    """Play the counted episodes, with a progress bar whose end is the latest possible one."""
+    from tqdm import tqdm
+
+    unwrapped = env.unwrapped
+    # here and not only when the env was made: whatever the policy's construction drew, the starts are the same
+    env.seed(args.seed)
+    rounds = -(-args.num_episodes // args.num_envs)
+    with tqdm(total=rounds * int(env.max_episode_length), desc="env steps, at most", disable=None) as bar:
+
+        def show(steps: int, recorder: EpisodeRecorder) -> bool:
+            bar.set_postfix_str(f"{int(recorder.ended)} of {args.num_episodes} episodes", refresh=False)
+            bar.update(steps - bar.n)
+            return False
+
+        def recorder() -> EpisodeRecorder:
+            points = start_points_of(unwrapped)
+            return EpisodeRecorder(args.num_envs, args.num_episodes, unwrapped.device, points)
+
+        began = time.perf_counter()
+        played, steps = play_episodes(env, policy, recorder, on_poll=show)
+        wall = time.perf_counter() - began
+    episodes = played.episodes()
+    result = summarise(episodes, unwrapped.step_dt)
+    result["timing"] = {"wall_s": wall, "env_steps_per_s": steps * args.num_envs / wall}
+    return _Evaluation(episodes, result, unwrapped.step_dt)
+
+
+def _film(args: argparse.Namespace, filmed_cfg: Any, agent_cfg: Any, policy: Any, counted: Episodes) -> list[Any]:
+    """Play a few envs again with a camera and return the clips; few, because every env would be rendered."""
+    from .film import NUM_ENVS, ROUNDS, Film
+
+    outcomes: set[bool | None] = {None} if counted.success is None else {bool(success) for success in counted.success}
+    with _made(args.task, filmed_cfg, agent_cfg) as env:
+        env.seed(args.seed)
+        films: list[Film] = []
+
+        def recorder() -> EpisodeRecorder:
+            films.append(Film(env.unwrapped, outcomes))
+            return EpisodeRecorder(NUM_ENVS, NUM_ENVS * ROUNDS, env.unwrapped.device)
+
+        play_episodes(
+            env, policy, recorder, on_step=lambda dones: films[0].step(dones), on_poll=lambda *_: films[0].complete()
+        )
+    return films[0].clips()
+
+
+def _report(
+    args: argparse.Namespace, folder: Path, found: _Evaluation, clips: list[Any], comparison: Comparison
+) -> None:
+    """Write the report of one evaluation, and its comparison with others if asked for."""
+    from .report import comparison_html, evaluation_html, write_report
+
+    parts = [evaluation_html(found.result, found.episodes, found.step_dt, clips)]
+    if comparison.entries:
+        this = Entry("this evaluation", found.result)
+        parts.append(comparison_html(Comparison([this, *comparison.entries])))
+    write_report(folder, f"{args.task}: evaluation", parts)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The numbers of an evaluation: how they are computed, written, read again and printed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from ..utils.errors import ConfigurationError
+from .episodes import Episodes
+from .regions import regions
+
+RESULT_FILE = "result.json"
+"""Name of the result in a report's folder."""
+
+INTERFACE = ("success_rate", "success_ci95", "num_episodes", "mean_return", "mean_length")
+"""Keys that every result has and that other programs may rely on."""
+
+
+def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a success probability."""
+    interval = binomtest(successes, episodes).proportion_ci(confidence_level=0.95, method="wilson")
+    # the ends are 0 and 1 where nothing or everything succeeded; rounding would leave 1e-17
+    return (
+        0.0 if successes == 0 else float(interval.low),
+        1.0 if successes == episodes else float(interval.high),
+    )
+
+
+def summarise(episodes: Episodes, step_dt: float) -> dict[str, Any]:
+    """Return the numbers of a result that follow from its episodes.
+
+    Args:
+        episodes: The counted episodes.
+        step_dt: Seconds per env step.
+    """
+    count = len(episodes.returns)
+    result: dict[str, Any] = {
+        "success_rate": None,
+        "success_ci95": None,
+        "num_episodes": count,
+        "mean_return": float(episodes.returns.mean()),
+        "mean_length": float(episodes.lengths.mean()),
+        "time_to_success_s": None,
+        "regions": regions(episodes),
+    }
+    if episodes.success is None:
+        result["note"] = "the env reports no extras['success'], so that only return and length are known"
+        return result
+    successes = int(episodes.success.sum())
+    result["success_rate"] = successes / count
+    result["success_ci95"] = list(wilson_interval(successes, count))
+    if successes:
+        seconds = episodes.lengths[episodes.success] * step_dt
+        result["time_to_success_s"] = {"mean": float(seconds.mean()), "median": float(np.median(seconds))}
+    return result
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a file to a name beside ``path`` and move it there in one step; folders are made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_result(path: Path, result: dict[str, Any]) -> None:
+    """Write a result as JSON, whole or not at all."""
+    write_text_whole(path, json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a result.
+
+    Raises:
+        ConfigurationError: If the file is missing or no result of an evaluation.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"--compare {path} cannot be read ({error}); pass a JSON that evaluate.py wrote"
+        ) from None
+    missing = [key for key in INTERFACE if not isinstance(result, dict) or key not in result]
+    if missing:
+        raise ConfigurationError(
+            f"--compare {path} is not a result of evaluate.py: it has no {', '.join(missing)}; pass a JSON that "
+            "evaluate.py wrote"
+        )
+    return result
+
+
+def success_text(result: dict[str, Any]) -> str:
+    """Return the success rate with its interval for people, in per cent."""
+    if result["success_rate"] is None:
+        return "unknown"
+    low, high = result["success_ci95"]
+    return f"{100 * result['success_rate']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def table_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return a result as (name, value) rows, for the console and the report."""
+    rows = [
+        ("task", str(result.get("task", ""))),
+        ("checkpoint", str(result.get("checkpoint", ""))),
+        ("success [95 % interval]", success_text(result)),
+        ("episodes", f"{result['num_episodes']} in {result.get('num_envs', '?')} envs, seed {result.get('seed', '?')}"),
+        ("return", f"{result['mean_return']:.3f}"),
+        ("length", f"{result['mean_length']:.1f} env steps"),
+    ]
+    if result.get("time_to_success_s"):
+        times = result["time_to_success_s"]
+        rows.append(("time to success", f"median {times['median']:.2f} s, mean {times['mean']:.2f} s"))
+    if result.get("init_noise_scale") is not None:
+        rows.append(("init_noise_scale", f"{result['init_noise_scale']:g}"))
+    if "timing" in result:
+        timing = result["timing"]
+        rows.append(("took", f"{timing['wall_s']:.1f} s, {timing['env_steps_per_s']:.0f} env steps/s"))
+    if "note" in result:
+        rows.append(("note", result["note"]))
+    return rows
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """Return the table of a result for the console."""
+    rows = table_rows(result)
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of a group-relative run: that groups, envs and the iteration's length fit together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .utils.errors import ConfigurationError
+
+CHOICES = {
+    "reward": ("return", "success"),
+    "advantage": ("grpo", "dr_grpo", "rloo"),
+    "zero_std_groups": ("drop", "resample", "keep"),
+    "loss_average": ("decision", "episode"),
+}
+"""Named options of :class:`gr00t_rl.algorithms.GRPO` and their values."""
+
+
+def compares_groups(agent_cfg: Any) -> bool:
+    """Return whether the runner cfg's algorithm compares episodes of a group."""
+    return getattr(agent_cfg.algorithm, "group_size", None) is not None
+
+
+def episode_steps(env_cfg: Any) -> int:
+    """Return the env steps after which an episode of this env cfg times out."""
+    return math.ceil(env_cfg.episode_length_s / (env_cfg.sim.dt * env_cfg.decimation))
+
+
+def fill_episode_length(env_cfg: Any, agent_cfg: Any) -> None:
+    """Let an iteration last one episode where ``num_steps_per_env`` of a group-relative agent is None."""
+    if compares_groups(agent_cfg) and agent_cfg.num_steps_per_env is None:
+        agent_cfg.num_steps_per_env = episode_steps(env_cfg)
+
+
+def check_group_options(algorithm: Any) -> None:
+    """Check the options of a GRPO cfg by themselves.
+
+    Raises:
+        ConfigurationError: At the first option that cannot work.
+    """
+    for name, known in CHOICES.items():
+        value = getattr(algorithm, name)
+        if value not in known:
+            raise ConfigurationError(f"agent.algorithm.{name} is {value!r}; set one of {', '.join(known)}")
+    size = algorithm.group_size
+    if not isinstance(size, int) or size < 2:
+        raise ConfigurationError(f"agent.algorithm.group_size is {size!r}; set an integer of at least 2")
+    if not isinstance(algorithm.kl_coef, int | float) or algorithm.kl_coef < 0:
+        raise ConfigurationError(f"agent.algorithm.kl_coef is {algorithm.kl_coef!r}; set 0 or more")
+
+
+def group_size_for(env_cfg: Any, agent_cfg: Any) -> int:
+    """Return how many envs must start alike for this agent, 1 where it compares none; fills in its iteration's length.
+
+    Raises:
+        ConfigurationError: If the env cannot be played in such groups.
+    """
+    if agent_cfg is None or not compares_groups(agent_cfg):
+        return 1
+    check_group_options(agent_cfg.algorithm)
+    fill_episode_length(env_cfg, agent_cfg)
+    size, envs, steps = agent_cfg.algorithm.group_size, env_cfg.scene.num_envs, episode_steps(env_cfg)
+    if envs % size:
+        near = max(size, envs // size * size)
+        raise ConfigurationError(
+            f"--num_envs is {envs} (per process), which agent.algorithm.group_size={size} does not divide; set "
+            f"--num_envs {near} or another group size"
+        )
+    if agent_cfg.num_steps_per_env < steps:
+        raise ConfigurationError(
+            f"agent.num_steps_per_env is {agent_cfg.num_steps_per_env}, but an episode may last {steps} env steps and "
+            "is judged as a whole; set agent.num_steps_per_env=null"
+        )
+    if agent_cfg.init_at_random_ep_len:
+        raise ConfigurationError(
+            "agent.init_at_random_ep_len is True, but the episodes of a group start together; set it to False"
+        )
+    if agent_cfg.algorithm.reward == "success" and getattr(env_cfg.terminations, "success", None) is None:
+        raise ConfigurationError(
+            "agent.algorithm.reward is 'success', but the env has no term terminations.success; set it to 'return'"
+        )
+    return size

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""GR00T agents of the Stack tasks."""
+
+from isaaclab.utils import configclass
+
+from gr00t_rl.cfg import Gr00tPpoRunnerCfg, Gr00tRunnerCfg
+from gr00t_rl.tasks.tabletop.modality import tabletop_modality
+
+STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "base_cube": 5, "cube_to_base": 3})
+CAMERA = tabletop_modality()
+CAMERA_GROUPS = {"actor": ["policy", "front", "wrist"], "critic": ["critic"]}
+
+
+@configclass
+class StackCubeGr00tRunnerCfg(Gr00tRunnerCfg):
+    """GR00T on state observations: the prompt is its only text, the state its only sense."""
+
+    experiment_name: str = "gr00t_stack_cube_franka"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = STATE.copy()
+
+
+@configclass
+class StackCubeCameraGr00tRunnerCfg(Gr00tRunnerCfg):
+    """GR00T on pictures of both cameras and proprioception."""
+
+    experiment_name: str = "gr00t_stack_cube_franka_camera"
+    obs_groups: dict[str, list[str]] = CAMERA_GROUPS
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = CAMERA.copy()
+
+
+@configclass
+class StackCubeGr00tPpoRunnerCfg(Gr00tPpoRunnerCfg):
+    """Plain PPO, state observations."""
+
+    experiment_name: str = "gr00t_stack_cube_franka_ppo"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = STATE.copy()
+
+
+@configclass
+class StackCubeCameraGr00tPpoRunnerCfg(Gr00tPpoRunnerCfg):
+    """Plain PPO, pictures and proprioception."""
+
+    experiment_name: str = "gr00t_stack_cube_franka_camera_ppo"
+    obs_groups: dict[str, list[str]] = CAMERA_GROUPS
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = CAMERA.copy()

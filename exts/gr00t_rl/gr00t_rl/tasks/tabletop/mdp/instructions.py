@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which of the task's paraphrased instructions each env has in its present episode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from .sampling import env_index, start_rand
+
+if TYPE_CHECKING:
+    from isaaclab.envs import ManagerBasedEnv
+
+
+def instruction_index(env: ManagerBasedEnv) -> torch.Tensor:
+    """Place of each env's instruction in ``env.cfg.instructions`` [N, 1], int64: the buffer itself."""
+    if not hasattr(env, "_instruction_index"):
+        env._instruction_index = torch.zeros(env.num_envs, 1, dtype=torch.long, device=env.device)
+    return env._instruction_index
+
+
+def reset_instruction(env: ManagerBasedEnv, env_ids: torch.Tensor | slice) -> None:
+    """Draw one of ``env.cfg.instructions`` per episode, each as likely as the others."""
+    ids = env_index(env, env_ids)
+    # In float32 a draw just below 1 times the count may round up to the count.
+    count = len(env.cfg.instructions)
+    instruction_index(env)[ids.long()] = (start_rand(env, ids, 1) * count).long().clamp_max(count - 1)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Advantages and statistics of groups against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gr00t_rl.algorithms.advantages import episode_weights, group_advantages, informative_groups, return_diversity
+
+RETURNS = torch.tensor([[1.0, 0.0, 0.0, 1.0], [2.0, -2.0, 0.0, 4.0], [0.5, 0.5, 0.5, 0.5]])
+# means 0.5, 1, 0.5; sums of squares 1 and 20, by 3: variances 1/3 and 20/3
+STDS = [math.sqrt(1 / 3), math.sqrt(20 / 3)]
+
+
+def test_grpo():
+    expected = [[0.5, -0.5, -0.5, 0.5], [1.0, -3.0, -1.0, 3.0], [0.0] * 4]
+    expected[:2] = [[a / (std + 1e-4) for a in row] for row, std in zip(expected, STDS, strict=False)]
+    torch.testing.assert_close(group_advantages(RETURNS), torch.tensor(expected))
+
+
+def test_dr_grpo_divides_by_nothing():
+    expected = torch.tensor([[0.5, -0.5, -0.5, 0.5], [1.0, -3.0, -1.0, 3.0], [0.0] * 4])
+    torch.testing.assert_close(group_advantages(RETURNS, "dr_grpo"), expected)
+
+
+def test_rloo_leaves_one_out():
+    """First row: 1 - (0 + 0 + 1) / 3 = 2/3 and 0 - 2/3; second: 2 - (-2 + 0 + 4) / 3 = 4/3, -2 - 2, 0 - 4/3, 4 - 0."""
+    expected = torch.tensor([[2 / 3, -2 / 3, -2 / 3, 2 / 3], [4 / 3, -4.0, -4 / 3, 4.0], [0.0] * 4])
+    torch.testing.assert_close(group_advantages(RETURNS, "rloo"), expected)
+
+
+def test_unknown_estimator_is_named():
+    with pytest.raises(ValueError, match="'gae'; set one of grpo, dr_grpo, rloo"):
+        group_advantages(RETURNS, "gae")
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "dr_grpo", "rloo"])
+def test_groups_know_nothing_of_each_other(estimator):
+    together = group_advantages(RETURNS, estimator)
+    apart = torch.cat([group_advantages(row[None], estimator) for row in RETURNS])
+    assert torch.equal(together, apart)
+    torch.testing.assert_close(together.sum(1), torch.zeros(3), atol=1e-6, rtol=0)
+
+
+def test_informative_groups():
+    assert informative_groups(RETURNS).tolist() == [True, True, False]
+    assert informative_groups(torch.tensor([[1.0, 1.0 + 1e-7], [1.0, 1.001]])).tolist() == [False, True]
+
+
+def test_return_diversity():
+    """Within: variances 0.25, 5, 0 of mean 1.75. Total: mean 8 / 12, squares 2 + 24 + 1 = 27: 27/12 - 4/9 = 65/36."""
+    torch.testing.assert_close(return_diversity(RETURNS), torch.tensor(1.75 / (65 / 36)))
+    assert return_diversity(torch.tensor([[1.0, 1.0], [3.0, 3.0]])) == 0  # the start decides
+    assert return_diversity(torch.tensor([[1.0, 3.0], [1.0, 3.0]])) == 1  # the policy's noise decides
+    assert return_diversity(torch.ones(2, 2)) == 0
+
+
+def test_episode_weights():
+    """Episodes of 3, 1 and 2 decisions (one of the four has none): 6 decisions over 3 episodes, w = 2 / length."""
+    episode = torch.tensor([0, 0, 0, 2, 3, 3])
+    weights = episode_weights(episode, 4)
+    torch.testing.assert_close(weights, torch.tensor([2 / 3, 2 / 3, 2 / 3, 2.0, 1.0, 1.0]))
+    losses = torch.tensor([3.0, 0.0, 3.0, 5.0, 1.0, 2.0])
+    torch.testing.assert_close((weights * losses).mean(), torch.tensor((2.0 + 5.0 + 1.5) / 3))

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The LeRobot layout on disk: exact round trips, readable without this package, resumable, refused when broken."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from gr00t_rl.data import DatasetWriter, Demonstrations, Layout, Slice, statistics
+from gr00t_rl.gr00t import ActionKey, Modality, StateKey
+from gr00t_rl.utils.errors import ConfigurationError
+
+MODALITY = Modality(
+    "franka",
+    {"front": "front_group", "wrist": "wrist_group"},
+    {"joints": StateKey("policy", 3, 5), "gripper": StateKey("policy", 0, 1)},
+    {"arm": ActionKey(0, 2, absolute=False), "gripper": ActionKey(2, 3)},
+)
+
+
+@pytest.mark.parametrize("images", ["mp4", "png"])
+def test_round_trip_is_exact(write, layout, episodes, images):
+    """Every bit of pictures, states and actions comes back, from videos (lossless RGB) and from PNG files."""
+    root = write(episodes, layout=dataclasses.replace(layout, images=images))
+    found = Demonstrations.load([root])
+    assert found.layout == dataclasses.replace(layout, images=images)
+    for key in layout.cameras:
+        assert torch.equal(found.pictures[key], torch.cat([episode.pictures[key] for episode in episodes]))
+    assert torch.equal(found.state, torch.cat([episode.state for episode in episodes]))
+    assert torch.equal(found.action, torch.cat([episode.action for episode in episodes]))
+    assert found.start.tolist() == [0, 4, 7, 12]
+    assert found.episode.tolist() == [0] * 4 + [1] * 3 + [2] * 5
+    assert found.instructions == ["reach the ball", "push the cube"]
+    assert found.task.tolist() == [0] * 4 + [1] * 3 + [0] * 5
+    assert found.success.tolist() == [True, False, True]
+
+
+def test_pyarrow_alone_reads_the_columns(write, layout, episodes):
+    root = write(episodes, layout=dataclasses.replace(layout, images="png"))
+    table = pq.read_table(root / "data" / "chunk-000" / "episode_000001.parquet").to_pydict()
+    np.testing.assert_array_equal(np.array(table["observation.state"], dtype=np.float32), episodes[1].state.numpy())
+    np.testing.assert_array_equal(np.array(table["action"], dtype=np.float32), episodes[1].action.numpy())
+    assert table["frame_index"] == [0, 1, 2]
+    assert table["index"] == [4, 5, 6]  # the first episode has four frames
+    assert table["episode_index"] == table["task_index"] == [1, 1, 1]
+    assert table["annotation.human.task_description"] == [1, 1, 1]
+    assert table["timestamp"] == pytest.approx([0.0, 0.05, 0.1])
+    assert table["next.done"] == [False, False, True]
+    assert table["next.success"] == [False, False, False]
+    assert table["next.reward"] == pytest.approx(episodes[1].reward.tolist())
+    picture = Image.open(io.BytesIO(table["observation.images.front"][2]["bytes"]))
+    np.testing.assert_array_equal(np.asarray(picture), episodes[1].pictures["front"][2].numpy())
+
+
+def test_meta_is_what_gr00t_and_lerobot_look_for(write, layout, episodes):
+    root = write(episodes)
+    info, modality, stats = (
+        json.loads((root / "meta" / f"{n}.json").read_text()) for n in ("info", "modality", "stats")
+    )
+    counts = ("total_episodes", "total_frames", "total_tasks", "total_videos", "fps", "codebase_version")
+    assert [info[name] for name in counts] == [3, 12, 2, 6, 20.0, "v2.1"]
+    assert info["features"]["observation.images.front"]["shape"] == [16, 24, 3]
+    assert info["features"]["observation.state"]["names"] == ["joints_0", "joints_1", "gripper_0"]
+    path = info["video_path"].format(episode_chunk=0, episode_index=2, video_key="observation.images.wrist")
+    assert (root / path).is_file()
+    assert (root / info["data_path"].format(episode_chunk=0, episode_index=2)).is_file()
+    assert modality["action"]["arm"] == {"original_key": "action", "start": 0, "end": 2, "absolute": False}
+    assert modality["video"] == {key: {"original_key": f"observation.images.{key}"} for key in layout.cameras}
+    assert modality["annotation"] == {"human.task_description": {}}
+    states = np.concatenate([episode.state.numpy() for episode in episodes])
+    np.testing.assert_allclose(stats["observation.state"]["q99"], np.quantile(states, 0.99, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(stats["observation.state"]["std"], states.std(axis=0), rtol=1e-5)
+    lines = [json.loads(line) for line in (root / "meta" / "episodes.jsonl").read_text().splitlines()]
+    assert lines[1] == {"episode_index": 1, "tasks": ["push the cube"], "length": 3, "success": False, "seed": 1}
+    last = json.loads((root / "meta" / "episodes_stats.jsonl").read_text().splitlines()[2])["stats"]
+    blue = episodes[2].pictures["wrist"][..., 2].double() / 255
+    assert last["observation.images.wrist"]["mean"][2] == [[pytest.approx(blue.mean().item())]]
+    assert last["action"]["count"] == [5]
+
+
+def test_statistics_by_hand():
+    """0, 1, ..., 10 and a constant: quantiles lie 0.1 from the ends, the variance is (11^2 - 1) / 12 = 10."""
+    values = torch.stack((torch.arange(10, -1, -1), torch.full((11,), 3)), dim=1)
+    expected = {"min": [0, 3], "max": [10, 3], "mean": [5, 3], "std": [10**0.5, 0], "q01": [0.1, 3], "q99": [9.9, 3]}
+    found = statistics(values)
+    assert found.keys() == expected.keys()
+    for name, numbers in expected.items():
+        assert found[name] == pytest.approx(numbers), name
+
+
+def test_statistics_by_key(write, episodes):
+    found = Demonstrations.load([write(episodes)]).statistics()
+    states = torch.cat([episode.state for episode in episodes])
+    assert found["state"]["joints"]["max"] == [2.0, 4.0]  # the largest seed and the last frame of the longest episode
+    assert found["state"]["gripper"]["min"] == [states[:, 2].min().item()]
+    assert list(found["action"]) == ["arm", "gripper"]
+    assert len(found["action"]["arm"]["q01"]) == 2
+
+
+def test_chunks_end_with_their_episode(write, episodes):
+    """Beyond the end, changes are zero and absolute values stay; other episodes never leak in."""
+    data = Demonstrations.load([write(episodes)])
+    chunk = data.chunks(torch.tensor([0, 2, 6]), 3)
+    a = data.action
+    zero = torch.zeros(2)
+    assert torch.equal(chunk[0], a[0:3])
+    assert torch.equal(chunk[1], torch.stack((a[2], a[3], torch.cat((zero, a[3, 2:])))))
+    held = torch.cat((zero, a[6, 2:]))
+    assert torch.equal(chunk[2], torch.stack((a[6], held, held)))
+
+
+def test_several_datasets_and_successes_only(write, layout, make_episode, episodes):
+    other = [make_episode(layout, 2, 7, "push the cube"), make_episode(layout, 2, 8, "stack", success=False)]
+    roots = [write(episodes, "one"), write(other, "two")]
+    both = Demonstrations.load(roots)
+    assert both.instructions == ["reach the ball", "push the cube", "stack"]
+    assert both.task.tolist() == [0] * 4 + [1] * 3 + [0] * 5 + [1] * 2 + [2] * 2
+    assert both.state[:, 0].tolist() == [0] * 4 + [1] * 3 + [2] * 5 + [7] * 2 + [8] * 2
+    good = Demonstrations.load(roots, only_success=True)
+    assert good.start.tolist() == [0, 4, 9, 11]
+    assert good.state[:, 0].tolist() == [0] * 4 + [2] * 5 + [7] * 2
+    assert torch.equal(good.pictures["front"][4:9], episodes[2].pictures["front"])
+
+
+def test_layout_of_a_modality(layout):
+    """State keys follow each other in the modality's order; the action is the env's."""
+    assert Layout.of(MODALITY, layout.cameras, 20.0) == layout
+
+
+def test_modality_and_dataset_must_agree(write, episodes):
+    data = Demonstrations.load([write(episodes)])
+    data.check(MODALITY)
+    swapped = dict(reversed(MODALITY.state.items()))
+    for changed, message in (
+        ({"state": swapped}, "state is joints 0:2, gripper 2:3, the task's modality has gripper 0:1, joints 1:3"),
+        ({"video": {"top": "front"}}, "camera 'top'"),
+        ({"action": {"arm": ActionKey(0, 2), "gripper": ActionKey(2, 3)}}, "arm 0:2 .changes."),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            data.check(dataclasses.replace(MODALITY, **changed))
+
+
+# -- resuming ----------------------------------------------------------------------------------------------------------
+
+
+def files_of(root):
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_interrupted_collection_continues_to_the_same_bytes(write, layout, episodes, tmp_path):
+    """Killed between two commits, while it wrote an episode: what comes out is what an uninterrupted one writes."""
+    whole = write(episodes, "whole")
+    root = tmp_path / "interrupted"
+    writer = DatasetWriter(root, layout, {"seed": 0})
+    writer.add(episodes[0])
+    writer.commit(1)
+    writer.add(episodes[2])  # not committed: another episode will stand there
+    (root / "data" / "chunk-000" / ".episode_000002.parquet.partial").write_bytes(b"half")
+
+    again = DatasetWriter(root, layout, {"seed": 0})
+    assert (again.num_episodes, again.num_frames, again.rounds) == (1, 4, 1)
+    for episode in episodes[1:]:
+        again.add(episode)
+    again.commit(1)
+    assert files_of(root) == files_of(whole)
+
+
+def test_nothing_is_committed_yet(layout, episodes, tmp_path):
+    writer = DatasetWriter(tmp_path / "new", layout, {"seed": 0})
+    writer.add(episodes[0])
+    assert DatasetWriter(tmp_path / "new", layout, {"seed": 0}).num_episodes == 0
+    with pytest.raises(ConfigurationError, match=r"info\.json cannot be read"):
+        Demonstrations.load([tmp_path / "new"])
+
+
+def test_other_settings_and_foreign_folders_are_refused(write, layout, episodes, tmp_path):
+    root = write(episodes)
+    with pytest.raises(ConfigurationError, match="was collected with seed=0, now it is 1"):
+        DatasetWriter(root, layout, {"seed": 1})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("important")
+    with pytest.raises(ConfigurationError, match="was not collected by this tool"):
+        DatasetWriter(tmp_path / "mine", layout, {"seed": 0})
+
+
+# -- what is wrong with a dataset --------------------------------------------------------------------------------------
+
+
+def test_broken_datasets_are_refused_in_one_line(write, layout, make_episode, episodes, tmp_path):
+    root = write(episodes)
+    with pytest.raises(ConfigurationError, match=r"info\.json cannot be read"):
+        Demonstrations.load([tmp_path / "nowhere"])
+    parquet = root / "data" / "chunk-000" / "episode_000001.parquet"
+    parquet.write_bytes(parquet.read_bytes()[:100])
+    with pytest.raises(ConfigurationError, match=r"episode 1 cannot be read .*collect it again") as error:
+        Demonstrations.load([root])
+    assert "\n" not in str(error.value)
+    wider = dataclasses.replace(layout, state={"joints": Slice(0, 3), "gripper": Slice(3, 4)})
+    other = write([make_episode(wider, 2, 0)], "wider", wider)
+    with pytest.raises(ConfigurationError, match="has other state than the first dataset"):
+        Demonstrations.load([write(episodes, "good"), other])
+    with pytest.raises(ConfigurationError, match="no episodes"):
+        Demonstrations.load([write([episodes[1]], "failures")], only_success=True)
+
+
+def test_a_video_that_lacks_frames_is_refused(write, episodes):
+    root = write(episodes)
+    folder = root / "videos" / "chunk-000" / "observation.images.front"
+    (folder / "episode_000000.mp4").write_bytes((folder / "episode_000001.mp4").read_bytes())
+    with pytest.raises(ConfigurationError, match="episode 0 cannot be read"):
+        Demonstrations.load([root])

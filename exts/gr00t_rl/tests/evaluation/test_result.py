@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The numbers of a result, against closed forms and hand counts."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from gr00t_rl.evaluation.episodes import Episodes
+from gr00t_rl.evaluation.result import as_text, read_result, summarise, wilson_interval, write_result
+
+Z = 1.959963984540054
+"""The 97.5 % quantile of the standard normal distribution."""
+
+
+@pytest.mark.parametrize(
+    ("successes", "low", "high"),
+    # centre (p + z²/2n) / (1 + z²/n), half width z/(1 + z²/n) √(p(1-p)/n + z²/4n²)
+    [(0, 0.0, Z**2 / (10 + Z**2)), (5, 0.236593, 0.763407), (10, 10 / (10 + Z**2), 1.0)],
+)
+def test_wilson_interval_of_ten_episodes(successes: int, low: float, high: float) -> None:
+    assert wilson_interval(successes, 10) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_wilson_interval_of_many_is_the_normal_one() -> None:
+    low, high = wilson_interval(400_000, 1_000_000)
+    half = Z * math.sqrt(0.4 * 0.6 / 1e6)
+    assert (low, high) == pytest.approx((0.4 - half, 0.4 + half), abs=1e-6)
+
+
+def test_summary_counts_by_hand() -> None:
+    episodes = Episodes(
+        returns=np.array([1.0, 2.0, 3.0, -2.0]),
+        lengths=np.array([10, 20, 60, 60]),
+        success=np.array([True, True, True, False]),
+        starts={},
+    )
+    result = summarise(episodes, step_dt=0.05)
+    assert result["success_rate"] == 0.75
+    assert result["num_episodes"] == 4
+    assert result["mean_return"] == 1.0
+    assert result["mean_length"] == 37.5
+    # 0.5, 1 and 3 s
+    assert result["time_to_success_s"] == pytest.approx({"mean": 1.5, "median": 1.0})
+    assert "75.0 %" in as_text(result)
+
+
+def test_without_a_success_signal_it_says_so() -> None:
+    episodes = Episodes(np.ones(3), np.array([5, 5, 5]), None, {"cup": np.random.rand(3, 3)})
+    result = summarise(episodes, 0.05)
+    assert result["success_rate"] is result["success_ci95"] is result["time_to_success_s"] is None
+    assert result["regions"] == {}
+    assert "extras['success']" in result["note"] and "unknown" in as_text(result)
+
+
+def test_a_result_comes_back_as_it_was_written(tmp_path) -> None:
+    result = summarise(Episodes(np.ones(2), np.array([3, 4]), np.array([True, False]), {}), 0.05)
+    write_result(tmp_path / "new" / "r.json", result)
+    assert read_result(tmp_path / "new" / "r.json") == result
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["r.json"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
+    write_result(tmp_path / "r.json", {"a": 1})
+    with pytest.raises(ValueError):
+        write_result(tmp_path / "r.json", {"a": float("nan")})
+    assert json.loads((tmp_path / "r.json").read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"success_rate": 1}', None])
+def test_what_is_no_result_is_refused_in_one_line(tmp_path, content) -> None:
+    file = tmp_path / "r.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ValueError, match="--compare") as refusal:
+        read_result(file)
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The curriculum's level, and the starts it makes easier, on states made by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from isaaclab.managers import CurriculumTermCfg
+
+from gr00t_rl.tasks.push import mdp as push
+from gr00t_rl.tasks.reach import mdp as reach
+from gr00t_rl.tasks.tabletop import mdp
+
+N = 4
+
+
+class Scene(dict):
+    rigid_objects: dict = {}
+
+
+@pytest.fixture
+def env() -> SimpleNamespace:
+    return SimpleNamespace(
+        num_envs=N,
+        device="cpu",
+        scene=Scene(),
+        reset_buf=torch.ones(N, dtype=torch.bool),
+        episode_length_buf=torch.ones(N, dtype=torch.long),
+        extras={"success": torch.zeros(N, dtype=torch.bool)},
+    )
+
+
+@pytest.fixture
+def finish(env):
+    """End an episode in every env with the given successes; returns the level afterwards."""
+    params = {"threshold": 0.75, "step": 0.4, "episodes": 2 * N, "start": 0.0}
+    cfg = CurriculumTermCfg(func=mdp.success_curriculum, params=params)
+    term = mdp.success_curriculum(cfg, env)
+
+    def finish(*success: int, ids=slice(None)) -> float:
+        env.extras["success"] = torch.tensor(success).bool()
+        return term(env, ids, **params).item()
+
+    return finish
+
+
+def test_level_rises_at_the_threshold_and_counts_anew(finish) -> None:
+    assert finish(1, 1, 1, 1) == 0.0  # only half as many episodes as must be counted
+    assert finish(1, 1, 0, 0) == pytest.approx(0.4)  # 6 of 8 = 0.75
+    assert finish(1, 1, 1, 1) == pytest.approx(0.4)
+    assert finish(1, 0, 0, 0) == pytest.approx(0.4)  # 5 of 8
+    assert finish(1, 1, 1, 1) == pytest.approx(0.4)  # 5 of the last 8
+    assert finish(1, 1, 1, 1) == pytest.approx(0.8)  # 8 of the last 8
+    finish(1, 1, 1, 1)
+    assert finish(1, 1, 1, 1) == 1.0  # not 1.2
+
+
+def test_episodes_of_an_easier_level_do_not_count(finish) -> None:
+    half = torch.tensor([0, 1])
+    for _ in range(4):
+        level = finish(1, 1, 0, 0, ids=half)
+    assert level == pytest.approx(0.4)  # envs 0 and 1 are at the new level, envs 2 and 3 still play the old one
+    finish(1, 1, 1, 1)  # counts two
+    for _ in range(2):
+        assert finish(1, 1, 1, 1, ids=half) == pytest.approx(0.4)  # 4, 6
+    assert finish(1, 1, 1, 1, ids=half) == pytest.approx(0.8)  # 8
+
+
+def test_abandoned_episodes_do_not_count(env, finish) -> None:
+    env.reset_buf[:] = False
+    for _ in range(5):
+        assert finish(1, 1, 1, 1) == 0.0
+
+
+def test_values_move_with_the_level(env) -> None:
+    assert mdp.curriculum_level(env) is None
+    assert mdp.curriculum_value(env, 0.2, 0.6) == 0.6
+    for level, value in ((0.0, 0.2), (0.5, 0.4), (1.0, 0.6)):
+        env._curriculum_level = torch.tensor(level)
+        assert mdp.curriculum_value(env, 0.2, 0.6).item() == pytest.approx(value)
+
+
+def test_push_goals_come_closer_on_the_line_to_the_cube() -> None:
+    """10 to 30 cm become 6 to 16 cm: 20 cm, the middle, becomes 11 cm; a goal that is too near already stays."""
+    cube = torch.tensor([[0.5, 0.1]]).expand(4, 2)
+    offset = torch.tensor([[0.1, 0.0], [0.0, -0.2], [0.18, 0.24], [0.03, 0.04]])
+    goal = push.closer_goal(cube, cube + offset, (0.1, 0.3), (0.06, 0.16))
+    expected = torch.tensor([[0.06, 0.0], [0.0, -0.11], [0.096, 0.128], [0.03, 0.04]])
+    assert torch.allclose(goal - cube, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("level", "share"), [(None, 1.0), (0.0, 0.25), (0.5, 0.625), (1.0, 1.0)])
+def test_reach_goals_fill_a_share_of_the_box(env, level, share) -> None:
+    """The box spans 0.4 to 0.8 in x and the arm starts at 0.5: 10 cm to one side of it and 30 cm to the other."""
+    if level is not None:
+        env._curriculum_level = torch.tensor(level)
+    torch.manual_seed(0)
+    box = {"lower": (0.4, -0.2, 0.1), "upper": (0.8, 0.2, 0.5), "start": (0.5, 0.0, 0.3), "easy_share": 0.25}
+    x = []
+    for _ in range(500):
+        reach.reset_goal(env, slice(None), **box)
+        x.append(mdp.goal_position(env)[:, 0].clone())
+    x = torch.cat(x)
+    assert 0.5 - 0.1 * share - 1e-6 <= x.min() < 0.5 - 0.095 * share
+    assert 0.5 + 0.295 * share < x.max() <= 0.5 + 0.3 * share + 1e-6
+
+
+def test_instructions_are_drawn_evenly(env) -> None:
+    torch.manual_seed(0)
+    env.cfg = SimpleNamespace(instructions=["a", "b", "c"])
+    assert mdp.instruction_index(env).tolist() == [[0]] * N
+    drawn = []
+    for _ in range(300):
+        mdp.reset_instruction(env, slice(None))
+        drawn.append(mdp.instruction_index(env).flatten().clone())
+    assert mdp.instruction_index(env).dtype == torch.int64
+    counts = torch.cat(drawn).bincount()
+    # 1,200 draws, 400 expected of each, standard deviation 16
+    assert len(counts) == 3 and (counts - 400).abs().max() < 65
+    before = mdp.instruction_index(env).clone()
+    mdp.reset_instruction(env, torch.tensor([0, 1], dtype=torch.int32))
+    assert torch.equal(mdp.instruction_index(env)[2:], before[2:])

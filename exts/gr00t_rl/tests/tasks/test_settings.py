@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a command line can choose of a task: presets, weights, the curriculum, instructions; no simulator."""
+
+import gymnasium as gym
+import pytest
+from isaaclab_tasks.utils.hydra import resolve_task_config
+
+import gr00t_rl.tasks  # noqa: F401
+from gr00t_rl.tasks.push.config.franka.push_env_cfg import PushCubeFrankaEnvCfg
+from gr00t_rl.utils.errors import ConfigurationError
+
+PUSH, REACH = "Gr00t-Push-Cube-Franka", "Gr00t-Reach-Franka"
+TASKS = sorted(name for name in gym.registry if name.startswith("Gr00t-"))
+
+
+def env_cfg(task: str, *overrides: str):
+    cfg, _ = resolve_task_config(task, None, overrides=list(overrides))
+    cfg.validate_config()
+    return cfg
+
+
+def paid(cfg) -> dict[str, float]:
+    """What a unit of each term pays in one env step of 0.05 s, terms of weight 0 left out."""
+    return {name: term.weight * 0.05 for name, term in vars(cfg.rewards).items() if term.weight}
+
+
+DENSE = {
+    REACH: {"progress": 2.0, "distance": -0.025, "success": 1.0, "action_rate": -5e-5},
+    PUSH: {"progress": 2.0, "approach": 0.5, "success": 1.0, "action_rate": -5e-5},
+}
+
+
+@pytest.mark.parametrize("task", [REACH, PUSH, f"{REACH}-Camera", f"{PUSH}-Camera"])
+def test_dense_is_the_default(task: str) -> None:
+    dense = DENSE[task.removesuffix("-Camera")]
+    assert paid(env_cfg(task)) == pytest.approx(dense)
+    assert paid(env_cfg(task, "env.rewards=dense")) == pytest.approx(dense)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_sparse_pays_success_only(task: str) -> None:
+    assert paid(env_cfg(task, "env.rewards=sparse")) == pytest.approx({"success": 1.0})
+
+
+def test_weights_compose_on_top_of_either_preset() -> None:
+    overrides = ("env.rewards.distance.weight=-2.0", "env.rewards.joint_limits.weight=-1.0")
+    extra = {"distance": -0.1, "joint_limits": -0.05}
+    assert paid(env_cfg(PUSH, *overrides)) == pytest.approx(DENSE[PUSH] | extra)
+    assert paid(env_cfg(PUSH, "env.rewards=sparse", *overrides)) == pytest.approx({"success": 1.0} | extra)
+    assert paid(env_cfg(PUSH)) == pytest.approx(DENSE[PUSH]), "an override is gone with its cfg"
+
+
+def test_cfg_made_in_python_has_the_defaults() -> None:
+    cfg = PushCubeFrankaEnvCfg()
+    cfg.validate_config()
+    assert paid(cfg) == pytest.approx(DENSE[PUSH]) and cfg.curriculum is None
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_curriculum_is_an_option_for_training(task: str) -> None:
+    assert env_cfg(task).curriculum is None
+    cfg = env_cfg(task, "env.curriculum=on", "env.curriculum.difficulty.params.threshold=0.5")
+    assert cfg.curriculum.difficulty.params["threshold"] == 0.5
+    played, _ = resolve_task_config(task, None, play_mode=True, overrides=["env.curriculum=on"])
+    assert played.curriculum is None, "play shows the full task"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_instructions_are_sampled_on_demand(task: str) -> None:
+    cfg = env_cfg(task)
+    assert cfg.instructions[0] == cfg.instruction and len(set(cfg.instructions)) >= 3
+    assert cfg.observations.instruction is None and cfg.events.reset_instruction is None
+    cfg = env_cfg(task, "env.sample_instructions=true")
+    assert cfg.observations.instruction is not None and cfg.events.reset_instruction is not None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["env.sample_instruction=true"], "env.sample_instruction is True, .* did you mean env.sample_instructions?"),
+        (["env.rewards.progress.wieght=1"], "did you mean env.rewards.progress.weight?"),
+        (["env.rewards.progress.weight=lots"], "env.rewards.progress.weight is 'lots'; set a number"),
+        (["env.terminations=off"], "env.terminations is 'off', but this task has one terminations cfg only"),
+        (["env.instructions=push"], "env.instructions is 'push'; set a list of texts"),
+        (["env.instructions=['push', '']"], "set a list of texts"),
+        (["env.instructions=[]", "env.sample_instructions=true"], "env.instructions is \\[\\]; set some to draw from"),
+        (["env.camera_size=0"], "env.camera_size is 0; set an integer of at least 1"),
+        (
+            ["env.curriculum=on", "env.curriculum.difficulty.params.step=0"],
+            r"step is 0; set a number in \(0, 1\]",
+        ),
+        (["env.curriculum=on", "env.curriculum.difficulty.params.threshold=1.5"], "params.threshold is 1.5; set"),
+        (["env.curriculum=on", "env.curriculum.difficulty.params.start=-1"], "params.start is -1; set"),
+        (["env.curriculum=on", "env.curriculum.difficulty.params.episodes=0.5"], "params.episodes is 0.5; set"),
+    ],
+)
+def test_wrong_settings_end_in_one_line(overrides: list[str], line: str) -> None:
+    with pytest.raises(ConfigurationError, match=line) as error:
+        env_cfg(PUSH, *overrides)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("section", "names"), [("rewards", "dense.*sparse"), ("curriculum", "on.*off")])
+def test_unknown_presets_are_refused_with_the_known_ones(section: str, names: str) -> None:
+    with pytest.raises(ValueError, match=f"'mystery' for env.{section}. Available: .*{names}"):
+        env_cfg(PUSH, f"env.{section}=mystery")

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Let a task's scripted expert play, and record its episodes as a LeRobot dataset.
+
+Usage::
+
+    python source/standalone/tools/collect_demonstrations.py --task Gr00t-Push-Cube-Franka-Camera --episodes 500 \\
+        --out datasets/push --seed 0
+
+Hydra overrides follow as in training: ``physics=ovphysx env.camera_size=224``. The same command continues a collection
+that was interrupted. See docs/demonstrations.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from task_modality import AGENT, check_task, modality_of
+from tqdm import tqdm
+
+from gr00t_rl.data import FORMATS, DatasetWriter, Episode, EpisodeBuffer, Layout
+from gr00t_rl.gr00t import Modality
+from gr00t_rl.utils.errors import ConfigurationError
+
+EPISODES_PER_ENV = 4
+"""Episodes that an env plays in a round: rounds have a seed each and are what an interruption can cost."""
+NOISE_BLOCK = 100_003
+"""Distance between the round seeds of two ``--seed``, a prime larger than any number of rounds."""
+INSTRUCTION = "instruction"
+"""Observation group, int64 [N, 1], with the number of each env's instruction, where a task draws them."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options of this tool; Isaac Lab's own are added by :func:`main`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", required=True, help="task id")
+    parser.add_argument("--episodes", type=int, required=True, help="episodes to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the dataset; an interrupted one is continued"
+    )
+    parser.add_argument("--num_envs", type=int, default=64, help="envs that play at once (default 64)")
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.2,
+        help="standard deviation of noise added to the arm's executed action, in action units; what is recorded is the "
+        "expert's action without it (default 0.2)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of starts, goals and noise (default 0)")
+    parser.add_argument("--keep_failures", action="store_true", help="write failed episodes too")
+    parser.add_argument(
+        "--images",
+        choices=FORMATS,
+        default="mp4",
+        help="mp4: lossless video, which GR00T's loader reads; png: in the parquet files (default mp4)",
+    )
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse numbers that cannot work. Raises ConfigurationError."""
+    check_task(args.task)
+    for name, least in (("episodes", 1), ("num_envs", 1), ("noise", 0), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {least} or more")
+
+
+def quotas(episodes: int, num_envs: int) -> list[int]:
+    """Episodes that each env plays in a round of at most ``num_envs * EPISODES_PER_ENV``, as even as can be.
+
+    They are fixed beforehand: taking whichever episodes end first would prefer short ones.
+    """
+    share, rest = divmod(min(episodes, num_envs * EPISODES_PER_ENV), num_envs)
+    return [share + (env < rest) for env in range(num_envs)]
+
+
+class Collector:
+    """Plays an expert in an env and cuts out episodes.
+
+    Args:
+        env: The unwrapped env.
+        expert: The task's expert, without noise.
+        modality: What is recorded.
+        noise: Standard deviation of the noise on the arm's action.
+    """
+
+    def __init__(self, env: Any, expert: Any, modality: Modality, noise: float):
+        self.env, self.expert, self.modality, self.noise = env, expert, modality, noise
+        self._buffer = EpisodeBuffer(env.num_envs, int(env.max_episode_length), env.device)
+        cfg = env.cfg
+        self._instructions = list(cfg.instructions) if getattr(cfg, "sample_instructions", False) else [cfg.instruction]
+
+    @torch.no_grad()
+    def play(self, seed: int, counts: Sequence[int]) -> Iterator[Episode]:
+        """Reset everything with ``seed`` and yield the first ``counts[n]`` episodes of each env n, as they end."""
+        env = self.env
+        generator = torch.Generator(env.device).manual_seed(seed)
+        obs, _ = env.reset(seed=seed)
+        self._buffer.clear()
+        self.expert.reset(torch.ones(env.num_envs, dtype=torch.bool, device=env.device))
+        left = list(counts)
+        while any(left):
+            action = self.expert()
+            self._record(obs, action)
+            obs, reward, terminated, timed_out, extras = env.step(self._perturbed(action, generator))
+            self._buffer.amend("reward", reward)
+            done = terminated | timed_out
+            self.expert.reset(done)
+            success = extras["success"]
+            for index, values in self._buffer.cut(done):
+                if left[index]:
+                    left[index] -= 1
+                    yield self._episode(values, bool(success[index]), {"seed": seed, "env": index})
+
+    def _record(self, obs: dict[str, torch.Tensor], action: torch.Tensor) -> None:
+        values = {f"video.{key}": obs[group] for key, group in self.modality.video.items()}
+        values |= {"state": self.modality.select_state(obs), "action": action}
+        if INSTRUCTION in obs:
+            values[INSTRUCTION] = obs[INSTRUCTION][:, 0]
+        self._buffer.record(values)
+
+    def _perturbed(self, action: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The action [N, A] with noise on the arm's part, which comes first; the gripper does what it should."""
+        executed = action.clone()
+        arm = executed[:, : self.expert.servo.action_dim]
+        arm += self.noise * torch.randn(arm.shape, generator=generator, device=arm.device)
+        return executed
+
+    def _episode(self, values: dict[str, torch.Tensor], success: bool, info: dict[str, Any]) -> Episode:
+        number = int(values[INSTRUCTION][0]) if INSTRUCTION in values else 0
+        pictures = {key: values[f"video.{key}"] for key in self.modality.video}
+        return Episode(
+            pictures, values["state"], values["action"], values["reward"], self._instructions[number], success, info
+        )
+
+
+def collect(args: argparse.Namespace, collector: Collector, writer: DatasetWriter) -> None:
+    """Play rounds until the dataset has its episodes.
+
+    Raises:
+        ConfigurationError: If hardly any episode succeeds, so that the collection would not end.
+    """
+    played = 0
+    began, frames = time.monotonic(), writer.num_frames
+    with tqdm(total=args.episodes, initial=writer.num_episodes, desc=args.task, unit="episode") as bar:
+        while writer.num_episodes < args.episodes:
+            kept = writer.num_episodes
+            counts = quotas(args.episodes - kept, args.num_envs)
+            for episode in collector.play(args.seed * NOISE_BLOCK + writer.rounds, counts):
+                played += 1
+                if episode.success or args.keep_failures:
+                    writer.add(episode)
+                    bar.update()
+            writer.commit(writer.rounds + 1)
+            if writer.num_episodes == kept and writer.rounds >= 3:
+                raise ConfigurationError(
+                    f"none of the last {sum(counts)} episodes succeeded; set a smaller --noise, or --keep_failures"
+                )
+    rate = (writer.num_frames - frames) / max(time.monotonic() - began, 1e-9)
+    print(
+        f"{args.out}: {writer.num_episodes} episodes, {writer.num_frames} frames; {played} played now, "
+        f"{rate:.0f} frames per second"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Collect as the command line says."""
+    from isaaclab.app import add_launcher_args, launch_simulation
+    from isaaclab_tasks.utils import resolve_task_config, setup_preset_cli
+
+    parser = build_parser()
+    add_launcher_args(parser)
+    parser.set_defaults(device="cuda:0" if torch.cuda.is_available() else "cpu")
+    args, overrides = setup_preset_cli(parser, None if argv is None else list(argv))
+    check_arguments(args)
+    env_cfg: Any
+    env_cfg, agent_cfg = resolve_task_config(args.task, AGENT, overrides=[*overrides])
+    modality = modality_of(agent_cfg, args.task)
+    del agent_cfg  # nobody trains: the env need not check the agent's settings
+    env_cfg.scene.num_envs, env_cfg.sim.device, env_cfg.seed = args.num_envs, args.device, args.seed
+    if hasattr(env_cfg, "start_group_size"):
+        env_cfg.start_group_size = 1
+    with launch_simulation(env_cfg, args):
+        _run(args, env_cfg, modality, overrides)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # everything is on disk, and an orderly shutdown of the simulation is slow
+
+
+def _run(args: argparse.Namespace, env_cfg: Any, modality: Modality, overrides: list[str]) -> None:
+    """Build env, expert and writer, and collect."""
+    import gymnasium as gym
+
+    from gr00t_rl.tasks.tabletop.experts import make_expert
+
+    env: Any = gym.make(args.task, cfg=env_cfg).unwrapped
+    try:
+        expert = make_expert(args.task, env)
+    except KeyError as error:
+        raise ConfigurationError(f"--task: {error.args[0]}") from None
+    obs, _ = env.reset(seed=args.seed)
+    try:
+        modality.check_observations({name: tuple(value.shape[1:]) for name, value in obs.items()})
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.modality.{error}") from None
+    cameras = {key: (obs[group].shape[1], obs[group].shape[2]) for key, group in modality.video.items()}
+    names = ("task", "episodes", "num_envs", "noise", "seed", "keep_failures", "images", "device")
+    settings = {name: getattr(args, name) for name in names} | {"overrides": overrides}
+    writer = DatasetWriter(args.out, Layout.of(modality, cameras, round(1 / env.step_dt, 6), args.images), settings)
+    if writer.num_episodes:
+        print(f"{args.out}: continuing after {writer.num_episodes} episodes")
+    collect(args, Collector(env, expert, modality, args.noise), writer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Train GR00T N1.5 on demonstrations by flow matching, and write a checkpoint in the official layout.
+
+Usage::
+
+    python source/standalone/tools/finetune.py --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera \\
+        --checkpoint tiny --out checkpoints/push --steps 5000
+
+    python source/standalone/tools/finetune.py --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera \\
+        --checkpoint /path/to/gr00t_n1d5 --tokenizer /path/to/eagle_assets --embodiment_id 31 --out checkpoints/big
+
+``tiny`` is a small random network, whose sizes are options; all of it is trained. Of other checkpoints, the projector
+and the diffusion model are. See docs/demonstrations.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from supervised import Recipe, Samples, Trainer, Tuned, split_episodes
+from task_modality import agent_cfg_of, modality_of
+from torch import nn
+from tqdm import tqdm
+
+from gr00t_rl.data import Demonstrations
+from gr00t_rl.gr00t import (
+    METADATA_FILE,
+    CheckpointError,
+    Gr00tN1d5,
+    Gr00tN1d5Config,
+    Gr00tProcessor,
+    Modality,
+    Statistics,
+    load_tokenizer,
+    make_metadata,
+    tiny_tokenizer,
+    tokenizer_assets,
+)
+from gr00t_rl.utils.errors import ConfigurationError
+
+TINY = "tiny"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LOG_FILE = "experiment_cfg/finetune.json"
+"""Settings and losses, beside the checkpoint's metadata."""
+LOG_POINTS = 100
+"""Points of the loss curve."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options of the training, and one for each size of ``Gr00tN1d5Config.tiny``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--dataset", type=Path, nargs="+", required=True, help="folders of LeRobot datasets that were recorded alike")
+    add("--task", required=True, help="task whose agent declares the modality")
+    add("--checkpoint", required=True, help="'tiny', or folder or hub id of a GR00T N1.5 checkpoint")
+    add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
+    add("--tokenizer", help="folder or hub id of the Eagle tokenizer assets (default: the checkpoint's own folder)")
+    add("--embodiment_id", type=int, help="row of the per-embodiment weights to train (default: the task's agent's)")
+    add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
+    add("--batch_size", type=int, default=32, help="frames per step (default 32)")
+    add("--draws", type=int, help="noises and times per frame and step (default: 8 for tiny, else 1)")
+    add("--lr", type=float, default=1e-4, help="learning rate after warm-up (default 1e-4)")
+    add("--seed", type=int, default=0, help="seed of weights, batches and noise (default 0)")
+    for name, what in (
+        ("visual", "the image encoder"),
+        ("llm", "the language model"),
+        ("projector", "encoders of state and action, decoder of actions"),
+        ("diffusion_model", "the DiT"),
+    ):
+        add(f"--tune_{name}", action=argparse.BooleanOptionalAction, help=f"train {what}")
+    add("--dropout", type=float, help="dropout of the trained part (default: 0 for tiny, else the checkpoint's, 0.2)")
+    add("--held_out", type=float, default=0.05, help="share of the episodes that is only evaluated (default 0.05)")
+    add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
+    add("--dtype", choices=DTYPES, default="float32", help="type of the weights on disk (default float32)")
+    add("--cache_gb", type=float, default=4.0, help="most memory for a frozen backbone's features (default 4)")
+    sizes = parser.add_argument_group("sizes of tiny")
+    for name in inspect.signature(Gr00tN1d5Config.tiny).parameters:
+        sizes.add_argument(f"--{name}", type=int, metavar="N", help=argparse.SUPPRESS)
+    sizes.description = "every keyword of Gr00tN1d5Config.tiny: " + ", ".join(
+        f"--{name}" for name in inspect.signature(Gr00tN1d5Config.tiny).parameters
+    )
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is read. Raises ConfigurationError."""
+    for name, holds, expected in (
+        ("steps", args.steps >= 1, "1 or more"),
+        ("batch_size", args.batch_size >= 1, "1 or more"),
+        ("draws", args.draws is None or args.draws >= 1, "1 or more"),
+        ("lr", args.lr > 0, "more than 0"),
+        ("held_out", 0 <= args.held_out < 1, "0 or more, less than 1"),
+        ("dropout", args.dropout is None or 0 <= args.dropout < 1, "0 or more, less than 1"),
+    ):
+        if not holds:
+            raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {expected}")
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigurationError(f"--device {args.device}, but this machine has no CUDA GPU; set --device cpu")
+    if sizes_of(args) and args.checkpoint != TINY:
+        raise ConfigurationError(
+            f"--{next(iter(sizes_of(args)))} sets a size, but --checkpoint {args.checkpoint} has its own; drop it"
+        )
+    # the same checks as at the save, hours earlier
+    config = args.out / "config.json"
+    if args.out.exists() and (not args.out.is_dir() or (any(args.out.iterdir()) and not config.is_file())):
+        raise ConfigurationError(f"--out {args.out} exists and is no checkpoint; give a new folder")
+
+
+def sizes_of(args: argparse.Namespace) -> dict[str, int]:
+    """The sizes of the tiny network that were given."""
+    names = inspect.signature(Gr00tN1d5Config.tiny).parameters
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def tuned_parts(args: argparse.Namespace) -> Tuned:
+    """What is trained: everything of tiny, projector and diffusion model of other checkpoints, and what was asked."""
+    default = Tuned(visual=True, llm=True) if args.checkpoint == TINY else Tuned()
+    given = {name: getattr(args, f"tune_{name}") for name in ("visual", "llm", "projector", "diffusion_model")}
+    tuned = Tuned(**{name: getattr(default, name) if value is None else value for name, value in given.items()})
+    if tuned == Tuned(False, False, False, False):
+        raise ConfigurationError("nothing is trained; leave out one of the --no-tune_...")
+    return tuned
+
+
+def load_network(args: argparse.Namespace, data: Demonstrations) -> tuple[Gr00tN1d5, Any]:
+    """The network in float32, cut to one embodiment, and its tokenizer.
+
+    Raises:
+        ConfigurationError: Checkpoint, tokenizer, sizes or embodiment are wrong.
+    """
+    try:
+        if args.checkpoint == TINY:
+            config = Gr00tN1d5Config.tiny(**{**camera_sizes(data), **sizes_of(args)})
+            model, tokenizer = Gr00tN1d5.from_config(config, seed=args.seed), tiny_tokenizer(config)
+            model.assets = tokenizer_assets(tokenizer)
+        else:
+            model = Gr00tN1d5.from_pretrained(args.checkpoint, dtype=torch.float32)
+            tokenizer = load_tokenizer(args.tokenizer or args.checkpoint)
+        model.action_head.slice_embodiment(args.embodiment_id)
+    except (CheckpointError, ValueError) as error:
+        raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
+    dropout = 0.0 if args.dropout is None and args.checkpoint == TINY else args.dropout
+    if dropout is not None:
+        for module in model.action_head.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
+    return model, tokenizer
+
+
+def camera_sizes(data: Demonstrations) -> dict[str, int]:
+    """Sizes of a tiny network that takes the pictures as they are, in eight patches a side."""
+    side = next((height for height, _ in data.layout.cameras.values()), 64)
+    side = side if side % 8 == 0 else 64
+    return {"image_size": side, "patch_size": side // 8}
+
+
+def write_metadata(model: Gr00tN1d5, modality: Modality, statistics: Statistics, data: Demonstrations) -> None:
+    """Put the statistics into the checkpoint's metadata; those of other embodiments stay."""
+    height, width = next(iter(data.layout.cameras.values()), (0, 0))
+    ours = make_metadata(modality, statistics, (width, height), data.layout.fps)
+    before = json.loads(model.assets.get(METADATA_FILE, b"{}"))
+    model.assets[METADATA_FILE] = (json.dumps(before | ours, indent=2) + "\n").encode()
+
+
+def as_statistics(data: Demonstrations) -> Statistics:
+    """The datasets' statistics as tensors."""
+    parts = data.statistics()
+    return Statistics(
+        *(
+            {key: {name: torch.tensor(values) for name, values in table.items()} for key, table in parts[part].items()}
+            for part in ("state", "action")
+        )
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train as the command line says."""
+    args = build_parser().parse_args(argv)
+    args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    check_arguments(args)
+    agent_cfg = agent_cfg_of(args.task)
+    modality = modality_of(agent_cfg, args.task)
+    if args.embodiment_id is None:
+        args.embodiment_id = agent_cfg.actor.embodiment_id
+    tuned = tuned_parts(args)
+    data = Demonstrations.load(args.dataset)
+    data.check(modality)
+    finetune(args, data, modality, tuned)
+
+
+def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality, tuned: Tuned) -> dict[str, Any]:
+    """Train, write the checkpoint, and return what goes into its log.
+
+    Raises:
+        ConfigurationError: The demonstrations do not fit the network, or the checkpoint cannot be written.
+    """
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    device = torch.device(args.device)
+    model, tokenizer = load_network(args, data)
+    statistics = as_statistics(data)
+    try:
+        processor = Gr00tProcessor(model.config, tokenizer, data.instructions, modality=modality, statistics=statistics)
+        samples = Samples(data, processor, model.config.action_head.action_horizon, device)
+    except ValueError as error:
+        raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
+    write_metadata(model, modality, statistics, data)
+    trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, autocast=device.type == "cuda")
+    recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws or (8 if args.checkpoint == TINY else 1))
+    train, held_out = (
+        torch.isin(data.episode, episodes).nonzero().flatten()
+        for episodes in split_episodes(data.num_episodes, args.held_out, generator)
+    )
+    print(
+        f"{data.num_episodes} episodes, {len(data)} frames ({len(held_out)} held out), {len(data.instructions)} "
+        f"instructions; {sum(p.numel() for p in trainer.parameters) / 1e6:.2f} of "
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters are trained"
+        f"{', features are cached' if trainer.is_cached else ''}"
+    )
+    log = train_and_log(trainer, recipe, train, held_out, generator)
+    log["settings"] = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+    log["settings"]["dataset"] = [str(root) for root in args.dataset]
+    model.assets[LOG_FILE] = (json.dumps(log, indent=2) + "\n").encode()
+    try:
+        model.to(device="cpu", dtype=DTYPES[args.dtype]).save_pretrained(args.out)
+    except CheckpointError as error:
+        raise ConfigurationError(f"--out {args.out}: {error}") from None
+    losses = [f"{name} {log[name]:.4f}" for name in ("train_loss", "held_out_loss") if log[name] is not None]
+    print(f"{args.out}: {', '.join(losses)}, {log['seconds']:.0f} s")
+    return log
+
+
+def train_and_log(
+    trainer: Trainer, recipe: Recipe, train: torch.Tensor, held_out: torch.Tensor, generator: torch.Generator
+) -> dict[str, Any]:
+    """Train with a progress bar; returns the loss curves: points of (step, mean loss since the last, held-out loss)."""
+    every = max(1, recipe.steps // LOG_POINTS)
+    curve: list[dict[str, Any]] = []
+    recent: list[torch.Tensor] = []
+    # without held-out frames there is nothing to evaluate
+    evaluate = (lambda: trainer.evaluate(held_out, recipe.batch_size)) if len(held_out) else (lambda: None)
+    first, began = evaluate(), time.monotonic()
+    with tqdm(total=recipe.steps, unit="step") as bar:
+
+        def on_step(step: int, loss: torch.Tensor) -> None:
+            bar.update()
+            recent.append(loss)
+            if step % every and step != recipe.steps:
+                return
+            mean = torch.stack(recent).mean().item()
+            recent.clear()
+            curve.append({"step": step, "train_loss": round(mean, 6)})
+            if step % (10 * every) == 0 and step != recipe.steps:
+                curve[-1]["held_out_loss"] = evaluate()
+            bar.set_postfix({key: f"{value:.4f}" for key, value in curve[-1].items() if value and key != "step"})
+
+        try:
+            trainer.run(train, recipe, generator, on_step)
+        except FloatingPointError as error:
+            raise ConfigurationError(f"{error}; nothing is written: set a smaller --lr") from None
+    last = [point["train_loss"] for point in curve[-max(1, len(curve) // 20) :]]
+    return {
+        "train_loss": sum(last) / len(last),
+        "held_out_loss": evaluate(),
+        "held_out_loss_before": first,
+        "seconds": round(time.monotonic() - began, 1),
+        "curve": curve,
+    }
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # libraries of the simulator, which the task's cfg loads, take seconds to unload

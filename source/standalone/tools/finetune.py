@@ -49,6 +49,10 @@ from gr00t_rl.utils.errors import ConfigurationError
 
 TINY = "tiny"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+OFFICIAL = {"batch_size": 32, "draws": 1, "lr": 1e-4}
+"""What the released fine-tuning script does, on a trained network."""
+FROM_RANDOM = {"batch_size": 16, "draws": 8, "lr": 1e-3}
+"""What serves a tiny random network, which takes long steps and whose backbone is the larger part of the work."""
 LOG_FILE = "experiment_cfg/finetune.json"
 """Settings and losses, beside the checkpoint's metadata."""
 LOG_POINTS = 100
@@ -66,9 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--tokenizer", help="folder or hub id of the Eagle tokenizer assets (default: the checkpoint's own folder)")
     add("--embodiment_id", type=int, help="row of the per-embodiment weights to train (default: the task's agent's)")
     add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
-    add("--batch_size", type=int, default=32, help="frames per step (default 32)")
-    add("--draws", type=int, help="noises and times per frame and step (default: 8 for tiny, else 1)")
-    add("--lr", type=float, default=1e-4, help="learning rate after warm-up (default 1e-4)")
+    for name, kind, what in (
+        ("batch_size", int, "frames per step"),
+        ("draws", int, "noises and times per frame and step"),
+        ("lr", float, "learning rate after warm-up"),
+    ):
+        add(f"--{name}", type=kind, help=f"{what} (default {OFFICIAL[name]}, for tiny {FROM_RANDOM[name]})")
     add("--seed", type=int, default=0, help="seed of weights, batches and noise (default 0)")
     for name, what in (
         ("visual", "the image encoder"),
@@ -91,12 +98,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before anything is read. Raises ConfigurationError."""
+def complete_arguments(args: argparse.Namespace) -> None:
+    """Fill in the defaults that depend on others, and refuse what cannot work, before anything is read.
+
+    Raises:
+        ConfigurationError: At the first option that cannot work.
+    """
+    args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    for name, value in (FROM_RANDOM if args.checkpoint == TINY else OFFICIAL).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     for name, holds, expected in (
         ("steps", args.steps >= 1, "1 or more"),
         ("batch_size", args.batch_size >= 1, "1 or more"),
-        ("draws", args.draws is None or args.draws >= 1, "1 or more"),
+        ("draws", args.draws >= 1, "1 or more"),
         ("lr", args.lr > 0, "more than 0"),
         ("held_out", 0 <= args.held_out < 1, "0 or more, less than 1"),
         ("dropout", args.dropout is None or 0 <= args.dropout < 1, "0 or more, less than 1"),
@@ -185,8 +200,7 @@ def as_statistics(data: Demonstrations) -> Statistics:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line says."""
     args = build_parser().parse_args(argv)
-    args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
-    check_arguments(args)
+    complete_arguments(args)
     agent_cfg = agent_cfg_of(args.task)
     modality = modality_of(agent_cfg, args.task)
     if args.embodiment_id is None:
@@ -215,7 +229,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
         raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
     write_metadata(model, modality, statistics, data)
     trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, autocast=device.type == "cuda")
-    recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws or (8 if args.checkpoint == TINY else 1))
+    recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws)
     train, held_out = (
         torch.isin(data.episode, episodes).nonzero().flatten()
         for episodes in split_episodes(data.num_episodes, args.held_out, generator)

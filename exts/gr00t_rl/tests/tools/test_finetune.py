@@ -32,7 +32,7 @@ def finetune(root: Path, modality: Modality, out: Path, *options: str) -> dict[s
     args = tool.build_parser().parse_args(
         ["--dataset", str(root), "--task", TASK, "--checkpoint", "tiny", "--out", str(out), *SMALL, *options]
     )
-    tool.check_arguments(args)
+    tool.complete_arguments(args)
     data = Demonstrations.load(args.dataset)
     data.check(modality)
     return tool.finetune(args, data, modality, tool.tuned_parts(args))
@@ -146,7 +146,7 @@ def test_checkpoint_is_whole(dataset, modality, tmp_path):
 
     again = ["--dataset", str(root), "--task", TASK, "--checkpoint", str(out), "--out", str(tmp_path / "next")]
     args = tool.build_parser().parse_args([*again, "--steps", "2", "--device", "cpu", "--embodiment_id", "1"])
-    tool.check_arguments(args)
+    tool.complete_arguments(args)
     tool.finetune(args, data, dataclasses.replace(modality, embodiment_tag="twin"), tool.tuned_parts(args))
     assert set(json.loads((tmp_path / "next" / METADATA_FILE).read_text())) == {"robot", "twin"}
     trained = Gr00tN1d5.from_pretrained(tmp_path / "next", dtype=torch.float32).state_dict()

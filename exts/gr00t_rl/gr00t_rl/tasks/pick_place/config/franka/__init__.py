@@ -14,9 +14,12 @@ gym.register(
         "env_cfg_entry_point": f"{_CFG}:PickPlaceCubeFrankaEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PickPlaceCubeGr00tRunnerCfg",
         "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PickPlaceCubeGr00tPpoRunnerCfg",
+        "rsl_rl_grpo_cfg_entry_point": f"{_AGENTS}.rsl_rl_grpo_cfg:PickPlaceCubeGr00tGrpoRunnerCfg",
         "rsl_rl_flow_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_flow_mlp_cfg:PickPlaceCubeFlowMlpRunnerCfg",
+        "rsl_rl_flow_mlp_grpo_cfg_entry_point": f"{_AGENTS}.rsl_rl_grpo_cfg:PickPlaceCubeFlowMlpGrpoRunnerCfg",
         "rsl_rl_mlp_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:PickPlaceCubeMlpRunnerCfg",
         "rsl_rl_mlp_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_mlp_cfg:PickPlaceCubeMlpPpoRunnerCfg",
+        "rsl_rl_mlp_grpo_cfg_entry_point": f"{_AGENTS}.rsl_rl_grpo_cfg:PickPlaceCubeMlpGrpoRunnerCfg",
         "default_agent": "rsl_rl",
     },
 )
@@ -29,6 +32,7 @@ gym.register(
         "env_cfg_entry_point": f"{_CFG}:PickPlaceCubeFrankaCameraEnvCfg",
         "rsl_rl_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PickPlaceCubeCameraGr00tRunnerCfg",
         "rsl_rl_ppo_cfg_entry_point": f"{_AGENTS}.rsl_rl_gr00t_cfg:PickPlaceCubeCameraGr00tPpoRunnerCfg",
+        "rsl_rl_grpo_cfg_entry_point": f"{_AGENTS}.rsl_rl_grpo_cfg:PickPlaceCubeCameraGr00tGrpoRunnerCfg",
         "default_agent": "rsl_rl",
     },
 )

@@ -131,7 +131,7 @@ class TerminationsCfg:
 class PushCubeFrankaEnvCfg(TabletopEnvCfg):
     """Push the cube to the goal from state observations."""
 
-    scene: PushSceneCfg = PushSceneCfg(num_envs=128, env_spacing=2.5)
+    scene: PushSceneCfg = PushSceneCfg(num_envs=256, env_spacing=2.5)
     observations: object = ObservationsCfg()
     events: EventsCfg = EventsCfg()
     rewards: RewardsPresetCfg = RewardsPresetCfg()

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""GRPO agents of the Pick-Place tasks."""
+
+from isaaclab.utils import configclass
+
+from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
+
+
+@configclass
+class PickPlaceCubeGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
+    """GR00T on state observations: the prompt is its only text, the state its only sense."""
+
+    experiment_name: str = "gr00t_pick_place_cube_franka_grpo"
+
+
+@configclass
+class PickPlaceCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
+    """GR00T on pictures and proprioception."""
+
+    experiment_name: str = "gr00t_pick_place_cube_franka_camera_grpo"
+    obs_groups: dict[str, list[str]] = {"actor": ["policy", "front", "wrist"]}
+
+
+@configclass
+class PickPlaceCubeFlowMlpGrpoRunnerCfg(FlowMlpGrpoRunnerCfg):
+    """Action chunks of a flow policy with an MLP as its velocity field."""
+
+    experiment_name: str = "flow_mlp_pick_place_cube_franka_grpo"
+
+
+@configclass
+class PickPlaceCubeMlpGrpoRunnerCfg(MlpGrpoRunnerCfg):
+    """Gaussian MLP policy, one decision per env step."""
+
+    experiment_name: str = "mlp_pick_place_cube_franka_grpo"

@@ -423,6 +423,16 @@ class Gr00tGrpoRunnerCfg(GrpoRunnerCfg):
 
 
 @configclass
+class Gr00tGrpoFinetuneRunnerCfg(Gr00tGrpoRunnerCfg):
+    """The same from a base policy that sometimes succeeds, with the noise and the rate of PPO's fine-tuning."""
+
+    actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=1.0, noise_level=1.0)  # type: ignore[assignment]
+    algorithm: GrpoCfg = GrpoCfg(  # type: ignore[assignment]
+        learning_rate=8e-5, schedule="adaptive", desired_kl=0.12, target_kl=0.5
+    )
+
+
+@configclass
 class FlowMlpGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
     """The same algorithm with an MLP as the velocity field."""
 

@@ -87,6 +87,8 @@ def iterations(args: argparse.Namespace, arm: Arm) -> int:
     import gr00t_rl.tasks  # noqa: F401
     from gr00t_rl.preflight_groups import episode_steps
 
+    env_cfg: Any
+    agent_cfg: Any
     env_cfg, agent_cfg = resolve_task_config(args.task, arm.agent(args.policy), overrides=[])
     steps = agent_cfg.num_steps_per_env or episode_steps(env_cfg)
     return max(1, math.ceil(args.env_steps / (steps * (args.num_envs or env_cfg.scene.num_envs))))

@@ -27,16 +27,16 @@ def log_probs(policy: tuple[float, float]) -> torch.Tensor:
 
 
 def trainer_with(**options: Any):
-    from datasets import Dataset
+    from datasets import Dataset  # pyright: ignore[reportMissingImports]
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
 
     words = ["<pad>", "<eos>", "a", "b", "c"]
     core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<pad>"))
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    sizes: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     folder = tempfile.mkdtemp()  # TRL loads its reference model from where the model came from
     LlamaForCausalLM(LlamaConfig(vocab_size=5, **sizes)).save_pretrained(folder)
     model = LlamaForCausalLM.from_pretrained(folder)
@@ -66,7 +66,7 @@ def trainer_with(**options: Any):
 
 
 def main() -> None:
-    import trl
+    import trl  # pyright: ignore[reportMissingImports]
 
     print("trl", trl.__version__)
     size = len(REWARDS[0])

@@ -80,10 +80,9 @@ def shared(values: torch.Tensor) -> bool:
 @pytest.mark.parametrize("func", [draw, draw_by_class])
 def test_a_full_reset_is_shared(func, everyone):
     cfg, env = make(func)
-    term = cfg.events.start.func
-    term = (
-        term(cfg.events.start, SimpleNamespace(num_envs=N, device="cpu", sim=None)) if inspect.isclass(term) else term
-    )
+    term: Any = cfg.events.start.func
+    if inspect.isclass(func):
+        term = term(cfg.events.start, env)
     term(env, everyone, scale=2.0)
     first = env.value.clone()
     assert shared(env.value) and shared(env.other)

@@ -5,6 +5,8 @@ from isaaclab.utils import configclass
 
 from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
 
+from .rsl_rl_gr00t_cfg import CAMERA, CAMERA_GROUPS, STATE
+
 
 @configclass
 class PickPlaceCubeGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
@@ -12,13 +14,21 @@ class PickPlaceCubeGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
 
     experiment_name: str = "gr00t_pick_place_cube_franka_grpo"
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = STATE.copy()
+
 
 @configclass
 class PickPlaceCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
     """GR00T on pictures and proprioception."""
 
     experiment_name: str = "gr00t_pick_place_cube_franka_camera_grpo"
-    obs_groups: dict[str, list[str]] = {"actor": ["policy", "front", "wrist"]}
+    obs_groups: dict[str, list[str]] = {"actor": CAMERA_GROUPS["actor"]}
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = CAMERA.copy()
 
 
 @configclass

@@ -3,14 +3,22 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.assets import base_checkpoint
+from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
+
+from .rsl_rl_gr00t_cfg import CAMERA, CAMERA_GROUPS, STATE
 
 
 @configclass
-class PushCubeGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
-    """GR00T on state observations: the prompt is its only text, the state its only sense."""
+class PushCubeGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
+    """GR00T on state observations, from the shipped base policy."""
 
     experiment_name: str = "gr00t_push_cube_franka_grpo"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = STATE.copy()
+        self.actor.checkpoint = base_checkpoint("push_cube")
 
 
 @configclass
@@ -18,7 +26,11 @@ class PushCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
     """GR00T on pictures and proprioception."""
 
     experiment_name: str = "gr00t_push_cube_franka_camera_grpo"
-    obs_groups: dict[str, list[str]] = {"actor": ["policy", "front", "wrist"]}
+    obs_groups: dict[str, list[str]] = {"actor": CAMERA_GROUPS["actor"]}
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.modality = CAMERA.copy()
 
 
 @configclass

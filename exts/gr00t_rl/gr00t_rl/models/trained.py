@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From a training checkpoint back to a whole GR00T network: base weights plus what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ..gr00t import Gr00tN1d5, tokenizer_assets
+from ..utils.errors import ConfigurationError
+from .base_weights import TINY, fingerprint, load_base
+
+PREFIX = "model."
+
+
+def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
+    """Rebuild the network of a run's checkpoint, float32, cut to the embodiment that was trained.
+
+    Settings are read from ``params/agent.yaml`` and ``params/env.yaml``, which Isaac Lab's ``train`` writes beside the
+    checkpoints. What only RL needs (critic, optimiser, learned exploration noise) is left out.
+
+    Args:
+        file: ``model_N.pt`` of a run with a GR00T actor.
+        base: Folder or hub id of the base weights; the one the run was started with where None.
+
+    Raises:
+        ConfigurationError: If the file is no such checkpoint, its settings are not there, the base weights are others,
+            or the run normalised states by running moments, for which a GR00T checkpoint has no place.
+    """
+    state, agent, env = _read(file)
+    actor = agent["actor"]
+    if any(name.startswith("state_normalizer.") for name in state):
+        raise ConfigurationError(
+            f"{file}: the run has agent.actor.obs_normalization=true, and a GR00T checkpoint cannot hold its moments; "
+            "train with statistics (agent.actor.modality) instead"
+        )
+    source = base or actor["checkpoint"]
+    # only "tiny" depends on the pictures' size: without cameras it has none
+    sizes = [None, env.get("camera_size", 64)] if source == TINY else [None]
+    for size in sizes:
+        model, tokens = load_base(
+            source,
+            actor["tokenizer"],
+            actor["embodiment_id"],
+            torch.float32,
+            actor["tiny_seed"],
+            size,
+            actor["n_action_steps"],
+            "sdpa",
+        )
+        if fingerprint(model) == state["base"]["fingerprint"]:
+            break
+    else:
+        raise ConfigurationError(f"{file}: it was trained on other base weights than {source!r}; give --base")
+    weights = {name.removeprefix(PREFIX): w for name, w in state.items() if name.startswith(PREFIX)}
+    unknown = model.load_state_dict(weights, strict=False).unexpected_keys
+    if unknown:
+        raise ConfigurationError(f"{file}: the network has no {unknown[0]!r}; it was written by another version")
+    if source == TINY:
+        model.assets = tokenizer_assets(tokens)
+    return model
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the actor's state and the run's settings of agent and env."""
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)["actor_state_dict"]
+        state["base"]["fingerprint"]
+    except Exception as error:  # torch raises what it likes for foreign and truncated files
+        reason = " ".join(str(error).split())[:120]
+        raise ConfigurationError(f"{file}: it is no checkpoint of a run with a GR00T actor ({reason})") from None
+    settings = []
+    for name in ("agent", "env"):
+        path = file.parent / "params" / f"{name}.yaml"
+        try:
+            # Isaac Lab writes tuples and slices with Python tags: they are read as plain lists, or as nothing
+            settings.append(yaml.load(path.read_text(), Loader=_PlainLoader))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"{path}: it cannot be read ({error}); keep it beside the checkpoint") from None
+    return state, settings[0], settings[1]
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads YAML without building Python objects."""
+
+
+def _plain(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> Any:
+    return loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else None
+
+
+_PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)

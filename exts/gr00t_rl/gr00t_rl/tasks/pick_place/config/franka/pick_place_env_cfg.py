@@ -126,7 +126,7 @@ class TerminationsCfg:
 class PickPlaceCubeFrankaEnvCfg(TabletopEnvCfg):
     """Carry the cube to the goal from state observations."""
 
-    scene: PickPlaceSceneCfg = PickPlaceSceneCfg(num_envs=128, env_spacing=2.5)
+    scene: PickPlaceSceneCfg = PickPlaceSceneCfg(num_envs=256, env_spacing=2.5)
     observations: object = ObservationsCfg()
     events: EventsCfg = EventsCfg()
     rewards: RewardsPresetCfg = RewardsPresetCfg()

@@ -3,7 +3,8 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import Gr00tPpoRunnerCfg, Gr00tRunnerCfg
+from gr00t_rl.assets import base_checkpoint
+from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg, Gr00tRunnerCfg
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "goal": 3, "cube_to_goal": 3})
@@ -12,14 +13,15 @@ CAMERA_GROUPS = {"actor": ["policy", "front", "wrist"], "critic": ["critic"]}
 
 
 @configclass
-class PickPlaceCubeGr00tRunnerCfg(Gr00tRunnerCfg):
-    """GR00T on state observations: the prompt is its only text, the state its only sense."""
+class PickPlaceCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
+    """GR00T on state observations, from the shipped base policy."""
 
     experiment_name: str = "gr00t_pick_place_cube_franka"
 
     def __post_init__(self):
         super().__post_init__()
         self.actor.modality = STATE.copy()
+        self.actor.checkpoint = base_checkpoint("pick_place_cube")
 
 
 @configclass

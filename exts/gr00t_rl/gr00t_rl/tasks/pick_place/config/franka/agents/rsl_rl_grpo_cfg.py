@@ -3,20 +3,22 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.assets import base_checkpoint
+from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
 
 from .rsl_rl_gr00t_cfg import CAMERA, CAMERA_GROUPS, STATE
 
 
 @configclass
-class PickPlaceCubeGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
-    """GR00T on state observations: the prompt is its only text, the state its only sense."""
+class PickPlaceCubeGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
+    """GR00T on state observations, from the shipped base policy."""
 
     experiment_name: str = "gr00t_pick_place_cube_franka_grpo"
 
     def __post_init__(self):
         super().__post_init__()
         self.actor.modality = STATE.copy()
+        self.actor.checkpoint = base_checkpoint("pick_place_cube")
 
 
 @configclass

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How far RL lifts a base policy: train, evaluate before and after, draw.
+
+    python source/standalone/benchmarks/finetune_lift.py --task Gr00t-Push-Cube-Franka --iterations 120 --seeds 1 2 3 \
+        --out docs/results/lift --plot docs/images/lift.png
+
+Each seed is one call of Isaac Lab's ``train`` and four of ``scripts/rsl_rl/evaluate.py``: base and trained policy, with
+the initial noise as trained (``init_noise_scale`` 1) and without it (0). What is recorded goes to
+``OUT/<task>_<agent>_seed<seed>.json``; records that exist are not made again. ``--run DIR`` takes a finished run of the
+one ``--seeds`` instead of training. The base is evaluated once for all seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from learning_curves import read_curve
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).resolve().parents[3]
+SCALES = ("1", "0")
+KEPT = ("success_rate", "success_ci95", "num_episodes", "mean_return", "mean_length", "seed")
+WARM_UP = 3
+"""Iterations not drawn: before an episode's full length has passed, only those that succeeded early have ended."""
+
+
+def call(command: list[str], folder: Path) -> None:
+    """Run a program of this repository in ``folder``; ends with its last words if it fails."""
+    with open(folder / "log.txt", "w") as log:
+        result = subprocess.run([sys.executable, *command], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    if result.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} failed:\n{(folder / 'log.txt').read_text()[-2000:]}")
+
+
+def train(args: argparse.Namespace, seed: int, folder: Path) -> Path:
+    """Train once and return the folder of the run."""
+    command = ["-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--device", "cpu", "--task", args.task]
+    command += ["--agent", args.agent, "--seed", str(seed), "--max_iterations", str(args.iterations), *args.overrides]
+    call(command, folder)
+    return next(folder.rglob("events.out.tfevents*")).parent
+
+
+def evaluate(args: argparse.Namespace, checkpoint: str, scale: str, folder: Path) -> dict[str, Any]:
+    """Evaluate "base" or a run's file, and return the headline numbers."""
+    command = [str(ROOT / "scripts" / "rsl_rl" / "evaluate.py"), "--task", args.task, "--agent", args.agent]
+    command += ["--checkpoint", checkpoint, "--num_episodes", str(args.episodes), "--num_envs", str(args.eval_envs)]
+    command += ["--device", "cpu", "--report", "none", "--json", str(folder / "result.json")]
+    call([*command, f"agent.actor.init_noise_scale={scale}", *args.overrides], folder)
+    result = json.loads((folder / "result.json").read_text())
+    return {key: result[key] for key in KEPT}
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The newest ``model_N.pt`` of a run."""
+    return max(run.glob("model_*.pt"), key=lambda file: int(file.stem.removeprefix("model_")))
+
+
+def stem(args: argparse.Namespace) -> str:
+    """Name of the records."""
+    return f"{args.task}_{args.agent.removeprefix('rsl_rl_').removesuffix('cfg_entry_point').strip('_') or 'ppo'}"
+
+
+def make(args: argparse.Namespace, seed: int) -> None:
+    """Train and evaluate one seed."""
+    file = args.out / f"{stem(args)}_seed{seed}.json"
+    if file.exists():
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        base_file = args.out / f"{stem(args)}_base.json"
+        if not base_file.exists():
+            base = {f"init_noise_{scale}": evaluate(args, "base", scale, folder) for scale in SCALES}
+            base_file.write_text(json.dumps(base, indent=1) + "\n")
+        run = args.run.resolve() if args.run else train(args, seed, folder)
+        curve = read_curve(run)
+        checkpoint = str(last_checkpoint(run))
+        after = {f"init_noise_{scale}": evaluate(args, checkpoint, scale, folder) for scale in SCALES}
+    record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
+    record |= {"overrides": args.overrides, "after": after, "curve": curve}
+    file.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def records(args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The base's evaluation and the records of all seeds."""
+    base = json.loads((args.out / f"{stem(args)}_base.json").read_text())
+    return base, [json.loads((args.out / f"{stem(args)}_seed{seed}.json").read_text()) for seed in args.seeds]
+
+
+def share(result: dict[str, Any]) -> str:
+    """A success rate with its interval, in percent."""
+    low, high = (100 * bound for bound in result["success_ci95"])
+    return f"{100 * result['success_rate']:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def report(args: argparse.Namespace) -> None:
+    """Print a table for the documents."""
+    base, runs = records(args)
+    print(f"{args.task}, {base['init_noise_1']['num_episodes']} episodes, 95 % Wilson intervals")
+    print("| | minutes | env steps | initial noise 1 | initial noise 0 |\n|---|---|---|---|---|")
+    print(f"| base | | | {share(base['init_noise_1'])} | {share(base['init_noise_0'])} |")
+    for run in runs:
+        minutes, steps = run["curve"]["seconds"][-1] / 60, run["curve"]["env_steps"][-1]
+        shares = " | ".join(share(run["after"][f"init_noise_{scale}"]) for scale in SCALES)
+        print(f"| seed {run['seed']} | {minutes:.1f} | {steps / 1e6:.2f} M | {shares} |")
+
+
+def plot(args: argparse.Namespace) -> None:
+    """Draw success over minutes: training's episodes (with exploration noise) and both evaluations."""
+    base, runs = records(args)
+    figure, axis = plt.subplots(figsize=(7.5, 4), constrained_layout=True)
+    for run in runs:
+        minutes = [second / 60 for second in run["curve"]["seconds"]]
+        (line,) = axis.plot(minutes[WARM_UP:], run["curve"]["success_rate"][WARM_UP:], label=f"seed {run['seed']}")
+        points = ((0.0, base), (minutes[-1], run["after"]))
+        for minute, results in points:
+            result = results["init_noise_1"]
+            low, high = result["success_ci95"]
+            rate = result["success_rate"]
+            axis.errorbar(minute, rate, [[rate - low], [high - rate]], fmt="o", color=line.get_color(), capsize=3)
+    axis.set(xlabel="minutes of training on a 2-core CPU", ylabel="success rate", ylim=(-0.02, 1.02), title=args.task)
+    axis.plot([], [], "ko", label=f"evaluation, {base['init_noise_1']['num_episodes']} episodes")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="lower right")
+    args.plot.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.plot, dpi=120)
+
+
+def main() -> None:
+    """Make what is missing, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point")
+    parser.add_argument("--iterations", type=int, default=120)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--episodes", type=int, default=512)
+    parser.add_argument("--eval_envs", type=int, default=256)
+    parser.add_argument("--run", type=Path, help="folder of a finished run of the one seed")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the records")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    args, args.overrides = parser.parse_known_args()
+    if args.run and len(args.seeds) != 1:
+        parser.error("--run is one run: give its seed with --seeds")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for seed in args.seeds:
+        make(args, seed)
+    report(args)
+    if args.plot:
+        plot(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -89,8 +89,8 @@ def line(result: dict[str, Any]) -> str:
     median, p95 = result["time_to_success_s"].values()
     times = "no success" if median is None else f"median {median:.2f} s, 95 % within {p95:.2f} s"
     return (
-        f"{result['task']:30} {result['physics']:14} {result['success_rate']:6.1%} of {result['num_episodes']} episodes, "
-        f"{times}; {result['failures']} failures, {result['time_outs']} time-outs; "
+        f"{result['task']:30} {result['physics']:14} {result['success_rate']:6.1%} of {result['num_episodes']} "
+        f"episodes, {times}; {result['failures']} failures, {result['time_outs']} time-outs; "
         f"{result['env_steps_per_s']:,.0f} env steps/s"
     )
 

@@ -4,11 +4,18 @@
 It needs the extra ``data`` (pyarrow and PyAV).
 """
 
-from .buffer import EpisodeBuffer
-from .layout import Layout, Slice
-from .pictures import FORMATS
-from .reader import Demonstrations
-from .statistics import statistics
-from .writer import DatasetWriter, Episode
+from ..utils.errors import ConfigurationError
+
+try:
+    from .buffer import EpisodeBuffer
+    from .layout import Layout, Slice
+    from .pictures import FORMATS
+    from .reader import Demonstrations
+    from .statistics import statistics
+    from .writer import DatasetWriter, Episode
+except ModuleNotFoundError as error:
+    raise ConfigurationError(
+        f"demonstrations need {error.name}, which is not installed; pip install 'gr00t_rl[data]'"
+    ) from None
 
 __all__ = ["FORMATS", "DatasetWriter", "Demonstrations", "Episode", "EpisodeBuffer", "Layout", "Slice", "statistics"]

@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -216,3 +218,12 @@ def test_a_video_that_lacks_frames_is_refused(write, episodes):
     (folder / "episode_000000.mp4").write_bytes((folder / "episode_000001.mp4").read_bytes())
     with pytest.raises(ConfigurationError, match="episode 0 cannot be read"):
         Demonstrations.load([root])
+
+
+def test_without_the_extra_it_ends_in_one_line():
+    """In a process that cannot import PyAV."""
+    code = "import sys; sys.modules['av'] = None; import gr00t_rl.data"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    expected = "[gr00t_rl] demonstrations need av, which is not installed; pip install 'gr00t_rl[data]'"
+    assert done.stderr.strip().splitlines()[-1] == expected and "Traceback" not in done.stderr

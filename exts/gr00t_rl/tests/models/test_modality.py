@@ -231,7 +231,9 @@ def test_features_of_padding_are_zero():
     """So that a critic that averages them does not see it."""
     actor = make_instructed(True, TEXTS)
     features = actor.observe(instructed([0, 1], True))["features"]
-    padding = len(TEXTS[1]) - len(TEXTS[0])  # the tiny tokenizer's tokens are bytes
+    tokenizer = tiny_tokenizer(actor.model.config)
+    padding = len(tokenizer(TEXTS[1])["input_ids"]) - len(tokenizer(TEXTS[0])["input_ids"])
+    assert padding > 0
     assert not features[0, -padding:].any() and features[0, :-padding].any(-1).all() and features[1].any(-1).all()
 
 

@@ -29,11 +29,10 @@ def modality(request: pytest.FixtureRequest) -> Modality:
 
 
 def picture(goal: torch.Tensor) -> torch.Tensor:
-    """A dark picture [H, W, 3] with a bright square at the goal in [-1, 1]^2."""
-    image = torch.full((SIZE, SIZE, 3), 30, dtype=torch.uint8)
-    row, column = ((goal + 1) / 2 * (SIZE - 4)).round().long().tolist()
-    image[row : row + 4, column : column + 4] = torch.tensor([40, 220, 40], dtype=torch.uint8)
-    return image
+    """A picture [H, W, 3] whose red and green are the goal in [-1, 1]^2: a network sees colours within seconds."""
+    red, green = (goal + 1) / 2
+    color = torch.stack((red, green, torch.tensor(0.5))) * 255
+    return color.round().to(torch.uint8).expand(SIZE, SIZE, 3)
 
 
 def play(modality: Modality, generator: torch.Generator, text: str) -> Episode:
@@ -54,8 +53,8 @@ def play(modality: Modality, generator: torch.Generator, text: str) -> Episode:
 def dataset(tmp_path: Path, modality: Modality) -> Callable[..., Path]:
     """Write episodes of the policy; half of them with the second text where ``texts`` is 2."""
 
-    def write(episodes: int = 12, texts: int = 1, name: str = "dataset") -> Path:
-        generator = torch.Generator().manual_seed(0)
+    def write(episodes: int = 12, texts: int = 1, name: str = "dataset", seed: int = 0) -> Path:
+        generator = torch.Generator().manual_seed(seed)
         layout = Layout.of(modality, {key: (SIZE, SIZE) for key in modality.video}, 20.0)
         writer = DatasetWriter(tmp_path / name, layout, {"seed": 0})
         for index in range(episodes):

@@ -56,10 +56,12 @@ def check_marker_moves_nothing_else(env) -> None:
 
 
 def check_lazy_rendering(env) -> None:
+    """Both cameras render where somebody looks, once each, and neither where nobody does."""
     env.reset()
-    camera = env.scene["front"]
-    renders, render = [], camera._renderer.render
-    camera._renderer.render = lambda data: (renders.append(1), render(data))[1]
+    renderer = env.scene["front"]._renderer
+    assert env.scene["wrist"]._renderer is renderer, "equal cfgs share one"
+    renders, render = [], renderer.render
+    renderer.render = lambda data: (renders.append(1), render(data))[1]
     still = torch.zeros(NUM_ENVS, 5)
 
     def step() -> tuple[int, dict]:
@@ -67,22 +69,22 @@ def check_lazy_rendering(env) -> None:
         obs, _, _, _, extras = env.step(still)
         return len(renders), {**obs, "final": extras.get("final_obs")}
 
-    assert step()[0] == 1, "without a word from the algorithm every step renders"
+    assert step()[0] == 2, "without a word from the algorithm every step renders"
     env.decision_due = torch.zeros(NUM_ENVS, dtype=torch.bool)
     count, first = step()
     assert count == 0
     count, second = step()
-    assert count == 0 and torch.equal(first["front"], second["front"])
+    assert count == 0 and all(torch.equal(first[camera], second[camera]) for camera in ("front", "wrist"))
     env.decision_due[3] = True
     count, due = step()
-    assert count == 1
+    assert count == 2
     env.decision_due[:] = False
     env.episode_length_buf[5] = env.max_episode_length - 1
     count, ended = step()
-    assert count == 1, "the new episode is looked at once, the old one's end not at all"
+    assert count == 2, "the new episode is looked at once, the old one's end not at all"
     assert torch.equal(ended["final"]["front"], due["front"])
     del env.decision_due
-    camera._renderer.render = render
+    renderer.render = render
 
 
 def check_expert(env) -> None:

@@ -133,7 +133,12 @@ def _grpo(rank: int, barren: bool = False, **options: Any) -> dict[str, Any]:
     alg.broadcast_parameters()
     if barren and rank == 1:
         step = env.step
-        env.step = lambda actions: (lambda o, r, d, e: (o, 0.0 * r, d, e))(*step(actions))
+
+        def unpaid(actions: torch.Tensor) -> tuple:
+            obs, rewards, dones, extras = step(actions)
+            return obs, torch.zeros_like(rewards), dones, extras
+
+        env.step = unpaid
     before = weights(alg)
     collect(SimpleNamespace(alg=alg, env=env, cfg=cfg))
     results = {"before": before, "batch": alg.batch.clone().to_dict(), "judged": alg.episodes.rewards.clone()}

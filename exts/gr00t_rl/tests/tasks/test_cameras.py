@@ -55,7 +55,7 @@ def test_without_the_wrist_camera() -> None:
     overrides = ["env.wrist_camera=false", WITHOUT]
     cfg, agent = resolve_task_config(TASK, "rsl_rl_cfg_entry_point", overrides=overrides)
     agent.device = "cpu"
-    with pytest.raises(ConfigurationError, match="agent.actor.modality.video.wrist is 'wrist'"):
+    with pytest.raises(ConfigurationError, match=r"modality\.video\.wrist is 'wrist'"):
         cfg.validate_config()
     agent.actor.modality.video = {"front": "front"}
     cfg.validate_config()

@@ -134,9 +134,9 @@ def _grpo(rank: int, barren: bool = False, **options: Any) -> dict[str, Any]:
     if barren and rank == 1:
         step = env.step
 
-        def unpaid(actions: torch.Tensor) -> tuple:
+        def unpaid(actions: torch.Tensor) -> Any:
             obs, rewards, dones, extras = step(actions)
-            return obs, torch.zeros_like(rewards), dones, extras
+            return obs, 0.0 * rewards, dones, extras
 
         env.step = unpaid
     before = weights(alg)

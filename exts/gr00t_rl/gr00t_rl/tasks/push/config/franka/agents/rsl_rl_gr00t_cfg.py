@@ -4,7 +4,7 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.assets import base_checkpoint
-from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg, Gr00tRunnerCfg
+from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "goal": 3, "cube_to_goal": 3})
@@ -25,8 +25,8 @@ class PushCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
 
 
 @configclass
-class PushCubeCameraGr00tRunnerCfg(Gr00tRunnerCfg):
-    """GR00T on pictures of both cameras and proprioception."""
+class PushCubeCameraGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
+    """GR00T on pictures of both cameras and proprioception, from the shipped base policy."""
 
     experiment_name: str = "gr00t_push_cube_franka_camera"
     obs_groups: dict[str, list[str]] = CAMERA_GROUPS
@@ -34,6 +34,7 @@ class PushCubeCameraGr00tRunnerCfg(Gr00tRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         self.actor.modality = CAMERA.copy()
+        self.actor.checkpoint = base_checkpoint("push_cube_camera")
 
 
 @configclass

@@ -4,7 +4,7 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.assets import base_checkpoint
-from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, MlpGrpoRunnerCfg
 
 from .rsl_rl_gr00t_cfg import CAMERA, CAMERA_GROUPS, STATE
 
@@ -22,8 +22,8 @@ class PushCubeGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
 
 
 @configclass
-class PushCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
-    """GR00T on pictures and proprioception."""
+class PushCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
+    """GR00T on pictures and proprioception, from the shipped base policy."""
 
     experiment_name: str = "gr00t_push_cube_franka_camera_grpo"
     obs_groups: dict[str, list[str]] = {"actor": CAMERA_GROUPS["actor"]}
@@ -31,6 +31,7 @@ class PushCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         self.actor.modality = CAMERA.copy()
+        self.actor.checkpoint = base_checkpoint("push_cube_camera")
 
 
 @configclass

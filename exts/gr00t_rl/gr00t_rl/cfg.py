@@ -41,6 +41,9 @@ class FlowActorCfg:
     """Scale of the initial noise, in rollout and evaluation: 1 as trained, 0 deterministic."""
     log_prob_over: str = "executed"
     """What the log-probability counts: "executed" steps and real action dimensions, or the whole "chain"."""
+    align_decisions: bool = False
+    """Whether all envs decide at the same steps, so that pictures are taken once per chunk; an env that is reset acts
+    with zeros until then."""
     obs_normalization: bool = False
     """Whether to normalise the state by its running moments."""
     distribution_cfg: None = None

@@ -73,7 +73,8 @@ class DecisionAlgorithm:
         groups = list(dict.fromkeys(read))
         self.policy: DecisionPolicy = actor if hasattr(actor, "decide") else StepPolicy(actor, groups)  # type: ignore
         self.storage = DecisionStorage(env.num_envs, num_steps, gamma, device)
-        self.queue = ChunkQueue(env.num_envs, self.policy.n_action_steps, env.num_actions, device)
+        aligned = self.policy.align_decisions
+        self.queue = ChunkQueue(env.num_envs, self.policy.n_action_steps, env.num_actions, device, aligned)
         self.reward_scaler = RewardScaler(env.num_envs, gamma, reward_clip).to(device) if reward_scaling else None
         self.env, self.num_steps, self.gamma = env, num_steps, gamma
         self.actor_parameters = [p for p in actor.parameters() if p.requires_grad]
@@ -109,6 +110,7 @@ class DecisionAlgorithm:
         everyone = self._step == self.num_steps and self.critic is not None
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due) if everyone else self.queue.due
+        unwrapped.new_episodes_decide = not self.queue.aligned
         return action
 
     def process_env_step(

@@ -39,8 +39,9 @@ def play_episodes(
     """
     unwrapped = env.unwrapped
     obs = env.reset()[0]
-    policy.reset(torch.ones(env.num_envs, dtype=torch.bool, device=unwrapped.device))
+    policy.reset()
     recorder = make_recorder()
+    unwrapped.new_episodes_decide = not getattr(policy, "align_decisions", False)
     steps = 0
     while True:
         action = policy(obs)

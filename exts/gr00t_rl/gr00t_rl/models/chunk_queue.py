@@ -14,10 +14,14 @@ class ChunkQueue:
         length: Actions executed per decision, n.
         action_dim: Env action dimension A.
         device: Device of the buffers.
+        aligned: Whether all envs decide at the same steps: one that is reset acts with zeros until the others' chunks
+            are used up, n - 1 steps at most.
     """
 
-    def __init__(self, num_envs: int, length: int, action_dim: int, device: str | torch.device) -> None:
-        self.length = length
+    def __init__(
+        self, num_envs: int, length: int, action_dim: int, device: str | torch.device, aligned: bool = False
+    ) -> None:
+        self.length, self.aligned = length, aligned
         self._chunks = torch.zeros(num_envs, length, action_dim, device=device)
         self._cursor = torch.full((num_envs,), length, dtype=torch.long, device=device)
         self._rows = torch.arange(num_envs, device=device)
@@ -58,9 +62,14 @@ class ChunkQueue:
         self._chunks.masked_fill_(self._resting[:, None, None], 0.0)
 
     def clear(self, dones: torch.Tensor | None = None) -> None:
-        """Drop what is left of the chunks of the envs flagged in ``dones`` [N] (all envs without it)."""
+        """Drop what is left of the chunks of the envs flagged in ``dones`` [N] (all envs without it).
+
+        They decide next, or when all do if decisions are aligned.
+        """
         if dones is None:
             self._cursor.fill_(self.length)
             self._resting.zero_()
+        elif self.aligned:
+            self._chunks.masked_fill_(dones.bool()[:, None, None], 0.0)
         else:
             self._cursor.masked_fill_(dones.bool() & ~self._resting, self.length)

@@ -29,6 +29,9 @@ class FlowActor(PlainRecords, nn.Module):
         log_prob_over: "executed": the log-probability counts the executed steps and the real action dimensions;
             "chain": all H steps and A dimensions, the density of the whole chain. The numbers that are not executed
             feed back into the others along the chain, so that only the latter is an exact density; it is noisier.
+        align_decisions: Whether all envs decide at the same steps. An env that is reset then acts with zeros until the
+            others' chunks are used up (``n_action_steps`` - 1 steps at most): pictures are rendered and encoded for
+            all envs once per chunk, instead of at nearly every step because some env has just been reset.
 
     Raises:
         ConfigurationError: An unknown ``log_prob_over``.
@@ -45,6 +48,7 @@ class FlowActor(PlainRecords, nn.Module):
         n_action_steps: int,
         init_noise_scale: float = 1.0,
         log_prob_over: str = "executed",
+        align_decisions: bool = False,
     ) -> None:
         super().__init__()
         if log_prob_over not in ("executed", "chain"):
@@ -52,6 +56,7 @@ class FlowActor(PlainRecords, nn.Module):
         self.head = head
         self.chunk_shape, self.action_dim, self.n_action_steps = chunk_shape, action_dim, n_action_steps
         self.init_noise_scale, self.log_prob_over = init_noise_scale, log_prob_over
+        self.align_decisions = align_decisions
         # tells the device the model was moved to
         self.register_buffer("_device_probe", torch.empty(0), persistent=False)
         self._queue: ChunkQueue | None = None
@@ -123,7 +128,7 @@ class FlowActor(PlainRecords, nn.Module):
         """Return the next action of every env [N, A]; envs whose chunk is used up decide first (play, evaluation)."""
         batch = obs.batch_size[0]
         if self._queue is None or len(self._queue) != batch:
-            self._queue = ChunkQueue(batch, self.n_action_steps, self.action_dim, self.device)
+            self._queue = ChunkQueue(batch, self.n_action_steps, self.action_dim, self.device, self.align_decisions)
         ids = self._queue.due_ids()
         if ids.numel() > 0:
             due = obs[ids]

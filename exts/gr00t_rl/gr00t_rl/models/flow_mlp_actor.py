@@ -42,6 +42,7 @@ class FlowMlpActor(FlowActor):
         sigma_max: Upper bound of the learned noise (``flow_noise``).
         init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
         log_prob_over: "executed" or "chain", see :class:`FlowActor`.
+        align_decisions: Whether all envs decide at the same steps, see :class:`FlowActor`.
         obs_normalization: Whether to normalise the observation by its running moments.
         distribution_cfg: Not used; rsl_rl's tooling passes it to every model.
 
@@ -70,6 +71,7 @@ class FlowMlpActor(FlowActor):
         sigma_max: float = 0.2,
         init_noise_scale: float = 1.0,
         log_prob_over: str = "executed",
+        align_decisions: bool = False,
         obs_normalization: bool = True,
         distribution_cfg: None = None,
     ) -> None:
@@ -97,7 +99,9 @@ class FlowMlpActor(FlowActor):
             chunk_shape,
             state_dim,
         )
-        super().__init__(policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale, log_prob_over)
+        super().__init__(
+            policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale, log_prob_over, align_decisions
+        )
         self.groups, self.state_dim = groups, state_dim
         self.state_normalizer = EmpiricalNormalization(state_dim) if obs_normalization else None
         chunk_dim = action_horizon * output_dim

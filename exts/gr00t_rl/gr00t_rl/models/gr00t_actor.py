@@ -55,6 +55,7 @@ class Gr00tActor(FlowActor):
         sigma_max: Upper bound of the learned noise (``flow_noise``).
         init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
         log_prob_over: "executed" or "chain", see :class:`FlowActor`.
+        align_decisions: Whether all envs decide at the same steps, see :class:`FlowActor`.
         obs_normalization: Whether to normalise the state by its running moments, for checkpoints without statistics.
         feature_cache: Where the frozen part's features of an iteration are kept: on the "device", in "host" memory, or
             not at all ("pixels": the images are kept and encoded again for every minibatch).
@@ -93,6 +94,7 @@ class Gr00tActor(FlowActor):
         sigma_max: float = 0.2,
         init_noise_scale: float = 1.0,
         log_prob_over: str = "executed",
+        align_decisions: bool = False,
         obs_normalization: bool = False,
         feature_cache: str = "device",
         tune_projector: bool = True,
@@ -130,7 +132,9 @@ class Gr00tActor(FlowActor):
             chunk_shape,
             config.input_embedding_dim,
         )
-        super().__init__(policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale, log_prob_over)
+        super().__init__(
+            policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale, log_prob_over, align_decisions
+        )
         self.model, self.base, self._compute_dtype = model, checkpoint, DTYPES[dtype]
         self.modality, self.image_groups = keys, images
         self.state_groups = [g for g in groups if obs[g].dim() == 2 and g != INSTRUCTION]

@@ -27,6 +27,8 @@ class DecisionPolicy(Protocol):
     """A policy whose decisions last ``n_action_steps`` env steps."""
 
     n_action_steps: int
+    align_decisions: bool
+    """Whether all envs decide at the same steps; see :class:`~gr00t_rl.models.ChunkQueue`."""
 
     def observe(self, obs: TensorDict) -> TensorDict:
         """Return what is stored of an observation, batch size [B]: small groups and cached features."""
@@ -86,6 +88,7 @@ class StepPolicy(PlainRecords):
     """
 
     n_action_steps = 1
+    align_decisions = False
 
     def __init__(self, model: MLPModel, obs_groups: list[str]) -> None:
         self.model = model

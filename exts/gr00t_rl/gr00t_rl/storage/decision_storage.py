@@ -42,6 +42,7 @@ class DecisionStorage:
         for array in (self.rewards, self.values, self.discounts, self.durations):
             array.zero_()
         self._slot = torch.full((self.num_envs,), -1, dtype=torch.long, device=self.device)
+        self._running = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         self._elapsed = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self._rows: list[torch.Tensor] = []
         self._records: list[TensorDict] = []
@@ -55,6 +56,7 @@ class DecisionStorage:
         """
         self._slot[ids] += 1
         self._elapsed[ids] = 0
+        self._running[ids] = True
         row = self._slot[ids] * self.num_envs + ids
         if "value" in record.keys():  # noqa: SIM118  # iterating a TensorDict goes over its rows
             self.values.view(-1)[row] = record["value"]
@@ -62,24 +64,26 @@ class DecisionStorage:
         self._records.append(record)
 
     def step(self, rewards: torch.Tensor, dones: torch.Tensor, bootstrap: torch.Tensor | None = None) -> None:
-        """Add one env step to the running decision of every env.
+        """Add one env step to the running decision of every env; after an episode's end it is nobody's until the next.
 
         Args:
             rewards: Rewards r_i, float32 [N].
             dones: Episode ends, [N], non-zero where the env was reset after this step.
             bootstrap: Value of the true final observation where a time-out ended the episode, else 0; float32 [N].
         """
-        row = self._slot * self.num_envs + self._env
-        discount = self.gamma**self._elapsed
+        row = self._slot.clamp(min=0) * self.num_envs + self._env
+        discount = self.gamma**self._elapsed * self._running
         reward = discount * rewards
         self._elapsed += 1
-        discount = self.gamma**self._elapsed
+        discount = self.gamma**self._elapsed * self._running
         alive = 1.0 - dones.float()
         if bootstrap is not None:
             reward = reward + discount * bootstrap
         self.rewards.view(-1)[row] += reward
+        # what has ended keeps its zero discount and its duration
         self.discounts.view(-1)[row] = discount * alive
-        self.durations.view(-1)[row] = self._elapsed
+        self.durations.view(-1)[row] += self._running.long()
+        self._running &= ~dones.bool()
 
     @property
     def valid(self) -> torch.Tensor:

@@ -19,7 +19,8 @@ class decision_image(ManagerTermBase):
     algorithm says who looks next by keeping ``env.decision_due``, bool [N], set before ``env.step``: the envs whose
     action chunk is used up after that step. Then the camera renders if any env is due or has just been reset, and
     otherwise the last picture is returned again. Without ``decision_due`` it renders every step. An algorithm that
-    looks at one episode per env only sets ``env.new_episodes_decide`` to False, and a reset alone renders nothing then.
+    looks at one episode per env only, or whose envs all decide at the same steps, sets ``env.new_episodes_decide`` to
+    False, and a reset alone renders nothing then.
 
     The observation that Isaac Lab computes just before a reset (``extras["final_obs"]``) never renders: its pictures
     are those of the last decision.

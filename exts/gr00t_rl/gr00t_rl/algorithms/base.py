@@ -110,7 +110,8 @@ class DecisionAlgorithm:
         everyone = self._step == self.num_steps and self.critic is not None
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due) if everyone else self.queue.due
-        unwrapped.new_episodes_decide = not self.queue.aligned
+        if self.queue.aligned:
+            unwrapped.new_episodes_decide = False
         return action
 
     def process_env_step(

@@ -99,6 +99,34 @@ def test_decisions_end_with_chunks_resets_and_the_iteration():
     assert any(d < 3 for env_durations in expected for d in env_durations[:-1])
 
 
+def test_aligned_decisions_wait_for_each_other():
+    """All envs decide before steps 0, 3 and 6 only; steps after a reset are nobody's and their actions are zeros."""
+    env = PointMassEnv(num_envs=6, termination=0.2)
+    cfg = runner_cfg("flow_sde_one")
+    cfg["actor"]["align_decisions"] = True
+    runner = make_runner(cfg, env)
+    step, actions = env.step, []
+    env.step = lambda action: actions.append(action) or step(action)
+    collect(runner)
+    dones = torch.stack([step["dones"] for step in env.history]).bool()  # [7, 6]
+    rewards = torch.stack([step["rewards"] for step in env.history])
+    assert dones[[0, 1, 3, 4]].any(), "no env waits: nothing is tested"
+    storage = runner.alg.storage
+    assert storage.valid.sum() == 3 * 6
+    for slot, start, end in ((0, 0, 3), (1, 3, 6), (2, 6, 7)):
+        for i in range(6):
+            ended = dones[start:end, i].nonzero()
+            length = int(ended[0]) + 1 if len(ended) else end - start
+            assert storage.durations[slot, i] == length
+            assert storage.discounts[slot, i] == pytest.approx(0.0 if len(ended) else runner.alg.gamma**length)
+            own = sum(runner.alg.gamma**k * rewards[start + k, i] for k in range(length))
+            if not env.history[start + length - 1]["time_outs"][i]:
+                assert storage.rewards[slot, i] == pytest.approx(float(own), rel=1e-5)
+            assert torch.stack(actions)[start + length : end, i].abs().sum() == 0.0
+    assert env.new_episodes_decide is False  # pictures of new episodes wait for the next decision
+    assert (ratios(runner) - 1).abs().max() < 1e-5
+
+
 def test_all_envs_decide_anew_in_every_iteration():
     runner = make_runner(runner_cfg("flow_sde_one"), env := PointMassEnv(num_envs=4))
     for _ in range(2):

@@ -60,12 +60,14 @@ class TwoOutcomesEnv:
 class Policy:
     """Decides once in three steps, and anew after a reset."""
 
-    def __init__(self) -> None:
+    def __init__(self, align_decisions: bool = False) -> None:
         self.left: torch.Tensor | None = None
+        self.align_decisions = align_decisions
 
     def __call__(self, obs: TensorDict) -> torch.Tensor:
         clock = obs["policy"]
-        assert self.left is not None
+        if self.left is None:
+            self.left = torch.zeros(len(clock), dtype=torch.long)
         self.left = torch.where(self.left == 0, 2, self.left - 1)
         return clock
 
@@ -73,8 +75,8 @@ class Policy:
     def due(self) -> torch.Tensor | None:
         return None if self.left is None else self.left == 0
 
-    def reset(self, dones: torch.Tensor) -> None:
-        self.left = torch.where(dones.bool(), 0, torch.zeros_like(dones) if self.left is None else self.left)
+    def reset(self, dones: torch.Tensor | None = None) -> None:
+        self.left = None if dones is None or self.left is None else torch.where(dones.bool(), 0, self.left)
 
 
 def evaluate(env: TwoOutcomesEnv, num_episodes: int):

@@ -75,3 +75,26 @@ def test_resting_envs_act_with_zeros_and_never_decide():
         assert queue.pop()[1] == 0.0  # long past the end of its chunk
     queue.clear()
     assert queue.due_ids().tolist() == [0, 1, 2]
+
+
+def test_aligned_envs_decide_together():
+    """One that is reset acts with zeros until the others' chunks are used up; a cleared queue begins anew."""
+    queue = ChunkQueue(num_envs=2, length=3, action_dim=1, device="cpu", aligned=True)
+    queue.push(queue.due_ids(), chunks(10.0, 20.0))
+    assert queue.pop().squeeze(1).tolist() == [10.0, 20.0]
+    queue.clear(torch.tensor([1, 0]))
+    assert not queue.due.any()
+    assert [queue.pop().squeeze(1).tolist() for _ in range(2)] == [[0.0, 21.0], [0.0, 22.0]]
+    assert queue.due.all()
+    queue.push(queue.due_ids(), chunks(30.0, 40.0))
+    assert queue.pop().squeeze(1).tolist() == [30.0, 40.0]
+    queue.clear()
+    assert queue.due.all()
+
+
+def test_aligned_env_reset_at_the_end_of_a_chunk_waits_for_nobody():
+    queue = ChunkQueue(num_envs=2, length=1, action_dim=1, device="cpu", aligned=True)
+    queue.push(queue.due_ids(), torch.ones(2, 1, 1))
+    queue.pop()
+    queue.clear(torch.tensor([1, 0]))
+    assert queue.due.all()

@@ -70,3 +70,28 @@ def test_every_env_step_may_be_a_decision():
         storage.step(torch.tensor([float(i)]), torch.tensor([0]))
     assert storage.rewards.squeeze(1).tolist() == [0.0, 1.0, 2.0]
     assert storage.discounts.squeeze(1).tolist() == pytest.approx([0.9, 0.9, 0.9])
+
+
+def test_steps_between_an_episodes_end_and_the_next_decision_are_nobodys():
+    """Env 0 ends after one step and waits for two; env 1 runs on. A reward while it waits, or an end, changes nothing."""
+    storage = DecisionStorage(2, 4, 0.5, "cpu")
+    storage.open(torch.tensor([0, 1]), record([0.1, 0.2]))
+    storage.step(torch.tensor([2.0, 1.0]), torch.tensor([1, 0]), bootstrap=torch.tensor([8.0, 0.0]))
+    storage.step(torch.tensor([100.0, 1.0]), torch.tensor([0, 0]))
+    storage.step(torch.tensor([100.0, 1.0]), torch.tensor([1, 0]), bootstrap=torch.tensor([100.0, 0.0]))
+    assert storage.rewards[0].tolist() == [6.0, 1.75]  # 2 + 8 / 2
+    assert storage.discounts[0].tolist() == [0.0, 0.125]
+    assert storage.durations[0].tolist() == [1, 3]
+    storage.open(torch.tensor([0, 1]), record([0.3, 0.4]))
+    storage.step(torch.tensor([1.0, 1.0]), torch.tensor([0, 0]))
+    assert storage.rewards.tolist() == [[6.0, 1.75], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+    assert storage.discounts[1].tolist() == [0.5, 0.5]
+    assert storage.durations[1].tolist() == [1, 1]
+
+
+def test_an_env_that_has_not_decided_yet_changes_nothing():
+    storage = DecisionStorage(2, 2, 0.5, "cpu")
+    storage.open(torch.tensor([1]), record([0.2]))
+    storage.step(torch.tensor([5.0, 1.0]), torch.tensor([1, 0]))
+    assert storage.rewards.tolist() == [[0.0, 1.0], [0.0, 0.0]]
+    assert storage.durations.tolist() == [[0, 1], [0, 0]]

@@ -139,24 +139,12 @@ class Gr00tActor(FlowActor):
         self.modality, self.image_groups = keys, images
         self.state_groups = [g for g in groups if obs[g].dim() == 2 and g != INSTRUCTION]
         self.state_dim = self._raw_state(obs[:1]).shape[-1] if self.state_groups else 0
+        self.image_shapes = [tuple(obs[g].shape[1:]) for g in images]
         self._check(groups, obs, config, obs_normalization)
-        self.processor = Gr00tProcessor(
-            self.model.config,
-            tokens,
-            **_given(instruction=instruction),
-            num_views=len(self.image_groups),
-            modality=keys,
-            statistics=None if keys is None else load_statistics(model, keys),
-        )
-        self.num_instructions = len(self.processor.instructions)
-        if self.num_instructions > 1:
-            _check_instructions(obs, self.num_instructions)
-        buckets = [
-            int(k / num_inference_timesteps * config.num_timestep_buckets) for k in range(num_inference_timesteps)
-        ]
-        self.register_buffer("_buckets", torch.tensor(buckets), persistent=False)
+        self._set_processor(obs, tokens, instruction)
+        buckets = torch.arange(num_inference_timesteps) * config.num_timestep_buckets // num_inference_timesteps
+        self.register_buffer("_buckets", buckets, persistent=False)
         self._set_trainable(tune_projector, tune_diffusion_model)
-        self.image_shapes = [tuple(obs[g].shape[1:]) for g in self.image_groups]
         self.state_normalizer = EmpiricalNormalization(self.state_dim) if obs_normalization else None
         self._fingerprint = fingerprint(self.model)
         others = [g for name in ("critic", "rnd_state") for g in obs_groups.get(name, [])]
@@ -188,6 +176,20 @@ class Gr00tActor(FlowActor):
         for name, (found, limit, what) in limits.items():
             if not 0 < found <= limit:
                 raise ConfigurationError(f"{name} is {found}, but {what} is {limit}; set a value from 1 to {limit}")
+
+    def _set_processor(self, obs: TensorDict, tokens: Any, instruction: str | list[str] | None) -> None:
+        """Build what turns observations into the network's inputs and its output into actions."""
+        self.processor = Gr00tProcessor(
+            self.model.config,
+            tokens,
+            **_given(instruction=instruction),
+            num_views=len(self.image_groups),
+            modality=self.modality,
+            statistics=None if self.modality is None else load_statistics(self.model, self.modality),
+        )
+        self.num_instructions = len(self.processor.instructions)
+        if self.num_instructions > 1:
+            _check_instructions(obs, self.num_instructions)
 
     def _set_trainable(self, tune_projector: bool, tune_diffusion_model: bool) -> None:
         """Freeze all but the chosen parts of the action head; trained weights are float32."""

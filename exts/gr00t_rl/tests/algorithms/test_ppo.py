@@ -105,8 +105,8 @@ def test_aligned_decisions_wait_for_each_other():
     cfg = runner_cfg("flow_sde_one")
     cfg["actor"]["align_decisions"] = True
     runner = make_runner(cfg, env)
-    step, actions = env.step, []
-    env.step = lambda action: actions.append(action) or step(action)
+    step, played = env.step, []
+    env.step = lambda actions: played.append(actions) or step(actions)
     collect(runner)
     dones = torch.stack([step["dones"] for step in env.history]).bool()  # [7, 6]
     rewards = torch.stack([step["rewards"] for step in env.history])
@@ -122,8 +122,8 @@ def test_aligned_decisions_wait_for_each_other():
             own = sum(runner.alg.gamma**k * rewards[start + k, i] for k in range(length))
             if not env.history[start + length - 1]["time_outs"][i]:
                 assert storage.rewards[slot, i] == pytest.approx(float(own), rel=1e-5)
-            assert torch.stack(actions)[start + length : end, i].abs().sum() == 0.0
-    assert env.new_episodes_decide is False  # pictures of new episodes wait for the next decision
+            assert torch.stack(played)[start + length : end, i].abs().sum() == 0.0
+    assert not env.__dict__["new_episodes_decide"]  # pictures of new episodes wait for the next decision
     assert (ratios(runner) - 1).abs().max() < 1e-5
 
 

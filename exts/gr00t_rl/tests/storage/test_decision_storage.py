@@ -73,7 +73,7 @@ def test_every_env_step_may_be_a_decision():
 
 
 def test_steps_between_an_episodes_end_and_the_next_decision_are_nobodys():
-    """Env 0 ends after one step and waits for two; env 1 runs on. A reward while it waits, or an end, changes nothing."""
+    """Env 0 ends after one step and waits for two; rewards or an end meanwhile change nothing. Env 1 runs on."""
     storage = DecisionStorage(2, 4, 0.5, "cpu")
     storage.open(torch.tensor([0, 1]), record([0.1, 0.2]))
     storage.step(torch.tensor([2.0, 1.0]), torch.tensor([1, 0]), bootstrap=torch.tensor([8.0, 0.0]))

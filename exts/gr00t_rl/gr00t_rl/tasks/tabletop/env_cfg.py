@@ -55,6 +55,15 @@ class TabletopObservationsCfg:
 
 
 @configclass
+class TabletopCameraObservationsCfg(TabletopObservationsCfg):
+    """Groups of camera variants, whose policy sees the task only in the pictures. Tasks add ``critic``."""
+
+    policy: ObservationGroupCfg = ProprioceptionCfg()
+    front: ObservationGroupCfg = CameraGroupCfg()
+    wrist: ObservationGroupCfg = WristCameraGroupCfg()
+
+
+@configclass
 class TabletopEventsCfg:
     """Starts shared by every task."""
 

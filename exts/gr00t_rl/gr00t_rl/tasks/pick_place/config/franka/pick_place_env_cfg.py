@@ -2,79 +2,22 @@
 """Pick-Place with the Franka arm: state and camera variants."""
 
 import isaaclab.sim as sim_utils
-from isaaclab.assets import RigidObjectCfg
-from isaaclab.managers import (
-    EventTermCfg,
-    ObservationGroupCfg,
-    ObservationTermCfg,
-    RewardTermCfg,
-    TerminationTermCfg,
-)
+from isaaclab.managers import EventTermCfg, RewardTermCfg, TerminationTermCfg
 from isaaclab.utils import configclass
 from isaaclab_tasks.utils import PresetCfg
 
-from gr00t_rl.assets import cube_cfg
+from gr00t_rl.tasks.tabletop.cube_goal import CameraObservationsCfg, CubeSceneCfg, CubeTerminationsCfg, ObservationsCfg
 from gr00t_rl.tasks.tabletop.env_cfg import (
-    CameraGroupCfg,
     CurriculumPresetCfg,
-    ProprioceptionCfg,
     TabletopEnvCfg,
     TabletopEventsCfg,
-    TabletopObservationsCfg,
     TabletopRewardsCfg,
-    WristCameraGroupCfg,
     success_only,
 )
 from gr00t_rl.tasks.tabletop.physics import CONTACT_DT, STEP_DT, ContactPhysicsCfg
-from gr00t_rl.tasks.tabletop.scene import RED, TabletopSceneCfg, goal_marker_cfg
+from gr00t_rl.tasks.tabletop.scene import goal_marker_cfg
 
 from ... import mdp
-
-CUBE = {"name": "cube"}
-
-
-@configclass
-class PickPlaceSceneCfg(TabletopSceneCfg):
-    """The table with a red cube."""
-
-    cube: RigidObjectCfg = cube_cfg("Cube", RED)
-
-
-@configclass
-class StateCfg(ProprioceptionCfg):
-    """Proprioception, the cube and the goal [N, 33]."""
-
-    cube_pose = ObservationTermCfg(func=mdp.object_pose, params=CUBE)
-    tcp_to_cube = ObservationTermCfg(func=mdp.tcp_to_object, params=CUBE)
-    goal = ObservationTermCfg(func=mdp.goal)
-    cube_to_goal = ObservationTermCfg(func=mdp.object_to_goal, params=CUBE)
-
-
-@configclass
-class CriticCfg(StateCfg):
-    """The state, velocities and the time left [N, 49]."""
-
-    joint_velocities = ObservationTermCfg(func=mdp.joint_velocities)
-    cube_velocity = ObservationTermCfg(func=mdp.object_velocity, params=CUBE)
-    remaining_time = ObservationTermCfg(func=mdp.remaining_time)
-
-
-@configclass
-class ObservationsCfg(TabletopObservationsCfg):
-    """The policy knows the state."""
-
-    policy: ObservationGroupCfg = StateCfg()
-    critic: ObservationGroupCfg = CriticCfg()
-
-
-@configclass
-class CameraObservationsCfg(TabletopObservationsCfg):
-    """The policy sees cube and goal only in the pictures."""
-
-    policy: ObservationGroupCfg = ProprioceptionCfg()
-    front: ObservationGroupCfg = CameraGroupCfg()
-    wrist: ObservationGroupCfg = WristCameraGroupCfg()
-    critic: ObservationGroupCfg = CriticCfg()
 
 
 @configclass
@@ -112,21 +55,17 @@ class RewardsPresetCfg(PresetCfg):
 
 
 @configclass
-class TerminationsCfg:
+class TerminationsCfg(CubeTerminationsCfg):
     """The cube is within 5 cm of the goal for half a second, is out of reach, or the time is up."""
 
     success = TerminationTermCfg(func=mdp.held_success, params={"test": mdp.is_success, "hold_s": 0.5})
-    cube_lost = TerminationTermCfg(
-        func=mdp.object_lost, params={**CUBE, "lower": (0.22, -0.42), "upper": (0.78, 0.42), "min_height": -0.02}
-    )
-    time_out = TerminationTermCfg(func=mdp.time_out, time_out=True)
 
 
 @configclass
 class PickPlaceCubeFrankaEnvCfg(TabletopEnvCfg):
     """Carry the cube to the goal from state observations."""
 
-    scene: PickPlaceSceneCfg = PickPlaceSceneCfg(num_envs=256, env_spacing=2.5)
+    scene: CubeSceneCfg = CubeSceneCfg(num_envs=256, env_spacing=2.5)
     observations: object = ObservationsCfg()
     events: EventsCfg = EventsCfg()
     rewards: RewardsPresetCfg = RewardsPresetCfg()

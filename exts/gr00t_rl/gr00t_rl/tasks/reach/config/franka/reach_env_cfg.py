@@ -13,14 +13,13 @@ from isaaclab.utils import configclass
 from isaaclab_tasks.utils import PresetCfg
 
 from gr00t_rl.tasks.tabletop.env_cfg import (
-    CameraGroupCfg,
     CurriculumPresetCfg,
     ProprioceptionCfg,
+    TabletopCameraObservationsCfg,
     TabletopEnvCfg,
     TabletopEventsCfg,
     TabletopObservationsCfg,
     TabletopRewardsCfg,
-    WristCameraGroupCfg,
     success_only,
 )
 from gr00t_rl.tasks.tabletop.physics import FREE_SPACE_DT, STEP_DT, FreeSpacePhysicsCfg
@@ -54,12 +53,9 @@ class ObservationsCfg(TabletopObservationsCfg):
 
 
 @configclass
-class CameraObservationsCfg(TabletopObservationsCfg):
+class CameraObservationsCfg(TabletopCameraObservationsCfg):
     """The policy sees the goal only in the pictures."""
 
-    policy: ObservationGroupCfg = ProprioceptionCfg()
-    front: ObservationGroupCfg = CameraGroupCfg()
-    wrist: ObservationGroupCfg = WristCameraGroupCfg()
     critic: ObservationGroupCfg = CriticCfg()
 
 

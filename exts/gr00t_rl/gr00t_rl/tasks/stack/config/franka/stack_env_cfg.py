@@ -14,14 +14,13 @@ from isaaclab_tasks.utils import PresetCfg
 
 from gr00t_rl.assets import cube_cfg
 from gr00t_rl.tasks.tabletop.env_cfg import (
-    CameraGroupCfg,
     CurriculumPresetCfg,
     ProprioceptionCfg,
+    TabletopCameraObservationsCfg,
     TabletopEnvCfg,
     TabletopEventsCfg,
     TabletopObservationsCfg,
     TabletopRewardsCfg,
-    WristCameraGroupCfg,
     success_only,
 )
 from gr00t_rl.tasks.tabletop.physics import CONTACT_DT, STEP_DT, ContactPhysicsCfg
@@ -70,12 +69,9 @@ class ObservationsCfg(TabletopObservationsCfg):
 
 
 @configclass
-class CameraObservationsCfg(TabletopObservationsCfg):
+class CameraObservationsCfg(TabletopCameraObservationsCfg):
     """The policy sees the cubes only in the pictures."""
 
-    policy: ObservationGroupCfg = ProprioceptionCfg()
-    front: ObservationGroupCfg = CameraGroupCfg()
-    wrist: ObservationGroupCfg = WristCameraGroupCfg()
     critic: ObservationGroupCfg = CriticCfg()
 
 

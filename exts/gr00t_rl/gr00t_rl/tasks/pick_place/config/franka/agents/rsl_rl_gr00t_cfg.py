@@ -3,13 +3,12 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.assets import base_checkpoint
 from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg, Gr00tRunnerCfg
+from gr00t_rl.tasks.tabletop.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "goal": 3, "cube_to_goal": 3})
 CAMERA = tabletop_modality()
-CAMERA_GROUPS = {"actor": ["policy", "front", "wrist"], "critic": ["critic"]}
 
 
 @configclass
@@ -20,8 +19,7 @@ class PickPlaceCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = STATE.copy()
-        self.actor.checkpoint = base_checkpoint("pick_place_cube")
+        act_on(self, STATE, "pick_place_cube")
 
 
 @configclass
@@ -29,11 +27,10 @@ class PickPlaceCubeCameraGr00tRunnerCfg(Gr00tRunnerCfg):
     """GR00T on pictures of both cameras and proprioception."""
 
     experiment_name: str = "gr00t_pick_place_cube_franka_camera"
-    obs_groups: dict[str, list[str]] = CAMERA_GROUPS
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = CAMERA.copy()
+        act_on(self, CAMERA)
 
 
 @configclass
@@ -44,7 +41,7 @@ class PickPlaceCubeGr00tPpoRunnerCfg(Gr00tPpoRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = STATE.copy()
+        act_on(self, STATE)
 
 
 @configclass
@@ -52,8 +49,7 @@ class PickPlaceCubeCameraGr00tPpoRunnerCfg(Gr00tPpoRunnerCfg):
     """Plain PPO, pictures and proprioception."""
 
     experiment_name: str = "gr00t_pick_place_cube_franka_camera_ppo"
-    obs_groups: dict[str, list[str]] = CAMERA_GROUPS
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = CAMERA.copy()
+        act_on(self, CAMERA)

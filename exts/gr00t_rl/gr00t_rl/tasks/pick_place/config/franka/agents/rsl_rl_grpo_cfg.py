@@ -3,10 +3,10 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.assets import base_checkpoint
 from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.tasks.tabletop.agents import act_on
 
-from .rsl_rl_gr00t_cfg import CAMERA, CAMERA_GROUPS, STATE
+from .rsl_rl_gr00t_cfg import CAMERA, STATE
 
 
 @configclass
@@ -17,8 +17,7 @@ class PickPlaceCubeGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = STATE.copy()
-        self.actor.checkpoint = base_checkpoint("pick_place_cube")
+        act_on(self, STATE, "pick_place_cube")
 
 
 @configclass
@@ -26,11 +25,10 @@ class PickPlaceCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
     """GR00T on pictures and proprioception."""
 
     experiment_name: str = "gr00t_pick_place_cube_franka_camera_grpo"
-    obs_groups: dict[str, list[str]] = {"actor": CAMERA_GROUPS["actor"]}
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = CAMERA.copy()
+        act_on(self, CAMERA)
 
 
 @configclass

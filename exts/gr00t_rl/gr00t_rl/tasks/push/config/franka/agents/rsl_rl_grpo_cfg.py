@@ -3,10 +3,10 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.assets import base_checkpoint
 from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.tasks.tabletop.agents import act_on
 
-from .rsl_rl_gr00t_cfg import CAMERA, CAMERA_GROUPS, STATE
+from .rsl_rl_gr00t_cfg import CAMERA, STATE
 
 
 @configclass
@@ -17,8 +17,7 @@ class PushCubeGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = STATE.copy()
-        self.actor.checkpoint = base_checkpoint("push_cube")
+        act_on(self, STATE, "push_cube")
 
 
 @configclass
@@ -26,12 +25,10 @@ class PushCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
     """GR00T on pictures and proprioception, from the shipped base policy."""
 
     experiment_name: str = "gr00t_push_cube_franka_camera_grpo"
-    obs_groups: dict[str, list[str]] = {"actor": CAMERA_GROUPS["actor"]}
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = CAMERA.copy()
-        self.actor.checkpoint = base_checkpoint("push_cube_camera")
+        act_on(self, CAMERA, "push_cube_camera")
 
 
 @configclass

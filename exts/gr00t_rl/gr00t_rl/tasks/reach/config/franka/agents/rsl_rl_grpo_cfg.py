@@ -4,8 +4,9 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.tasks.tabletop.agents import act_on
 
-from .rsl_rl_gr00t_cfg import CAMERA, CAMERA_GROUPS, STATE
+from .rsl_rl_gr00t_cfg import CAMERA, STATE
 
 
 @configclass
@@ -16,7 +17,7 @@ class ReachGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = STATE.copy()
+        act_on(self, STATE)
 
 
 @configclass
@@ -24,11 +25,10 @@ class ReachCameraGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
     """GR00T on pictures and proprioception."""
 
     experiment_name: str = "gr00t_reach_franka_camera_grpo"
-    obs_groups: dict[str, list[str]] = {"actor": CAMERA_GROUPS["actor"]}
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = CAMERA.copy()
+        act_on(self, CAMERA)
 
 
 @configclass

@@ -4,11 +4,11 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.cfg import Gr00tPpoRunnerCfg, Gr00tRunnerCfg
+from gr00t_rl.tasks.tabletop.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "base_cube": 5, "cube_to_base": 3})
 CAMERA = tabletop_modality()
-CAMERA_GROUPS = {"actor": ["policy", "front", "wrist"], "critic": ["critic"]}
 
 
 @configclass
@@ -19,7 +19,7 @@ class StackCubeGr00tRunnerCfg(Gr00tRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = STATE.copy()
+        act_on(self, STATE)
 
 
 @configclass
@@ -27,11 +27,10 @@ class StackCubeCameraGr00tRunnerCfg(Gr00tRunnerCfg):
     """GR00T on pictures of both cameras and proprioception."""
 
     experiment_name: str = "gr00t_stack_cube_franka_camera"
-    obs_groups: dict[str, list[str]] = CAMERA_GROUPS
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = CAMERA.copy()
+        act_on(self, CAMERA)
 
 
 @configclass
@@ -42,7 +41,7 @@ class StackCubeGr00tPpoRunnerCfg(Gr00tPpoRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = STATE.copy()
+        act_on(self, STATE)
 
 
 @configclass
@@ -50,8 +49,7 @@ class StackCubeCameraGr00tPpoRunnerCfg(Gr00tPpoRunnerCfg):
     """Plain PPO, pictures and proprioception."""
 
     experiment_name: str = "gr00t_stack_cube_franka_camera_ppo"
-    obs_groups: dict[str, list[str]] = CAMERA_GROUPS
 
     def __post_init__(self):
         super().__post_init__()
-        self.actor.modality = CAMERA.copy()
+        act_on(self, CAMERA)

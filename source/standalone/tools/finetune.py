@@ -9,6 +9,9 @@ Usage::
     python source/standalone/tools/finetune.py --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera \\
         --checkpoint /path/to/gr00t_n1d5 --tokenizer /path/to/eagle_assets --embodiment_id 31 --out checkpoints/big
 
+A run that was interrupted goes on by the same command: every ``--save_interval`` steps it leaves its state in
+``OUT.resume.pt``, which is removed when the checkpoint is written.
+
 ``tiny`` is a small random network, whose sizes are options; all of it is trained. Of other checkpoints, the projector
 and the diffusion model are. See docs/demonstrations.md.
 """
@@ -17,21 +20,24 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
 import json
 import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from supervised import Recipe, Samples, Trainer, Tuned, split_episodes
+from supervised import Recipe, Samples, Trainer, Training, Tuned, split_episodes
 from task_modality import agent_cfg_of, modality_of
 from torch import nn
 from tqdm import tqdm
 
 from gr00t_rl.data import Demonstrations
+from gr00t_rl.data.layout import write_whole
 from gr00t_rl.gr00t import (
     METADATA_FILE,
     CheckpointError,
@@ -76,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("lr", float, "learning rate after warm-up"),
     ):
         add(f"--{name}", type=kind, help=f"{what} (default {OFFICIAL[name]}, for tiny {FROM_RANDOM[name]})")
+    add("--save_interval", type=int, default=500, help="steps between saves to OUT.resume.pt (default 500)")
     add("--seed", type=int, default=0, help="seed of weights, batches and noise (default 0)")
     for name, what in (
         ("visual", "the image encoder"),
@@ -113,6 +120,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
         ("batch_size", args.batch_size >= 1, "1 or more"),
         ("draws", args.draws >= 1, "1 or more"),
         ("lr", args.lr > 0, "more than 0"),
+        ("save_interval", args.save_interval >= 1, "1 or more"),
         ("held_out", 0 <= args.held_out < 1, "0 or more, less than 1"),
         ("dropout", args.dropout is None or 0 <= args.dropout < 1, "0 or more, less than 1"),
     ):
@@ -240,47 +248,88 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters are trained"
         f"{', features are cached' if trainer.is_cached else ''}"
     )
-    log = train_and_log(trainer, recipe, train, held_out, generator)
-    log["settings"] = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
-    log["settings"]["dataset"] = [str(root) for root in args.dataset]
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+    settings["dataset"] = [str(root) for root in args.dataset]
+    training = Training(trainer, train, recipe, generator)
+    saved = SavedTraining(args.out.with_name(f"{args.out.name}.resume.pt"), settings, args.save_interval)
+    log = train_and_log(training, held_out, saved)
+    log["settings"] = settings
     model.assets[LOG_FILE] = (json.dumps(log, indent=2) + "\n").encode()
     try:
         model.to(device="cpu", dtype=DTYPES[args.dtype]).save_pretrained(args.out)
     except CheckpointError as error:
         raise ConfigurationError(f"--out {args.out}: {error}") from None
+    saved.file.unlink(missing_ok=True)
     losses = [f"{name} {log[name]:.4f}" for name in ("train_loss", "held_out_loss") if log[name] is not None]
     print(f"{args.out}: {', '.join(losses)}, {log['seconds']:.0f} s")
     return log
 
 
-def train_and_log(
-    trainer: Trainer, recipe: Recipe, train: torch.Tensor, held_out: torch.Tensor, generator: torch.Generator
-) -> dict[str, Any]:
+@dataclass
+class SavedTraining:
+    """The state of a training on disk, whole or not there, for as long as its checkpoint is not written."""
+
+    file: Path
+    settings: dict[str, Any]
+    """What the training was asked to do; another one's state is refused."""
+    interval: int
+    """Steps between two saves."""
+
+    def save(self, training: Training, curve: list[dict[str, Any]], recent: list[torch.Tensor]) -> None:
+        """Replace the file, with the loss curve and the losses since its last point."""
+        content = {"settings": self.settings, "training": training.state_dict(), "curve": curve, "recent": recent}
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_whole(self.file, buffer.getvalue())
+
+    def load(self, training: Training) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
+        """Go on with what the file holds, if there is one; returns the curve and the losses since its last point.
+
+        Raises:
+            ConfigurationError: The file is of another training, or is none.
+        """
+        if not self.file.exists():
+            return [], []
+        try:
+            content = torch.load(self.file, map_location="cpu", weights_only=True)
+            found = content["settings"]
+        except Exception as error:
+            raise ConfigurationError(f"{self.file} cannot be read ({type(error).__name__}); remove it") from None
+        for name, value in self.settings.items():
+            if name != "save_interval" and found.get(name) != value:
+                raise ConfigurationError(
+                    f"{self.file} is of a run with --{name} {found.get(name)}, this one has {value}; give the same "
+                    "settings to go on with it, or remove it"
+                )
+        training.load_state_dict(content["training"])
+        print(f"going on at step {training.step} from {self.file}")
+        return content["curve"], content["recent"]
+
+
+def train_and_log(training: Training, held_out: torch.Tensor, saved: SavedTraining) -> dict[str, Any]:
     """Train with a progress bar; returns the loss curves: points of (step, mean loss since the last, held-out loss)."""
+    trainer, recipe = training.trainer, training.recipe
     every = max(1, recipe.steps // LOG_POINTS)
-    curve: list[dict[str, Any]] = []
-    recent: list[torch.Tensor] = []
     # without held-out frames there is nothing to evaluate
     evaluate = (lambda: trainer.evaluate(held_out, recipe.batch_size)) if len(held_out) else (lambda: None)
     first, began = evaluate(), time.monotonic()
-    with tqdm(total=recipe.steps, unit="step") as bar:
-
-        def on_step(step: int, loss: torch.Tensor) -> None:
+    curve, recent = saved.load(training)
+    with tqdm(total=recipe.steps, initial=training.step, unit="step") as bar:
+        while training.step < recipe.steps:
+            try:
+                recent.append(training.advance())
+            except FloatingPointError as error:
+                raise ConfigurationError(f"{error}; no checkpoint is written: set a smaller --lr") from None
+            step = training.step
             bar.update()
-            recent.append(loss)
-            if step % every and step != recipe.steps:
-                return
-            mean = torch.stack(recent).mean().item()
-            recent.clear()
-            curve.append({"step": step, "train_loss": round(mean, 6)})
-            if step % (10 * every) == 0 and step != recipe.steps:
-                curve[-1]["held_out_loss"] = evaluate()
-            bar.set_postfix({key: f"{value:.4f}" for key, value in curve[-1].items() if value and key != "step"})
-
-        try:
-            trainer.run(train, recipe, generator, on_step)
-        except FloatingPointError as error:
-            raise ConfigurationError(f"{error}; nothing is written: set a smaller --lr") from None
+            if step % every == 0 or step == recipe.steps:
+                curve.append({"step": step, "train_loss": round(torch.stack(recent).mean().item(), 6)})
+                recent.clear()
+                if step % (10 * every) == 0 and step != recipe.steps:
+                    curve[-1]["held_out_loss"] = evaluate()
+                bar.set_postfix({key: f"{value:.4f}" for key, value in curve[-1].items() if value and key != "step"})
+            if step % saved.interval == 0 and step != recipe.steps:
+                saved.save(training, curve, recent)
     last = [point["train_loss"] for point in curve[-max(1, len(curve) // 20) :]]
     return {
         "train_loss": sum(last) / len(last),

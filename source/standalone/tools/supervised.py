@@ -6,8 +6,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -261,49 +261,90 @@ class Trainer:
             module.training = True
         return total / len(frames)
 
-    # -- optimisation --------------------------------------------------------------------------------------------------
 
-    def run(
-        self,
-        frames: Tensor,
-        recipe: Recipe,
-        generator: torch.Generator,
-        on_step: Callable[[int, Tensor], None],
-    ) -> None:
-        """Train on ``frames`` [F']; ``on_step`` is called after each step with its number from 1 on and its loss.
+class Batches:
+    """Batches without end: ``frames`` [F] in a new random order per pass; a pass' last batch reaches into the next."""
 
-        Raises:
-            FloatingPointError: If the loss is no number.
-        """
-        optimizer = torch.optim.AdamW(
-            self.parameters,
+    def __init__(self, frames: Tensor, batch_size: int, generator: torch.Generator):
+        self.frames, self.batch_size, self.generator = frames, batch_size, generator
+        self._rest = frames[:0]
+
+    def next(self) -> Tensor:
+        """The next ``batch_size`` frames."""
+        while len(self._rest) < self.batch_size:
+            order = torch.randperm(len(self.frames), generator=self.generator)
+            self._rest = torch.cat((self._rest, self.frames[order]))
+        batch, self._rest = self._rest[: self.batch_size], self._rest[self.batch_size :]
+        return batch
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Where the pass stands."""
+        return {"rest": self._rest, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on where another stood."""
+        self._rest = state["rest"]
+        self.generator.set_state(state["generator"])
+
+
+class Training:
+    """One training of a :class:`Trainer` on ``frames`` [F'], step by step; what it needs to go on can be saved."""
+
+    def __init__(self, trainer: Trainer, frames: Tensor, recipe: Recipe, generator: torch.Generator):
+        self.trainer, self.recipe, self.step = trainer, recipe, 0
+        self.optimizer = torch.optim.AdamW(
+            trainer.parameters,
             lr=recipe.lr,
             betas=recipe.betas,
             eps=1e-8,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, recipe.steps, recipe.warmup_ratio)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: learning_rate_factor(step, recipe.steps, recipe.warmup_ratio)
         )
-        batches = shuffled(frames, recipe.batch_size, generator)
-        for step in range(1, recipe.steps + 1):
-            loss = self.loss(next(batches).to(self.samples.device), draws=recipe.draws)
-            optimizer.zero_grad()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.parameters, recipe.max_grad_norm)
-            if not math.isfinite(norm):
-                raise FloatingPointError(f"the gradient is {float(norm)} at step {step}")
-            optimizer.step()
-            schedule.step()
-            on_step(step, loss.detach())
+        self.batches = Batches(frames, recipe.batch_size, generator)
 
+    def advance(self) -> Tensor:
+        """Take one gradient step and return its loss, a scalar.
 
-def shuffled(frames: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Batches without end: ``frames`` in a new random order per pass; a pass' last batch reaches into the next."""
-    rest = frames[:0]
-    while True:
-        while len(rest) < batch_size:
-            rest = torch.cat((rest, frames[torch.randperm(len(frames), generator=generator)]))
-        yield rest[:batch_size]
-        rest = rest[batch_size:]
+        Raises:
+            FloatingPointError: If the gradient is no number; the weights are as before.
+        """
+        trainer = self.trainer
+        loss = trainer.loss(self.batches.next().to(trainer.samples.device), draws=self.recipe.draws)
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(trainer.parameters, self.recipe.max_grad_norm)
+        self.step += 1
+        if not math.isfinite(norm):
+            raise FloatingPointError(f"the gradient is {float(norm)} at step {self.step}")
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Trained weights, optimiser, schedule, batches and random generators."""
+        on_gpu = self.trainer.samples.device.type == "cuda"
+        return {
+            "step": self.step,
+            "parameters": [parameter.detach() for parameter in self.trainer.parameters],
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "batches": self.batches.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if on_gpu else [],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another stood: on a CPU to the same bits."""
+        with torch.no_grad():
+            for parameter, value in zip(self.trainer.parameters, state["parameters"], strict=True):
+                parameter.copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.batches.load_state_dict(state["batches"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        self.step = state["step"]

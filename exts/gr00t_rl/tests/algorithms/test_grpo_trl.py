@@ -3,8 +3,8 @@
 
 The constants are what TRL 1.16.0 computed for the same actions, rewards and policies, once, by
 
-    uv pip install --target /tmp/trl --no-deps trl accelerate datasets dill multiprocess xxhash pandas
-    PYTHONPATH=/tmp/trl python exts/gr00t_rl/tests/algorithms/trl_constants.py
+    uv pip install --target build/trl --no-deps trl accelerate datasets dill multiprocess xxhash pandas
+    PYTHONPATH=build/trl python exts/gr00t_rl/tests/algorithms/trl_constants.py
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What TRL's GRPOTrainer makes of a Gaussian bandit: prints the constants of ``test_grpo_trl.py``.
 
-    uv pip install --target /tmp/trl --no-deps trl accelerate datasets dill multiprocess xxhash pandas
-    PYTHONPATH=/tmp/trl python exts/gr00t_rl/tests/algorithms/trl_constants.py
+    uv pip install --target build/trl --no-deps trl accelerate datasets dill multiprocess xxhash pandas
+    PYTHONPATH=build/trl python exts/gr00t_rl/tests/algorithms/trl_constants.py
 
 A state-less bandit: one action a ~ N(mean, std^2), one "token" per completion. TRL's trainer generates text with a
 network of a few hundred weights, and is then told the bandit's rewards and log-probabilities in place of the text's.

@@ -126,6 +126,40 @@ def test_same_seed_same_bits(dataset, modality, tmp_path):
     assert other["curve"] != logs[0]["curve"]
 
 
+def test_an_interrupted_run_goes_on_to_the_same_bits(dataset, modality, tmp_path, monkeypatch):
+    """Killed in step 8 of 9, it goes on from the save at step 6, with dropout, and ends as if nothing had happened."""
+    root, options = dataset(6), ("--steps", "9", "--dropout", "0.1", "--save_interval", "3")
+    whole = finetune(root, modality, tmp_path / "whole", *options)
+    advance = tool.Training.advance
+
+    def killed(training: Any) -> torch.Tensor:
+        if training.step == 7:
+            raise KeyboardInterrupt
+        return advance(training)
+
+    out, state = tmp_path / "out", tmp_path / "out.resume.pt"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tool.Training, "advance", killed)
+        finetune(root, modality, out, *options)
+    assert state.exists() and not out.exists()
+    with pytest.raises(ConfigurationError, match=r"is of a run with --lr 0.001, this one has 0.01; give the same"):
+        finetune(root, modality, out, *options, "--lr", "1e-2")
+    steps = []
+    monkeypatch.setattr(tool.Training, "advance", lambda training: steps.append(training.step) or advance(training))
+    log = finetune(root, modality, out, *options)
+    assert steps == [6, 7, 8]
+    assert log["curve"] == whole["curve"]
+    weights = [load_file(next(folder.glob("*.safetensors"))) for folder in (tmp_path / "whole", out)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert not state.exists()
+
+
+def test_a_broken_state_ends_in_one_line(dataset, modality, tmp_path):
+    (tmp_path / "out.resume.pt").write_bytes(b"half a file")
+    with pytest.raises(ConfigurationError, match=r"resume.pt cannot be read .*; remove it"):
+        finetune(dataset(3), modality, tmp_path / "out", "--steps", "1")
+
+
 def test_checkpoint_is_whole(dataset, modality, tmp_path):
     """The official layout in bfloat16, with statistics of this dataset, tokenizer and log; further trained it grows."""
     root, out = dataset(6), tmp_path / "out"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from finetune import as_statistics
 from safetensors.torch import load_file
-from supervised import Recipe, Samples, Trainer, Tuned, learning_rate_factor, shuffled, split_episodes
+from supervised import Batches, Recipe, Samples, Trainer, Training, Tuned, learning_rate_factor, split_episodes
 from torch import Tensor, nn
 
 from gr00t_rl.data import Demonstrations
@@ -164,7 +164,9 @@ def test_only_tuned_parts_move(dataset, modality, tuned, trained):
     trainer = make_trainer(dataset(4), modality, **tuned)
     before = {name: p.clone() for name, p in trainer.model.named_parameters()}
     frames = torch.arange(32)
-    trainer.run(frames, Recipe(3, 8, 1e-2, warmup_ratio=0.0), torch.Generator().manual_seed(0), lambda step, loss: None)
+    training = Training(trainer, frames, Recipe(3, 8, 1e-2, warmup_ratio=0.0), torch.Generator().manual_seed(0))
+    for _ in range(3):
+        training.advance()
     moved = {name for name, p in trainer.model.named_parameters() if not torch.equal(p, before[name])}
     parts = {name.split(".")[2] if name.startswith("backbone") else name.split(".")[0] for name in moved}
     assert parts == trained
@@ -200,8 +202,8 @@ def test_learning_rate_by_hand():
 
 def test_batches_go_through_all_frames():
 
-    batches = shuffled(torch.arange(10, 17), 3, torch.Generator().manual_seed(0))
-    drawn = torch.cat([next(batches) for _ in range(7)])
+    batches = Batches(torch.arange(10, 17), 3, torch.Generator().manual_seed(0))
+    drawn = torch.cat([batches.next() for _ in range(7)])
     for epoch in drawn.split(7):
         assert sorted(epoch.tolist()) == list(range(10, 17))
     assert not torch.equal(drawn[:7], drawn[7:14])

@@ -7,7 +7,8 @@
 Each seed is one call of Isaac Lab's ``train`` and four of ``scripts/rsl_rl/evaluate.py``: base and trained policy, with
 the initial noise as trained (``init_noise_scale`` 1) and without it (0). What is recorded goes to
 ``OUT/<task>_<agent>_seed<seed>.json``; records that exist are not made again. ``--run DIR`` takes a finished run of the
-one ``--seeds`` instead of training. The base is evaluated once for all seeds.
+one ``--seeds`` instead of training, as it was at ``--iterations`` if it went on longer and has a checkpoint there. The
+base is evaluated once for all seeds.
 """
 
 from __future__ import annotations
@@ -59,9 +60,11 @@ def evaluate(args: argparse.Namespace, checkpoint: str, scale: str, folder: Path
     return {key: result[key] for key in KEPT}
 
 
-def last_checkpoint(run: Path) -> Path:
-    """The newest ``model_N.pt`` of a run."""
-    return max(run.glob("model_*.pt"), key=lambda file: int(file.stem.removeprefix("model_")))
+def last_checkpoint(run: Path, iterations: int) -> tuple[Path, int]:
+    """The newest ``model_N.pt`` of a run's first ``iterations`` (and one), and after how many it was written."""
+    numbers = [int(file.stem.removeprefix("model_")) for file in run.glob("model_*.pt")]
+    newest = max(number for number in numbers if number <= iterations)
+    return run / f"model_{newest}.pt", newest + 1
 
 
 def stem(args: argparse.Namespace) -> str:
@@ -81,9 +84,9 @@ def make(args: argparse.Namespace, seed: int) -> None:
             base = {f"init_noise_{scale}": evaluate(args, "base", scale, folder) for scale in SCALES}
             base_file.write_text(json.dumps(base, indent=1) + "\n")
         run = args.run.resolve() if args.run else train(args, seed, folder)
-        curve = read_curve(run)
-        checkpoint = str(last_checkpoint(run))
-        after = {f"init_noise_{scale}": evaluate(args, checkpoint, scale, folder) for scale in SCALES}
+        checkpoint, length = last_checkpoint(run, args.iterations)
+        curve = {name: values[:length] for name, values in read_curve(run).items()}
+        after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in SCALES}
     record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
     record |= {"overrides": args.overrides, "after": after, "curve": curve}
     file.write_text(json.dumps(record, indent=1) + "\n")

@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parents[3]
 SCALES = ("1", "0")
 KEPT = ("success_rate", "success_ci95", "num_episodes", "mean_return", "mean_length", "seed")
-WARM_UP = 3
+WARM_UP = 4
 """Iterations not drawn: before an episode's full length has passed, only those that succeeded early have ended."""
 
 

@@ -431,7 +431,13 @@ class Gr00tGrpoFinetuneRunnerCfg(Gr00tGrpoRunnerCfg):
 
     actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=1.0, noise_level=1.0)  # type: ignore[assignment]
     algorithm: GrpoCfg = GrpoCfg(  # type: ignore[assignment]
-        learning_rate=8e-5, schedule="adaptive", desired_kl=0.12, target_kl=0.5
+        # returns of whole episodes say less per decision than GAE does: more decisions a step, and smaller ones
+        num_learning_epochs=4,
+        num_mini_batches=8,
+        learning_rate=8e-5,
+        schedule="adaptive",
+        desired_kl=0.06,
+        target_kl=0.5,
     )
 
 

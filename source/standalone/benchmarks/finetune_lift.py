@@ -45,7 +45,8 @@ def call(command: list[str], folder: Path) -> None:
 def train(args: argparse.Namespace, seed: int, folder: Path) -> Path:
     """Train once and return the folder of the run."""
     command = ["-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--device", "cpu", "--task", args.task]
-    command += ["--agent", args.agent, "--seed", str(seed), "--max_iterations", str(args.iterations), *args.overrides]
+    command += ["--agent", args.agent, "--seed", str(seed), "--max_iterations", str(args.iterations)]
+    command += [*args.overrides, *args.train_overrides]
     call(command, folder)
     return next(folder.rglob("events.out.tfevents*")).parent
 
@@ -88,7 +89,7 @@ def make(args: argparse.Namespace, seed: int) -> None:
         curve = {name: values[:length] for name, values in read_curve(run).items()}
         after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in SCALES}
     record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
-    record |= {"overrides": args.overrides, "after": after, "curve": curve}
+    record |= {"overrides": args.overrides, "train_overrides": args.train_overrides, "after": after, "curve": curve}
     file.write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -147,6 +148,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=512)
     parser.add_argument("--eval_envs", type=int, default=256)
     parser.add_argument("--run", type=Path, help="folder of a finished run of the one seed")
+    parser.add_argument("--train_overrides", nargs="*", default=[], help="Hydra overrides of the training alone")
     parser.add_argument("--out", type=Path, required=True, help="folder of the records")
     parser.add_argument("--plot", type=Path, help="picture to draw")
     args, args.overrides = parser.parse_known_args()

@@ -83,7 +83,10 @@ def check_lazy_rendering(env) -> None:
     count, ended = step()
     assert count == 2, "the new episode is looked at once, the old one's end not at all"
     assert torch.equal(ended["final"]["front"], due["front"])
-    del env.decision_due
+    env.new_episodes_decide = False
+    env.episode_length_buf[6] = env.max_episode_length - 1
+    assert step()[0] == 0, "where all envs decide together, a new episode waits for its picture"
+    del env.decision_due, env.new_episodes_decide
     renderer.render = render
 
 

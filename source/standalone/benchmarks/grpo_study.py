@@ -33,6 +33,8 @@ POLICIES = {"gr00t": "", "mlp": "mlp_", "flow_mlp": "flow_mlp_"}
 SPARSE = "env.rewards=sparse"
 GOAL = 0.8
 """Success rate whose first passing is reported."""
+WARM_UP = 4
+"""Iterations of PPO left out: before an episode's full length has passed, only early successes have ended."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,10 @@ def main() -> None:
     curves: dict[str, list[dict[str, Any]]] = {}
     for seed in args.seeds:
         for name in args.arms:
-            curves.setdefault(name, []).append(json.loads(train(args, ARMS[name], seed).read_text()))
+            curve = json.loads(train(args, ARMS[name], seed).read_text())
+            if ARMS[name].algorithm == "ppo":
+                curve |= {key: curve[key][WARM_UP:] for key in ("seconds", "env_steps", "return", "success_rate")}
+            curves.setdefault(name, []).append(curve)
             row = summarise(curves[name][-1])
             print(f"{name:22s} seed {seed}  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     write_json(args.out / "summary.json", {arm: [summarise(curve) for curve in runs] for arm, runs in curves.items()})

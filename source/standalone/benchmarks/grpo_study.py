@@ -27,14 +27,13 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from finetune_lift import WARM_UP
 from learning_curves import read_curve
 
 POLICIES = {"gr00t": "", "mlp": "mlp_", "flow_mlp": "flow_mlp_"}
 SPARSE = "env.rewards=sparse"
 GOAL = 0.8
 """Success rate whose first passing is reported."""
-WARM_UP = 4
-"""Iterations of PPO left out: before an episode's full length has passed, only early successes have ended."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ def main() -> None:
             if ARMS[name].algorithm == "ppo":
                 curve |= {key: curve[key][WARM_UP:] for key in ("seconds", "env_steps", "return", "success_rate")}
             curves.setdefault(name, []).append(curve)
-            row = summarise(curves[name][-1])
+            row = summarise(curve)
             print(f"{name:22s} seed {seed}  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     write_json(args.out / "summary.json", {arm: [summarise(curve) for curve in runs] for arm, runs in curves.items()})
     if args.plot:

@@ -27,6 +27,7 @@ from gr00t_rl.algorithms import PPO
 
 LEFT_OUT = 3
 """Every third env is left out."""
+NAMES = ("learned from", "left out")
 
 
 class HeldOutPPO(PPO):
@@ -50,9 +51,6 @@ class HeldOutPPO(PPO):
         log_prob = torch.cat([self._evaluate(rows).log_prob for rows in part.split(self._pass_size(part))])
         gain = ((log_prob - part["log_prob"]).exp() - 1.0) * part["advantage"]
         return gain.mean().item(), (gain.std() / len(gain) ** 0.5).item()
-
-
-NAMES = ("learned from", "left out")
 
 
 def main() -> None:

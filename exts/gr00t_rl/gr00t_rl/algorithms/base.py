@@ -75,6 +75,9 @@ class DecisionAlgorithm:
         self.storage = DecisionStorage(env.num_envs, num_steps, gamma, device)
         aligned = self.policy.align_decisions
         self.queue = ChunkQueue(env.num_envs, self.policy.n_action_steps, env.num_actions, device, aligned)
+        if aligned:
+            unwrapped: Any = getattr(env, "unwrapped", env)
+            unwrapped.new_episodes_decide = False  # their first pictures are those of the next common decision
         self.reward_scaler = RewardScaler(env.num_envs, gamma, reward_clip).to(device) if reward_scaling else None
         self.env, self.num_steps, self.gamma = env, num_steps, gamma
         self.actor_parameters = [p for p in actor.parameters() if p.requires_grad]
@@ -110,8 +113,6 @@ class DecisionAlgorithm:
         everyone = self._step == self.num_steps and self.critic is not None
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due) if everyone else self.queue.due
-        if self.queue.aligned:
-            unwrapped.new_episodes_decide = False
         return action
 
     def process_env_step(

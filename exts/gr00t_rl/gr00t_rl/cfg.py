@@ -349,6 +349,8 @@ class GrpoCfg:
     """Envs that start alike and whose episodes are compared; it divides the envs of each process."""
     reward: str = "return"
     """What an episode is judged by: "return" (sum of its rewards) or "success" (1 or 0)."""
+    credit: str = "episode"
+    """What a decision is judged by: the whole "episode", or its "reward_to_go", the discounted rewards from it on."""
     advantage: str = "grpo"
     """"grpo": (R - mean) / std of the group, "dr_grpo": R - mean, "rloo": R less the mean of the others."""
     advantage_eps: float = 1e-4

@@ -10,6 +10,7 @@ from .utils.errors import ConfigurationError
 
 CHOICES = {
     "reward": ("return", "success"),
+    "credit": ("episode", "reward_to_go"),
     "advantage": ("grpo", "dr_grpo", "rloo"),
     "zero_std_groups": ("drop", "resample", "keep"),
     "loss_average": ("decision", "episode"),

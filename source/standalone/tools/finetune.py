@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
     add("--tokenizer", help="folder or hub id of the Eagle tokenizer assets (default: the checkpoint's own folder)")
     add("--embodiment_id", type=int, help="row of the per-embodiment weights to train (default: the task's agent's)")
+    add("--episodes", type=int, help="use only the first of each dataset (default: all)")
     add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
     for name, kind, what in (
         ("batch_size", int, "frames per step"),
@@ -91,6 +92,11 @@ def build_parser() -> argparse.ArgumentParser:
         ("diffusion_model", "the DiT"),
     ):
         add(f"--tune_{name}", action=argparse.BooleanOptionalAction, help=f"train {what}")
+    add(
+        "--new_head",
+        action="store_true",
+        help="train projector and diffusion model anew, on the checkpoint's features as they are",
+    )
     add("--dropout", type=float, help="dropout of the trained part (default: 0 for tiny, else the checkpoint's, 0.2)")
     add("--held_out", type=float, default=0.05, help="share of the episodes that is only evaluated (default 0.05)")
     add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
@@ -116,6 +122,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
         if getattr(args, name) is None:
             setattr(args, name, value)
     for name, holds, expected in (
+        ("episodes", args.episodes is None or args.episodes >= 1, "1 or more"),
         ("steps", args.steps >= 1, "1 or more"),
         ("batch_size", args.batch_size >= 1, "1 or more"),
         ("draws", args.draws >= 1, "1 or more"),
@@ -128,6 +135,11 @@ def complete_arguments(args: argparse.Namespace) -> None:
             raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {expected}")
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError(f"--device {args.device}, but this machine has no CUDA GPU; set --device cpu")
+    if args.new_head and (args.checkpoint == TINY or not (args.tune_projector is args.tune_diffusion_model is None)):
+        raise ConfigurationError(
+            "--new_head trains projector and diffusion model anew on a checkpoint's features; drop --tune_projector "
+            "and --tune_diffusion_model, and give a --checkpoint other than tiny"
+        )
     if sizes_of(args) and args.checkpoint != TINY:
         raise ConfigurationError(
             f"--{next(iter(sizes_of(args)))} sets a size, but --checkpoint {args.checkpoint} has its own; drop it"
@@ -148,8 +160,9 @@ def tuned_parts(args: argparse.Namespace) -> Tuned:
     """What is trained: everything of tiny, projector and diffusion model of other checkpoints, and what was asked."""
     default = Tuned(visual=True, llm=True) if args.checkpoint == TINY else Tuned()
     given = {name: getattr(args, f"tune_{name}") for name in ("visual", "llm", "projector", "diffusion_model")}
-    tuned = Tuned(**{name: getattr(default, name) if value is None else value for name, value in given.items()})
-    if tuned == Tuned(False, False, False, False):
+    parts = {name: getattr(default, name) if value is None else value for name, value in given.items()}
+    tuned = Tuned(**parts, vl_self_attention=not args.new_head)
+    if not any(parts.values()):
         raise ConfigurationError("nothing is trained; leave out one of the --no-tune_...")
     return tuned
 
@@ -168,6 +181,8 @@ def load_network(args: argparse.Namespace, data: Demonstrations) -> tuple[Gr00tN
         else:
             model = Gr00tN1d5.from_pretrained(args.checkpoint, dtype=torch.float32)
             tokenizer = load_tokenizer(args.tokenizer or args.checkpoint)
+        if args.new_head:
+            renew_head(model, args.seed)
         model.action_head.slice_embodiment(args.embodiment_id)
     except (CheckpointError, ValueError) as error:
         raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
@@ -177,6 +192,14 @@ def load_network(args: argparse.Namespace, data: Demonstrations) -> tuple[Gr00tN
             if isinstance(module, nn.Dropout):
                 module.p = dropout
     return model, tokenizer
+
+
+def renew_head(model: Gr00tN1d5, seed: int) -> None:
+    """Give the network a new projector and diffusion model; what makes the features stays."""
+    new, head = Gr00tN1d5.from_config(model.config, seed=seed).action_head, model.action_head
+    for name, part in new.named_children():
+        if name not in ("vlln", "vl_self_attention"):
+            setattr(head, name, part)
 
 
 def camera_sizes(data: Demonstrations) -> dict[str, int]:
@@ -214,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.embodiment_id is None:
         args.embodiment_id = agent_cfg.actor.embodiment_id
     tuned = tuned_parts(args)
-    data = Demonstrations.load(args.dataset)
+    data = Demonstrations.load(args.dataset, episodes=args.episodes)
     data.check(modality)
     finetune(args, data, modality, tuned)
 

@@ -32,6 +32,8 @@ class Tuned:
     """Encoders of state and action, decoder of actions, positions."""
     diffusion_model: bool = True
     """The DiT."""
+    vl_self_attention: bool = True
+    """The features' self-attention, with any part of the head."""
 
     @property
     def backbone(self) -> bool:
@@ -58,7 +60,7 @@ class Recipe:
 def set_trainable(model: Gr00tN1d5, tuned: Tuned) -> list[nn.Parameter]:
     """Freeze all but the tuned parts, put only those into train mode, and return their parameters.
 
-    As in the release, the features' self-attention and the future tokens are trained with any part of the head.
+    As in the release, the future tokens are trained with any part of the head.
     """
     model.requires_grad_(False).eval()
     eagle, head = model.backbone.eagle_model, model.action_head
@@ -73,7 +75,7 @@ def set_trainable(model: Gr00tN1d5, tuned: Tuned) -> list[nn.Parameter]:
     if tuned.diffusion_model:
         parts.append(head.model)
     if tuned.projector or tuned.diffusion_model:
-        parts += [head.vlln, head.vl_self_attention, head.future_tokens]
+        parts += [head.future_tokens, *([head.vlln, head.vl_self_attention] if tuned.vl_self_attention else [])]
     for part in parts:
         part.requires_grad_(True).train()
     return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -35,6 +35,41 @@ def group_advantages(returns: torch.Tensor, estimator: str = "grpo", eps: float 
     raise ValueError(f"estimator is {estimator!r}; set one of {', '.join(ESTIMATORS)}")
 
 
+def decision_advantages(
+    to_go: torch.Tensor, valid: torch.Tensor, group_size: int, estimator: str = "grpo", eps: float = 1e-4
+) -> torch.Tensor:
+    """Return how much better each decision was followed up than the others of its group at the same time.
+
+    The baseline of decision d is the mean of the rewards to go of those episodes of the group that still run then: what
+    happened before d is no longer counted for or against it ("process supervision" in Shao et al., arXiv 2402.03300,
+    section 4.1.3, here with the sum of rewards from d on, less a baseline that knows start and time).
+
+    Args:
+        to_go: Discounted rewards from decision d on, float32 [D, N], groups of ``group_size`` neighbouring envs.
+        valid: Slots that hold a decision, bool [D, N].
+        group_size: Episodes S per group.
+        estimator: As in :func:`group_advantages`: "grpo" divides by the group's standard deviation, that of all its
+            decisions together; "dr_grpo" does not; "rloo" takes the mean of the others alone.
+        eps: Added to the standard deviation.
+
+    Returns:
+        Advantages [D, N]; 0 in empty slots and where an episode is the last of its group that runs.
+    """
+    shape = (to_go.shape[0], -1, group_size)
+    values, present = to_go.view(shape), valid.view(shape).float()
+    running = present.sum(-1, keepdim=True)  # [D, G, 1]
+    mean = (values * present).sum(-1, keepdim=True) / running.clamp_min(1.0)
+    centred = (values - mean) * present
+    if estimator == "grpo":
+        variance = centred.square().sum((0, 2), keepdim=True) / (present.sum((0, 2), keepdim=True) - 1.0).clamp_min(1.0)
+        centred = centred / (variance.sqrt() + eps)
+    elif estimator == "rloo":
+        centred = centred * running / (running - 1.0).clamp_min(1.0)
+    elif estimator != "dr_grpo":
+        raise ValueError(f"estimator is {estimator!r}; set one of {', '.join(ESTIMATORS)}")
+    return centred.view_as(to_go)
+
+
 def informative_groups(returns: torch.Tensor) -> torch.Tensor:
     """Return which groups have episodes of different returns, bool [G], for returns [G, S]."""
     return returns.std(dim=1) > ZERO_STD

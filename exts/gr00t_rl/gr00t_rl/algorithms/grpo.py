@@ -12,10 +12,11 @@ from tensordict import TensorDict
 from torch import nn
 
 from ..utils.errors import ConfigurationError
-from .advantages import episode_weights, group_advantages, informative_groups, return_diversity
+from .advantages import decision_advantages, episode_weights, group_advantages, informative_groups, return_diversity
 from .episodes import FirstEpisodes
 from .health import HealthWatch
 from .reference import FrozenReference
+from .returns import semi_mdp_gae
 from .surrogate import ClippedSurrogate
 
 
@@ -23,8 +24,9 @@ class GRPO(ClippedSurrogate):
     """GRPO (Shao et al., arXiv 2402.03300) for robots: no critic, one episode per env and iteration.
 
     ``group_size`` neighbouring envs start alike. All envs are reset together before each iteration, and each plays one
-    episode; afterwards it rests until the others are done, unseen by the policy and by the loss. All decisions of an
-    episode have the same advantage: that of its return among the returns of its group.
+    episode; afterwards it rests until the others are done, unseen by the policy and by the loss. With ``credit``
+    "episode" all decisions of an episode have the same advantage: that of its return among the returns of its group.
+    With "reward_to_go" each has its own: that of what came after it among the same of its group.
 
     Args:
         actor: See :class:`DecisionAlgorithm`.
@@ -34,6 +36,8 @@ class GRPO(ClippedSurrogate):
         num_steps: Env steps per iteration, at least those of the longest episode.
         group_size: Episodes that are compared, at least 2.
         reward: What an episode is judged by: "return", the sum of its (discounted) rewards, or "success", 1 or 0.
+        credit: What a decision is judged by: "episode", the whole of it, or "reward_to_go", the (discounted) rewards
+            from the decision on, see :func:`decision_advantages`.
         advantage: "grpo", "dr_grpo" or "rloo", see :func:`group_advantages`.
         advantage_eps: Added to a group's standard deviation ("grpo").
         zero_std_groups: What becomes of groups whose episodes are all alike, and so teach nothing: "drop" leaves them
@@ -61,6 +65,7 @@ class GRPO(ClippedSurrogate):
         *,
         group_size: int = 8,
         reward: str = "return",
+        credit: str = "episode",
         advantage: str = "grpo",
         advantage_eps: float = 1e-4,
         zero_std_groups: str = "drop",
@@ -114,7 +119,7 @@ class GRPO(ClippedSurrogate):
             multi_gpu_cfg=multi_gpu_cfg,
             grad_reduce_bucket_mb=grad_reduce_bucket_mb,
         )
-        self.group_size, self.reward = group_size, reward
+        self.group_size, self.reward, self.credit = group_size, reward, credit
         self.advantage, self.advantage_eps = advantage, advantage_eps
         self.zero_std_groups, self.loss_average, self.kl_coef = zero_std_groups, loss_average, kl_coef
         self.reference = FrozenReference(actor) if kl_coef > 0 else None
@@ -172,6 +177,9 @@ class GRPO(ClippedSurrogate):
             raise ConfigurationError(
                 "agent.algorithm.reward is 'success', but the env reports no extras['success']; set it to 'return'"
             )
+        judged = rewards if self.reward == "return" else (success & dones.bool()).to(rewards.dtype)  # type: ignore
+        # a decision runs no longer than its episode: what an env does afterwards is nobody's
+        self.storage.step(judged, dones)
         self.episodes.step(rewards, dones, success)
         self.queue.rest(~self.episodes.alive)
         self.actor.reset(dones)  # type: ignore[operator]
@@ -183,17 +191,28 @@ class GRPO(ClippedSurrogate):
         """Compare the episodes of each group."""
         ep = self.episodes
         judged = (ep.success.float() if self.reward == "success" else ep.discounted).view(-1, self.group_size)
-        advantages = group_advantages(judged, self.advantage, self.advantage_eps)
+        rows, num_envs = self.storage.rows, self.env.num_envs
+        if self.credit == "reward_to_go":
+            advantages = self._decision_advantages().view(-1)[rows]
+        else:
+            advantages = group_advantages(judged, self.advantage, self.advantage_eps).view(-1)[rows % num_envs]
         informative = informative_groups(judged)
         self.batch = self.storage.records()
-        env = self.storage.rows % self.env.num_envs
-        self.batch["episode"] = env
-        self.batch["advantage"] = advantages.view(-1)[env]
-        self.batch["informative"] = informative.repeat_interleave(self.group_size)[env]
+        self.batch["episode"] = rows % num_envs
+        self.batch["advantage"] = advantages
+        self.batch["informative"] = informative.repeat_interleave(self.group_size)[rows % num_envs]
         self._episode_metrics = self._describe(judged, advantages, informative)
 
+    def _decision_advantages(self) -> torch.Tensor:
+        """Return the advantage of each decision by its rewards to go, [D, N]."""
+        st = self.storage
+        nothing = torch.zeros_like(st.rewards)
+        # GAE without a critic and with lambda 1 is the sum of the discounted rewards from the decision on
+        to_go = semi_mdp_gae(st.rewards, nothing, st.discounts, st.valid, nothing[0], lam=1.0)
+        return decision_advantages(to_go, st.valid, self.group_size, self.advantage, self.advantage_eps)
+
     def _describe(self, judged: torch.Tensor, advantages: torch.Tensor, informative: torch.Tensor) -> dict[str, float]:
-        """Return the metrics of the iteration's episodes; ``judged`` and ``advantages`` are [G, S]."""
+        """Return the metrics of the iteration's episodes; ``judged`` is [G, S], ``advantages`` [B]."""
         ep = self.episodes
         values = {
             "frac_zero_std": 1.0 - informative.float().mean(),

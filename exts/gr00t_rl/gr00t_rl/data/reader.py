@@ -43,17 +43,19 @@ class Demonstrations:
     """Whether each episode succeeded, bool [E]; True where a dataset does not say."""
 
     @classmethod
-    def load(cls, roots: Sequence[str | Path], only_success: bool = False) -> Self:
+    def load(cls, roots: Sequence[str | Path], only_success: bool = False, episodes: int | None = None) -> Self:
         """Read datasets from their folders.
 
         Args:
             roots: Folders in the LeRobot v2 layout with GR00T's modality.json.
             only_success: Leave out episodes that are marked as failures.
+            episodes: Read only the first so many of each folder.
 
         Raises:
-            ConfigurationError: A folder that is no such dataset, a broken file, datasets of different layouts, or none.
+            ConfigurationError: A folder that is no such dataset, a broken file, datasets of different layouts, or too
+                few episodes.
         """
-        parts = [_read(Path(root).expanduser(), only_success) for root in roots]
+        parts = [_read(Path(root).expanduser(), only_success, episodes) for root in roots]
         if not parts or not any(part.rows for part in parts):
             raise ConfigurationError(f"--dataset {' '.join(map(str, roots))}: no episodes to learn from")
         first = parts[0].layout
@@ -153,11 +155,14 @@ class _Part:
         return [row["length"] for row in self.rows]
 
 
-def _read(root: Path, only_success: bool) -> _Part:
+def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
     info = files.read_json(root / files.INFO)
     layout = read_layout(info, files.read_json(root / files.MODALITY))
     tasks = {row["task"]: row["task_index"] for row in files.read_jsonl(root / files.TASKS)}
     rows = [row for row in files.read_jsonl(root / files.EPISODES) if row.get("success", True) or not only_success]
+    if episodes is not None and episodes > len(rows):
+        raise ConfigurationError(f"{root} has {len(rows)} episodes; take at most as many, not {episodes}")
+    rows = rows[:episodes]
     total = sum(row["length"] for row in rows)
     state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
     task = torch.empty(total, dtype=torch.long)

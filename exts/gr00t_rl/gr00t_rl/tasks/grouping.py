@@ -124,4 +124,4 @@ def _in_groups(env: Any, env_ids: torch.Tensor | slice, call: Callable[[Any], No
     state = rng_state(env.device)
     for place in range(size):
         set_rng_state(state, env.device)
-        call(ids[place::size])
+        call(ids[place::size].contiguous())

@@ -8,7 +8,14 @@ import math
 import pytest
 import torch
 
-from gr00t_rl.algorithms.advantages import episode_weights, group_advantages, informative_groups, return_diversity
+from gr00t_rl.algorithms.advantages import (
+    ESTIMATORS,
+    decision_advantages,
+    episode_weights,
+    group_advantages,
+    informative_groups,
+    return_diversity,
+)
 
 RETURNS = torch.tensor([[1.0, 0.0, 0.0, 1.0], [2.0, -2.0, 0.0, 4.0], [0.5, 0.5, 0.5, 0.5]])
 # means 0.5, 1, 0.5; sums of squares 1 and 20, by 3: variances 1/3 and 20/3
@@ -65,3 +72,35 @@ def test_episode_weights():
     torch.testing.assert_close(weights, torch.tensor([2 / 3, 2 / 3, 2 / 3, 2.0, 1.0, 1.0]))
     losses = torch.tensor([3.0, 0.0, 3.0, 5.0, 1.0, 2.0])
     torch.testing.assert_close((weights * losses).mean(), torch.tensor((2.0 + 5.0 + 1.5) / 3))
+
+
+def test_decision_advantages_by_hand():
+    """One group of three, decisions at two times, the third env has ended after its first.
+
+    Time 0: 1, 2, 6 with mean 3; time 1: 1 and 3 with mean 2. Deviations -2, -1, 3, -1, 1: their squares sum to 16.
+    """
+    to_go = torch.tensor([[1.0, 2.0, 6.0], [1.0, 3.0, 0.0]])
+    valid = torch.tensor([[True, True, True], [True, True, False]])
+    centred = torch.tensor([[-2.0, -1.0, 3.0], [-1.0, 1.0, 0.0]])
+    found = decision_advantages(to_go, valid, 3, "dr_grpo")
+    torch.testing.assert_close(found, centred)
+    found = decision_advantages(to_go, valid, 3, "grpo", eps=0.0)
+    torch.testing.assert_close(found, centred / 2.0)  # the variance is 16 / (5 - 1)
+    found = decision_advantages(to_go, valid, 3, "rloo")
+    # each less the mean of the others: 1 - 4, 2 - 3.5, 6 - 1.5; 1 - 3, 3 - 1
+    torch.testing.assert_close(found, torch.tensor([[-3.0, -1.5, 4.5], [-2.0, 2.0, 0.0]]))
+
+
+def test_decision_advantages_of_the_last_to_run_are_zero():
+    """There is nobody to compare with, and a group without any spread gives zeros, no infinities."""
+    to_go = torch.tensor([[1.0, 1.0, 5.0, 7.0], [9.0, 0.0, 0.0, 2.0]])
+    valid = torch.tensor([[True, True, True, True], [True, False, False, True]])
+    for estimator in ESTIMATORS:
+        found = decision_advantages(to_go, valid, 2, estimator)
+        assert found[1].tolist() == [0.0, 0.0, 0.0, 0.0]
+        assert found[0, :2].tolist() == [0.0, 0.0] and found[0, 2] == -found[0, 3] != 0.0
+
+
+def test_decision_advantages_refuse_unknown_estimators():
+    with pytest.raises(ValueError, match="estimator is 'mean'"):
+        decision_advantages(torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), 2, "mean")

@@ -97,9 +97,36 @@ def test_advantage_is_that_of_the_episode_among_its_group(reward):
     torch.testing.assert_close(batch["advantage"], expected[batch["episode"]])
 
 
-def test_steps_after_the_end_have_no_influence():
+@pytest.mark.parametrize("reward", ["return", "success"])
+@pytest.mark.parametrize(("actor", "chunk"), [("mlp", 1), ("flow_sde_one", 3)])
+def test_reward_to_go_is_what_came_after_the_decision(actor, chunk, reward):
+    """Added up again from the env's history, discounted from the decision on, against the others still running then."""
+    runner = grpo_runner(actor, credit="reward_to_go", advantage="dr_grpo", reward=reward, gamma=0.9)
+    collect(runner)
+    env, alg = runner.env, runner.alg
+    ends = first_ends(env)
+    name = "rewards" if reward == "return" else "success"
+    history = torch.stack([step[name].float() for step in env.history])
+    if reward == "success":  # paid once, at the episode's end
+        history *= torch.stack([torch.tensor([end == t + 1 for end in ends]) for t in range(len(env.history))])
+    to_go = {
+        (i, t): float((0.9 ** torch.arange(end - t) * history[t:end, i]).sum())
+        for i, end in enumerate(ends)
+        for t in range(0, end, chunk)
+    }
+    seen: dict[int, int] = {}
+    for env_id, advantage in zip(alg.batch["episode"].tolist(), alg.batch["advantage"].tolist(), strict=True):
+        t = seen.get(env_id, 0)
+        seen[env_id] = t + chunk
+        others = [value for (i, time), value in to_go.items() if time == t and i // 4 == env_id // 4]
+        assert advantage == pytest.approx(to_go[env_id, t] - sum(others) / len(others), abs=1e-5)
+    assert alg.batch["advantage"].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("credit", ["episode", "reward_to_go"])
+def test_steps_after_the_end_have_no_influence(credit):
     """Other rewards there, of any size, leave all weights as they are, over three iterations."""
-    plain, spoilt = (grpo_runner() for _ in range(2))
+    plain, spoilt = (grpo_runner(credit=credit) for _ in range(2))
     step, env = spoilt.env.step, spoilt.env
     ended = torch.zeros(env.num_envs, dtype=torch.bool)
 

@@ -129,6 +129,10 @@ def test_several_datasets_and_successes_only(write, layout, make_episode, episod
     assert good.start.tolist() == [0, 4, 9, 11]
     assert good.state[:, 0].tolist() == [0] * 4 + [2] * 5 + [7] * 2
     assert torch.equal(good.pictures["front"][4:9], episodes[2].pictures["front"])
+    first = Demonstrations.load(roots, episodes=1)  # of each folder
+    assert first.start.tolist() == [0, 4, 6] and first.state[:, 0].tolist() == [0] * 4 + [7] * 2
+    with pytest.raises(ConfigurationError, match="two has 2 episodes; take at most as many, not 3"):
+        Demonstrations.load(roots, episodes=3)
 
 
 def test_layout_of_a_modality(layout):

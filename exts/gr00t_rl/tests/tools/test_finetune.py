@@ -189,10 +189,43 @@ def test_checkpoint_is_whole(dataset, modality, tmp_path):
     assert moved and all(name.startswith("action_head") for name in moved)
 
 
+def test_a_new_head_learns_on_the_features_as_they_are(dataset, modality, tmp_path):
+    """What makes the features keeps its bits; projector and diffusion model start from the seed's random weights."""
+    root = dataset(6)
+    finetune(root, modality, tmp_path / "base", "--steps", "3")
+    args = ["--dataset", str(root), "--task", TASK, "--checkpoint", str(tmp_path / "base"), "--embodiment_id", "1"]
+    args += [
+        "--out",
+        str(tmp_path / "new"),
+        "--steps",
+        "1",
+        "--lr",
+        "1e-9",
+        "--device",
+        "cpu",
+        "--seed",
+        "5",
+        "--new_head",
+    ]
+    parsed = tool.build_parser().parse_args(args)
+    tool.complete_arguments(parsed)
+    tool.finetune(parsed, Demonstrations.load([root]), modality, tool.tuned_parts(parsed))
+    base, new = (Gr00tN1d5.from_pretrained(tmp_path / name, dtype=torch.float32) for name in ("base", "new"))
+    fresh = Gr00tN1d5.from_config(base.config, seed=5).state_dict()
+    before = base.state_dict()
+    assert before["action_head.vlln.weight"].ne(1).any()
+    for name, value in new.state_dict().items():
+        kept = name.startswith(("backbone", "action_head.vlln", "action_head.vl_self_attention"))
+        torch.testing.assert_close(value, before[name] if kept else fresh[name], rtol=0, atol=0 if kept else 1e-8)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--steps", "0"], "--steps is 0; set 1 or more"),
+        (["--episodes", "0"], "--episodes is 0; set 1 or more"),
+        (["--new_head"], "--new_head trains projector and diffusion model anew"),
+        (["--new_head", "--checkpoint", "elsewhere", "--no-tune_projector"], "drop --tune_projector and"),
         (["--held_out", "1"], "--held_out is 1.0; set 0 or more, less than 1"),
         (["--checkpoint", "elsewhere", "--hidden_size", "8"], "--image_size sets a size, but --checkpoint elsewhere"),
         (

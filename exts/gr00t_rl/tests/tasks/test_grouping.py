@@ -24,6 +24,7 @@ N, SIZE = 6, 3
 
 def draw(env: Any, env_ids: torch.Tensor | slice, scale: float) -> None:
     """A reset term as Isaac Lab has many: torch's generator for one thing, NumPy's for another."""
+    assert isinstance(env_ids, slice) or env_ids.is_contiguous(), "standalone PhysX refuses strided indices"
     rows = torch.arange(N)[env_ids]
     env.value[rows.long()] = scale * torch.rand(len(rows))
     env.other[rows.long()] = torch.from_numpy(np.random.rand(len(rows)))
@@ -179,6 +180,7 @@ def test_playing_shares_nothing(agent):
         ([], {"init_at_random_ep_len": True}, "init_at_random_ep_len is True"),
         ([], {"algorithm.group_size": 1}, "agent.algorithm.group_size is 1; set an integer of at least 2"),
         ([], {"algorithm.reward": "sucess"}, "agent.algorithm.reward is 'sucess'; set one of return, success"),
+        ([], {"algorithm.credit": "step"}, "agent.algorithm.credit is 'step'; set one of episode, reward_to_go"),
         ([], {"algorithm.advantage": "ppo"}, "agent.algorithm.advantage is 'ppo'; set one of grpo, dr_grpo, rloo"),
         ([], {"algorithm.zero_std_groups": True}, "agent.algorithm.zero_std_groups is True; set one of drop"),
         ([], {"algorithm.loss_average": "token"}, "agent.algorithm.loss_average is 'token'; set one of decision"),

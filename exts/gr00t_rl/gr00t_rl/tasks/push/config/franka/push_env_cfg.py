@@ -108,3 +108,4 @@ class PushCubeFrankaCameraEnvCfg(PushCubeFrankaEnvCfg):
         super().__post_init__()
         self.show_goal()
         self.add_cameras()
+        self.scene.num_envs = 256  # six decisions of fewer envs are too few to learn from

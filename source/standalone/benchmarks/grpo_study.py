@@ -63,6 +63,7 @@ ARMS = {
         grpo("grpo"),
         grpo("dr_grpo", "advantage=dr_grpo"),
         grpo("rloo", "advantage=rloo"),
+        grpo("grpo_reward_to_go", "credit=reward_to_go", "gamma=0.975"),
         Arm("ppo_sparse", "ppo", (SPARSE,)),
         grpo("grpo_sparse", SPARSE),
         grpo("rloo_sparse", SPARSE, "advantage=rloo"),
@@ -73,7 +74,7 @@ ARMS = {
     )
 }
 PANELS = {
-    "dense rewards": ("ppo", "grpo", "dr_grpo", "rloo"),
+    "dense rewards": ("ppo", "grpo", "dr_grpo", "rloo", "grpo_reward_to_go"),
     "sparse rewards": ("ppo_sparse", "grpo_sparse", "rloo_sparse"),
     "group size (dense)": ("grpo_groups_of_4", "grpo", "grpo_groups_of_16"),
     "groups without variance (sparse)": ("grpo_sparse_keep", "grpo_sparse", "grpo_sparse_resample"),

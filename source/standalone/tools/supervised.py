@@ -60,7 +60,8 @@ class Recipe:
 def set_trainable(model: Gr00tN1d5, tuned: Tuned) -> list[nn.Parameter]:
     """Freeze all but the tuned parts, put only those into train mode, and return their parameters.
 
-    As in the release, the future tokens are trained with any part of the head.
+    As in the release, the future tokens are trained with any part of the head, and so is the features' self-attention
+    unless it is to stay.
     """
     model.requires_grad_(False).eval()
     eagle, head = model.backbone.eagle_model, model.action_head

@@ -13,6 +13,7 @@ that was interrupted. See docs/demonstrations.md.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -32,6 +33,8 @@ EPISODES_PER_ENV = 4
 """Episodes that an env plays in a round: rounds have a seed each and are what an interruption can cost."""
 NOISE_BLOCK = 100_003
 """Distance between the round seeds of two ``--seed``, a prime larger than any number of rounds."""
+PRIVILEGED_GROUP = "critic"
+"""Observation group whose terms ``--privileged`` names."""
 INSTRUCTION = "instruction"
 """Observation group, int64 [N, 1], with the number of each env's instruction, where a task draws them."""
 
@@ -54,6 +57,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of starts, goals and noise (default 0)")
     parser.add_argument("--keep_failures", action="store_true", help="write failed episodes too")
+    parser.add_argument(
+        "--privileged",
+        nargs="+",
+        default=[],
+        metavar="TERM",
+        help=f"terms of the observation group {PRIVILEGED_GROUP!r} to record beside what the policy sees, which "
+        "finetune.py --grounding learns to tell from the pictures (default: none)",
+    )
     parser.add_argument(
         "--images",
         choices=FORMATS,
@@ -88,10 +99,12 @@ class Collector:
         expert: The task's expert, without noise.
         modality: What is recorded.
         noise: Standard deviation of the noise on the arm's action.
+        privileged: Where the privileged terms lie in their group, int64 [P]; P may be 0.
     """
 
-    def __init__(self, env: Any, expert: Any, modality: Modality, noise: float):
+    def __init__(self, env: Any, expert: Any, modality: Modality, noise: float, privileged: torch.Tensor):
         self.env, self.expert, self.modality, self.noise = env, expert, modality, noise
+        self._privileged = privileged.to(env.device)
         self._buffer = EpisodeBuffer(env.num_envs, int(env.max_episode_length), env.device)
         cfg = env.cfg
         self._instructions = list(cfg.instructions) if getattr(cfg, "sample_instructions", False) else [cfg.instruction]
@@ -121,6 +134,8 @@ class Collector:
     def _record(self, obs: dict[str, torch.Tensor], action: torch.Tensor) -> None:
         values = {f"video.{key}": obs[group] for key, group in self.modality.video.items()}
         values |= {"state": self.modality.select_state(obs), "action": action}
+        if len(self._privileged):
+            values["privileged"] = obs[PRIVILEGED_GROUP].index_select(-1, self._privileged)
         if INSTRUCTION in obs:
             values[INSTRUCTION] = obs[INSTRUCTION][:, 0]
         self._buffer.record(values)
@@ -136,8 +151,39 @@ class Collector:
         number = int(values[INSTRUCTION][0]) if INSTRUCTION in values else 0
         pictures = {key: values[f"video.{key}"] for key in self.modality.video}
         return Episode(
-            pictures, values["state"], values["action"], values["reward"], self._instructions[number], success, info
+            pictures,
+            values["state"],
+            values["action"],
+            values["reward"],
+            self._instructions[number],
+            success,
+            info,
+            values.get("privileged"),
         )
+
+
+def privileged_columns(env: Any, terms: Sequence[str]) -> tuple[tuple[str, ...], torch.Tensor]:
+    """A name for each dimension of privileged ``terms``, and where they lie in their observation group, int64 [P].
+
+    Raises:
+        ConfigurationError: A term that the group does not have.
+    """
+    manager = env.observation_manager
+    known = manager.active_terms.get(PRIVILEGED_GROUP, [])
+    shapes = manager.group_obs_term_dim.get(PRIVILEGED_GROUP, [])
+    names: list[str] = []
+    columns: list[int] = []
+    for wanted in terms:
+        if wanted not in known:
+            raise ConfigurationError(
+                f"--privileged {wanted}: the observation group {PRIVILEGED_GROUP!r} of this task has "
+                f"{', '.join(known) or 'no terms'}; name some of these"
+            )
+        place = known.index(wanted)
+        start, width = sum(math.prod(shape) for shape in shapes[:place]), math.prod(shapes[place])
+        names += [f"{wanted}_{index}" for index in range(width)]
+        columns += range(start, start + width)
+    return tuple(names), torch.tensor(columns, dtype=torch.long)
 
 
 def collect(args: argparse.Namespace, collector: Collector, writer: DatasetWriter) -> None:
@@ -210,12 +256,14 @@ def _run(args: argparse.Namespace, env_cfg: Any, modality: Modality, overrides: 
     except ValueError as error:
         raise ConfigurationError(f"agent.actor.modality.{error}") from None
     cameras = {key: (obs[group].shape[1], obs[group].shape[2]) for key, group in modality.video.items()}
-    names = ("task", "episodes", "num_envs", "noise", "seed", "keep_failures", "images", "device")
+    privileged, columns = privileged_columns(env, args.privileged)
+    names = ("task", "episodes", "num_envs", "noise", "seed", "keep_failures", "privileged", "images", "device")
     settings = {name: getattr(args, name) for name in names} | {"overrides": overrides}
-    writer = DatasetWriter(args.out, Layout.of(modality, cameras, round(1 / env.step_dt, 6), args.images), settings)
+    layout = Layout.of(modality, cameras, round(1 / env.step_dt, 6), args.images, privileged)
+    writer = DatasetWriter(args.out, layout, settings)
     if writer.num_episodes:
         print(f"{args.out}: continuing after {writer.num_episodes} episodes")
-    collect(args, Collector(env, expert, modality, args.noise), writer)
+    collect(args, Collector(env, expert, modality, args.noise, columns), writer)
 
 
 if __name__ == "__main__":

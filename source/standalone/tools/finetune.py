@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from grounding import Grounding
 from supervised import Recipe, Samples, Trainer, Training, Tuned, split_episodes
 from task_modality import agent_cfg_of, modality_of
 from torch import nn
@@ -97,6 +98,14 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train projector and diffusion model anew, on the checkpoint's features as they are",
     )
+    add(
+        "--grounding",
+        type=float,
+        default=0.0,
+        metavar="WEIGHT",
+        help="weight of telling the dataset's privileged observations from the features, beside the actions (default "
+        "0: they are not told); needs collect_demonstrations.py --privileged and --tune_visual, which tiny has",
+    )
     add("--dropout", type=float, help="dropout of the trained part (default: 0 for tiny, else the checkpoint's, 0.2)")
     add("--held_out", type=float, default=0.05, help="share of the episodes that is only evaluated (default 0.05)")
     add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
@@ -127,6 +136,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
         ("batch_size", args.batch_size >= 1, "1 or more"),
         ("draws", args.draws >= 1, "1 or more"),
         ("lr", args.lr > 0, "more than 0"),
+        ("grounding", args.grounding >= 0, "0 or more"),
         ("save_interval", args.save_interval >= 1, "1 or more"),
         ("held_out", 0 <= args.held_out < 1, "0 or more, less than 1"),
         ("dropout", args.dropout is None or 0 <= args.dropout < 1, "0 or more, less than 1"),
@@ -209,6 +219,25 @@ def camera_sizes(data: Demonstrations) -> dict[str, int]:
     return {"image_size": side, "patch_size": side // 8}
 
 
+def grounding_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tN1d5, tuned: Tuned) -> Grounding | None:
+    """What tells the dataset's privileged observations from the features, if ``--grounding`` asks for it.
+
+    Raises:
+        ConfigurationError: There is nothing to tell, nothing to tell it from, or nothing that could learn it.
+    """
+    if not args.grounding:
+        return None
+    for holds, problem in (
+        (data.layout.privileged, "the dataset has no privileged observations; collect it with --privileged TERM ..."),
+        (data.layout.cameras, "the dataset has no pictures to tell anything from; leave it out"),
+        (tuned.visual, "the image encoder is not trained; give --tune_visual"),
+    ):
+        if not holds:
+            raise ConfigurationError(f"--grounding {args.grounding}: {problem}")
+    head = model.config.action_head
+    return Grounding(data.privileged, head.backbone_embedding_dim, head.max_state_dim, args.grounding)
+
+
 def write_metadata(model: Gr00tN1d5, modality: Modality, statistics: Statistics, data: Demonstrations) -> None:
     """Put the statistics into the checkpoint's metadata; those of other embodiments stay."""
     height, width = next(iter(data.layout.cameras.values()), (0, 0))
@@ -259,7 +288,9 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     except ValueError as error:
         raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
     write_metadata(model, modality, statistics, data)
-    trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, autocast=device.type == "cuda")
+    grounding = grounding_of(args, data, model, tuned)
+    grounding = None if grounding is None else grounding.to(device)
+    trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding)
     recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws)
     train, held_out = (
         torch.isin(data.episode, episodes).nonzero().flatten()
@@ -277,6 +308,10 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     saved = SavedTraining(args.out.with_name(f"{args.out.name}.resume.pt"), settings, args.save_interval)
     log = train_and_log(training, held_out, saved)
     log["settings"] = settings
+    if grounding is not None and len(held_out):
+        errors = trainer.evaluate_grounding(held_out, args.batch_size)
+        log["held_out_grounding_rmse"] = dict(zip(data.layout.privileged, errors, strict=True))
+        print("grounding, RMSE:", ", ".join(f"{name} {e:.4f}" for name, e in log["held_out_grounding_rmse"].items()))
     model.assets[LOG_FILE] = (json.dumps(log, indent=2) + "\n").encode()
     try:
         model.to(device="cpu", dtype=DTYPES[args.dtype]).save_pretrained(args.out)

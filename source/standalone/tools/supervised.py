@@ -6,10 +6,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from grounding import Grounding
 from torch import Tensor, nn
 
 from gr00t_rl.data import Demonstrations
@@ -144,11 +146,23 @@ class Trainer:
         cache_bytes: Most memory for the features of all frames; they are computed once if the backbone is frozen and
             they fit, and for every batch otherwise.
         autocast: Whether to compute in bfloat16 (CUDA).
+        grounding: What is told from the features beside the actions; nothing where None.
     """
 
-    def __init__(self, model: Gr00tN1d5, samples: Samples, tuned: Tuned, cache_bytes: float, autocast: bool = False):
+    def __init__(
+        self,
+        model: Gr00tN1d5,
+        samples: Samples,
+        tuned: Tuned,
+        cache_bytes: float,
+        autocast: bool = False,
+        grounding: Grounding | None = None,
+    ):
         self.model, self.samples, self.tuned, self.autocast = model, samples, tuned, autocast
+        self.grounding = grounding
         self.parameters = set_trainable(model, tuned)
+        if grounding is not None:
+            self.parameters += grounding.parameters()
         self._cache: Tensor | None = None
         if not tuned.backbone:
             self._cache = self._features_of_all(cache_bytes)
@@ -206,14 +220,26 @@ class Trainer:
 
     # -- loss ----------------------------------------------------------------------------------------------------------
 
-    def context(self, frames: Tensor) -> HeadContext:
-        """The action head's context for ``frames`` [B], as at a decision of the actor."""
+    def features(self, frames: Tensor) -> Tensor:
+        """What the action head attends to in the pictures and instructions of ``frames`` [B]: [B, T, D]."""
+        features = self._encode(frames) if self._cache is None else self._cache[frames]
+        return self.model.action_head.process_features(features, self._mask(frames))
+
+    def _mask(self, frames: Tensor) -> Tensor | None:
+        return self.samples.processor.token_mask(self.samples.task[frames])
+
+    def context(self, frames: Tensor, features: Tensor | None = None) -> HeadContext:
+        """The action head's context for ``frames`` [B], as at a decision of the actor.
+
+        Args:
+            frames: Numbers of frames.
+            features: Their :meth:`features`, where there are pictures; computed where None.
+        """
         samples, head = self.samples, self.model.action_head
         task = samples.task[frames]
         if samples.views:
-            features = self._encode(frames) if self._cache is None else self._cache[frames]
-            mask = samples.processor.token_mask(task)
-            return head.prepare(head.process_features(features, mask), samples.state[frames], mask=mask)
+            features = self.features(frames) if features is None else features
+            return head.prepare(features, samples.state[frames], mask=self._mask(frames))
         # without pictures the features are those of the prompt: computed once for each, seen by all its frames
         features = self._encode_prompts() if self._cache is None else self._cache
         mask = samples.processor.token_mask(self._all_prompts)
@@ -221,7 +247,28 @@ class Trainer:
         kv = tuple((k[task], v[task]) for k, v in context.cross_kv)
         return dataclasses.replace(context, cross_kv=kv, cross_mask=samples.processor.token_mask(task))
 
-    def loss(self, frames: Tensor, noise: Tensor | None = None, t: Tensor | None = None, draws: int = 1) -> Tensor:
+    def objective(self, frames: Tensor, draws: int) -> tuple[Tensor, Tensor]:
+        """What a gradient step on ``frames`` [B] minimises, and the flow-matching loss in it: scalars."""
+        if self.grounding is None:
+            flow = self.loss(frames, draws=draws)
+            return flow, flow
+        with self._computing():
+            features = self.features(frames)
+            flow = self.loss(frames, draws=draws, features=features)
+            return flow + self.grounding.weight * self._grounding_errors(frames, features).mean(), flow
+
+    def _grounding_errors(self, frames: Tensor, features: Tensor) -> Tensor:
+        assert self.grounding is not None
+        return self.grounding.errors(frames, features, self.samples.state[frames], self._mask(frames))
+
+    def loss(
+        self,
+        frames: Tensor,
+        noise: Tensor | None = None,
+        t: Tensor | None = None,
+        draws: int = 1,
+        features: Tensor | None = None,
+    ) -> Tensor:
         """The flow-matching loss of ``frames`` [B], a scalar.
 
         Args:
@@ -229,13 +276,14 @@ class Trainer:
             noise: x at t = 0, [B * draws, H, max_action_dim], a frame's draws in a row; drawn where None.
             t: Times [B * draws]; drawn where None.
             draws: Noises and times per frame.
+            features: See :meth:`context`.
         """
         head, config = self.model.action_head, self.model.config.action_head
         if t is None:
             shape = (len(frames) * draws,)
             t = sample_time(shape, frames.device, config.noise_beta_alpha, config.noise_beta_beta, config.noise_s)
         with self._computing():
-            context, actions = self.context(frames), self.samples.actions(frames)
+            context, actions = self.context(frames, features), self.samples.actions(frames)
             if draws > 1:
                 context, actions = context.repeat_interleave(draws), actions.repeat_interleave(draws, dim=0)
             return flow_matching_loss(
@@ -250,19 +298,34 @@ class Trainer:
     def evaluate(self, frames: Tensor, batch_size: int, seed: int = 0) -> float:
         """The mean loss of ``frames`` with the same noise and times at every call, without dropout."""
         config, device = self.model.config.action_head, self.samples.device
-        training = {module for module in self.model.modules() if module.training}
-        self.model.eval()
         generator = torch.Generator().manual_seed(seed)
         total = 0.0
-        for rows in frames.to(device).split(batch_size):
-            noise = torch.randn(len(rows), config.action_horizon, config.action_dim, generator=generator)
-            # by the quantiles of Beta(a, 1): b = u^(1/a); torch's own sampler takes no generator
-            b = torch.rand(len(rows), generator=generator) ** (1.0 / config.noise_beta_alpha)
-            t = (config.noise_s - b) / config.noise_s
-            total += len(rows) * self.loss(rows, noise.to(device), t.to(device)).item()
+        with self._evaluating():
+            for rows in frames.to(device).split(batch_size):
+                noise = torch.randn(len(rows), config.action_horizon, config.action_dim, generator=generator)
+                # by the quantiles of Beta(a, 1): b = u^(1/a); torch's own sampler takes no generator
+                b = torch.rand(len(rows), generator=generator) ** (1.0 / config.noise_beta_alpha)
+                t = (config.noise_s - b) / config.noise_s
+                total += len(rows) * self.loss(rows, noise.to(device), t.to(device)).item()
+        return total / len(frames)
+
+    @torch.no_grad()
+    def evaluate_grounding(self, frames: Tensor, batch_size: int) -> list[float]:
+        """Root mean square error of each privileged observation [P] in ``frames``, in the env's units."""
+        assert self.grounding is not None
+        with self._evaluating(), self._computing():
+            batches = frames.to(self.samples.device).split(batch_size)
+            errors = torch.cat([self._grounding_errors(rows, self.features(rows)) for rows in batches])
+        return (errors.mean(0).sqrt() * self.grounding.unit).tolist()
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Without dropout."""
+        training = {module for module in self.model.modules() if module.training}
+        self.model.eval()
+        yield
         for module in training:
             module.training = True
-        return total / len(frames)
 
 
 class Batches:
@@ -309,15 +372,15 @@ class Training:
         self.batches = Batches(frames, recipe.batch_size, generator)
 
     def advance(self) -> Tensor:
-        """Take one gradient step and return its loss, a scalar.
+        """Take one gradient step and return its flow-matching loss, a scalar.
 
         Raises:
             FloatingPointError: If the gradient is no number; the weights are as before.
         """
         trainer = self.trainer
-        loss = trainer.loss(self.batches.next().to(trainer.samples.device), draws=self.recipe.draws)
+        objective, loss = trainer.objective(self.batches.next().to(trainer.samples.device), self.recipe.draws)
         self.optimizer.zero_grad()
-        loss.backward()
+        objective.backward()
         norm = nn.utils.clip_grad_norm_(trainer.parameters, self.recipe.max_grad_norm)
         self.step += 1
         if not math.isfinite(norm):

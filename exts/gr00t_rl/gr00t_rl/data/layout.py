@@ -25,6 +25,8 @@ DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
 STATE, ACTION = "observation.state", "action"
+PRIVILEGED = "observation.privileged"
+"""Column of what only a simulator knows, where it was recorded; no part of ``modality.json``, so no policy reads it."""
 ANNOTATION = "human.task_description"
 """The language annotation; its column is ``annotation.human.task_description``, an index into tasks.jsonl."""
 
@@ -77,9 +79,18 @@ class Layout:
     robot_type: str = "franka"
     images: str = "mp4"
     """Where pictures are: "mp4" (a video per episode and camera) or "png" (in the parquet files)."""
+    privileged: tuple[str, ...] = ()
+    """A name for each dimension of the privileged observations; empty where none are recorded."""
 
     @classmethod
-    def of(cls, modality: Modality, cameras: dict[str, tuple[int, int]], fps: float, images: str = "mp4") -> Self:
+    def of(
+        cls,
+        modality: Modality,
+        cameras: dict[str, tuple[int, int]],
+        fps: float,
+        images: str = "mp4",
+        privileged: tuple[str, ...] = (),
+    ) -> Self:
         """The layout of an embodiment: the state is the modality's keys one after the other, the action the env's.
 
         Args:
@@ -87,13 +98,14 @@ class Layout:
             cameras: Camera -> (height, width) [px], one per video key.
             fps: 1 / env step.
             images: "mp4" or "png".
+            privileged: A name for each dimension of the privileged observations.
         """
         state, start = {}, 0
         for name, key in modality.state.items():
             state[name] = Slice(start, start + key.dim)
             start += key.dim
         action = {name: Slice(key.start, key.end, key.absolute) for name, key in modality.action.items()}
-        return cls(cameras, state, action, fps, images=images)
+        return cls(cameras, state, action, fps, images=images, privileged=privileged)
 
     @property
     def state_dim(self) -> int:
@@ -119,6 +131,8 @@ class Layout:
         features: dict[str, Any] = {image_column(key): self._image_feature(*size) for key, size in self.cameras.items()}
         for column, parts, dim in ((STATE, self.state, self.state_dim), (ACTION, self.action, self.action_dim)):
             features[column] = {"dtype": "float32", "shape": [dim], "names": _names(parts, dim)}
+        if names := list(self.privileged):
+            features[PRIVILEGED] = {"dtype": "float32", "shape": [len(names)], "names": names}
         features |= {name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in SCALARS.items()}
         return {
             "codebase_version": CODEBASE_VERSION,
@@ -195,7 +209,9 @@ def read_layout(info: Mapping[str, Any], modality: Mapping[str, Any]) -> Layout:
     if len(kinds) > 1:
         raise ConfigurationError(f"{INFO}: cameras are stored both as videos and as images; store them alike")
     images = kinds.pop() if kinds else "mp4"
-    return Layout(cameras, parts["state"], parts["action"], info["fps"], info.get("robot_type") or "unknown", images)
+    privileged = tuple(features.get(PRIVILEGED, {"names": ()})["names"])
+    robot = info.get("robot_type") or "unknown"
+    return Layout(cameras, parts["state"], parts["action"], info["fps"], robot, images, privileged)
 
 
 def episode_path(root: Path, pattern: str, episode: int, **names: str) -> Path:

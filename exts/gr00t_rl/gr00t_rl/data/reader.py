@@ -14,7 +14,7 @@ import torch
 
 from ..utils.errors import ConfigurationError
 from . import layout as files
-from .layout import ACTION, STATE, Layout, Slice, episode_path, image_column, read_layout
+from .layout import ACTION, PRIVILEGED, STATE, Layout, Slice, episode_path, image_column, read_layout
 from .pictures import decode_png, decode_video
 from .statistics import by_key, statistics
 from .writer import vectors
@@ -34,6 +34,8 @@ class Demonstrations:
     """Raw states, float32 [F, S]."""
     action: torch.Tensor
     """Raw actions, float32 [F, A]."""
+    privileged: torch.Tensor
+    """What only the simulator knew, float32 [F, P], named by ``layout.privileged``; P = 0 without them."""
     task: torch.Tensor
     """Number of each frame's instruction, int64 [F]."""
     instructions: list[str]
@@ -68,6 +70,7 @@ class Demonstrations:
             {key: torch.cat([part.pictures[key] for part in parts]) for key in first.cameras},
             torch.cat([part.state for part in parts]),
             torch.cat([part.action for part in parts]),
+            torch.cat([part.privileged for part in parts]),
             torch.cat([_renumber(part, instructions) for part in parts]),
             instructions,
             torch.tensor([0, *lengths]).cumsum(0),
@@ -147,6 +150,7 @@ class _Part:
     pictures: dict[str, torch.Tensor]
     state: torch.Tensor
     action: torch.Tensor
+    privileged: torch.Tensor
     task: torch.Tensor
     instructions: dict[str, int]
 
@@ -165,6 +169,7 @@ def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
     rows = rows[:episodes]
     total = sum(row["length"] for row in rows)
     state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
+    privileged = torch.empty(total, len(layout.privileged))
     task = torch.empty(total, dtype=torch.long)
     pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in layout.cameras.items()}
     start = 0
@@ -174,6 +179,8 @@ def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
             table = pq.read_table(episode_path(root, info["data_path"], index))
             state[frames] = vectors(table, STATE)[:, : layout.state_dim]
             action[frames] = vectors(table, ACTION)[:, : layout.action_dim]
+            if layout.privileged:
+                privileged[frames] = vectors(table, PRIVILEGED)
             task[frames] = torch.from_numpy(table["task_index"].to_numpy().copy())
             for key, buffer in pictures.items():
                 buffer[frames] = _pictures(root, info, layout, table, key, index)
@@ -181,7 +188,7 @@ def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
             reason = str(error).strip().split("\n")[0]
             raise ConfigurationError(f"{root}: episode {index} cannot be read ({reason}); collect it again") from None
         start = frames.stop
-    return _Part(layout, rows, pictures, state, action, task, tasks)
+    return _Part(layout, rows, pictures, state, action, privileged, task, tasks)
 
 
 def _pictures(root: Path, info: dict[str, Any], layout: Layout, table: pa.Table, key: str, index: int) -> torch.Tensor:
@@ -206,7 +213,7 @@ def _text(parts: dict[str, Slice]) -> str:
 
 
 def _check_alike(root: str | Path, layout: Layout, first: Layout) -> None:
-    for name in ("cameras", "state", "action", "fps"):
+    for name in ("cameras", "state", "action", "privileged", "fps"):
         if getattr(layout, name) != getattr(first, name):
             raise ConfigurationError(
                 f"--dataset {root} has other {name} than the first dataset ({getattr(layout, name)} instead of "

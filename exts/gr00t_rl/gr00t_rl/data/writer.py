@@ -15,7 +15,18 @@ import torch
 
 from ..utils.errors import ConfigurationError
 from . import layout as files
-from .layout import ACTION, SCALARS, STATE, Layout, episode_path, image_column, write_json, write_jsonl, write_whole
+from .layout import (
+    ACTION,
+    PRIVILEGED,
+    SCALARS,
+    STATE,
+    Layout,
+    episode_path,
+    image_column,
+    write_json,
+    write_jsonl,
+    write_whole,
+)
 from .pictures import encode_png, encode_video
 from .statistics import picture_statistics, statistics
 
@@ -42,6 +53,8 @@ class Episode:
     success: bool
     info: dict[str, Any] = field(default_factory=dict)
     """More entries for its line in episodes.jsonl, such as seeds."""
+    privileged: torch.Tensor | None = None
+    """What only a simulator knows, before each action, float32 [T, P]; None where the layout has none."""
 
     def __len__(self) -> int:
         return len(self.action)
@@ -174,13 +187,19 @@ def _table(episode: Episode, layout: Layout, index: int, first_frame: int, task:
         "next.done": last,
         "next.success": last & episode.success,
     }
-    columns = {STATE: _fixed_size(episode.state), ACTION: _fixed_size(episode.action)}
+    columns = {name: _fixed_size(values) for name, values in _vector_columns(episode).items()}
     columns |= {name: pa.array(scalars[name].numpy(), _ARROW[dtype]) for name, dtype in SCALARS.items()}
     for key in layout.cameras if layout.images == "png" else ():
         name = f"episode_{index:06d}_{key}"
         rows = [{"bytes": encode_png(p), "path": f"{name}_{t}.png"} for t, p in enumerate(episode.pictures[key])]
         columns[image_column(key)] = pa.array(rows, _PNG)
     return pa.table(columns)
+
+
+def _vector_columns(episode: Episode) -> dict[str, torch.Tensor]:
+    """The episode's columns of vectors."""
+    columns = {STATE: episode.state, ACTION: episode.action}
+    return columns if episode.privileged is None else columns | {PRIVILEGED: episode.privileged}
 
 
 def _fixed_size(values: torch.Tensor) -> pa.Array:
@@ -191,7 +210,7 @@ def _fixed_size(values: torch.Tensor) -> pa.Array:
 def _episode_statistics(episode: Episode, table: pa.Table) -> dict[str, Any]:
     """The episode's line in episodes_stats.jsonl: min, max, mean, std and count of every feature."""
     found: dict[str, Any] = {image_column(key): picture_statistics(p) for key, p in episode.pictures.items()}
-    columns = {STATE: episode.state, ACTION: episode.action}
+    columns = _vector_columns(episode)
     columns |= {name: torch.from_numpy(table[name].to_numpy().astype("float64"))[:, None] for name in SCALARS}
     for name, values in columns.items():
         found[name] = {key: value for key, value in statistics(values).items() if not key.startswith("q")}

@@ -44,6 +44,23 @@ def test_round_trip_is_exact(write, layout, episodes, images):
     assert found.success.tolist() == [True, False, True]
 
 
+def test_privileged_observations_come_back(write, layout, episodes):
+    """They have a column and names of their own, no place in modality.json, and one width in all datasets."""
+    named = dataclasses.replace(layout, privileged=("cube_0", "cube_1"))
+    told = [torch.randn(len(e), 2, generator=torch.Generator().manual_seed(i)) for i, e in enumerate(episodes)]
+    root = write([dataclasses.replace(e, privileged=p) for e, p in zip(episodes, told, strict=True)], layout=named)
+    found = Demonstrations.load([root])
+    assert found.layout.privileged == ("cube_0", "cube_1")
+    assert torch.equal(found.privileged, torch.cat(told))
+    feature = json.loads((root / "meta" / "info.json").read_text())["features"]["observation.privileged"]
+    assert feature == {"dtype": "float32", "shape": [2], "names": ["cube_0", "cube_1"]}
+    assert "privileged" not in (root / "meta" / "modality.json").read_text()
+    without = write(episodes, name="without")
+    assert Demonstrations.load([without]).privileged.shape == (12, 0)
+    with pytest.raises(ConfigurationError, match="has other privileged than the first dataset"):
+        Demonstrations.load([root, without])
+
+
 def test_pyarrow_alone_reads_the_columns(write, layout, episodes):
     root = write(episodes, layout=dataclasses.replace(layout, images="png"))
     table = pq.read_table(root / "data" / "chunk-000" / "episode_000001.parquet").to_pydict()

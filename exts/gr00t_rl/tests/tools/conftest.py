@@ -46,7 +46,8 @@ def play(modality: Modality, generator: torch.Generator, text: str) -> Episode:
         actions.append(torch.cat((step / 0.2, torch.tensor([1.0 if step.abs().max() < 0.2 else -1.0]))))
         position = position + step
     pictures = {key: picture(observed).expand(8, -1, -1, -1) for key in modality.video}
-    return Episode(pictures, torch.stack(states), torch.stack(actions), torch.zeros(8), text, True)
+    told = goal.expand(8, -1)
+    return Episode(pictures, torch.stack(states), torch.stack(actions), torch.zeros(8), text, True, privileged=told)
 
 
 @pytest.fixture
@@ -55,7 +56,8 @@ def dataset(tmp_path: Path, modality: Modality) -> Callable[..., Path]:
 
     def write(episodes: int = 12, texts: int = 1, name: str = "dataset", seed: int = 0) -> Path:
         generator = torch.Generator().manual_seed(seed)
-        layout = Layout.of(modality, {key: (SIZE, SIZE) for key in modality.video}, 20.0)
+        cameras = {key: (SIZE, SIZE) for key in modality.video}
+        layout = Layout.of(modality, cameras, 20.0, privileged=("goal_0", "goal_1"))
         writer = DatasetWriter(tmp_path / name, layout, {"seed": 0})
         for index in range(episodes):
             writer.add(play(modality, generator, TEXTS[index % texts]))

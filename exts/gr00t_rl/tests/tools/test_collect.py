@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from collect_demonstrations import EPISODES_PER_ENV, build_parser, check_arguments, quotas
+from collect_demonstrations import EPISODES_PER_ENV, build_parser, check_arguments, privileged_columns, quotas
 
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -35,6 +36,20 @@ def test_mistakes_end_in_one_line(options, message):
     args = build_parser().parse_args(["--task", "Gr00t-Reach-Franka", "--episodes", "1", "--out", "x", *options])
     with pytest.raises(ConfigurationError, match=message):
         check_arguments(args)
+
+
+def test_privileged_terms_are_found_in_their_group():
+    """Terms of 3, 2 x 2 and 1 dimensions: columns follow the order asked for."""
+    manager = SimpleNamespace(
+        active_terms={"critic": ["cube", "grid", "time"]}, group_obs_term_dim={"critic": [(3,), (2, 2), (1,)]}
+    )
+    env = SimpleNamespace(observation_manager=manager)
+    names, columns = privileged_columns(env, ["time", "grid"])
+    assert names == ("time_0", "grid_0", "grid_1", "grid_2", "grid_3")
+    assert columns.tolist() == [7, 3, 4, 5, 6]
+    assert privileged_columns(env, [])[1].shape == (0,)
+    with pytest.raises(ConfigurationError, match=r"--privileged ball: .* of this task has cube, grid, time; name some"):
+        privileged_columns(env, ["ball"])
 
 
 @pytest.mark.sim

@@ -65,6 +65,17 @@ def test_held_out_loss_falls_and_the_policy_acts(dataset, modality, tmp_path):
     assert error < 0.6 * spread, (error, spread)
 
 
+@pytest.mark.slow
+def test_grounding_tells_where_the_goal_is(dataset, modality, tmp_path):
+    """Of colours that are the goal, on held-out episodes: the error is a third of the guess or less."""
+    if not modality.video:
+        pytest.skip("nothing to see")
+    options = ("--steps", "200", "--lr", "2e-3", "--grounding", "1")
+    log = finetune(dataset(100), modality, tmp_path / "out", *options)
+    assert list(log["held_out_grounding_rmse"]) == ["goal_0", "goal_1"]
+    assert max(log["held_out_grounding_rmse"].values()) < 0.58 / 3  # uniform in [-1, 1]
+
+
 def make_actor(data: Demonstrations, modality: Modality, checkpoint: Path, frames: torch.Tensor) -> Gr00tActor:
     """The actor as a run builds it, playing the ODE from zero noise."""
     groups = {"actor": modality.groups, "critic": ["critic"]}
@@ -129,6 +140,8 @@ def test_same_seed_same_bits(dataset, modality, tmp_path):
 def test_an_interrupted_run_goes_on_to_the_same_bits(dataset, modality, tmp_path, monkeypatch):
     """Killed in step 8 of 9, it goes on from the save at step 6, with dropout, and ends as if nothing had happened."""
     root, options = dataset(6), ("--steps", "9", "--dropout", "0.1", "--save_interval", "3")
+    if modality.video:
+        options += ("--grounding", "0.5")  # what it trains goes on as well
     whole = finetune(root, modality, tmp_path / "whole", *options)
     advance = tool.Training.advance
 
@@ -224,6 +237,7 @@ def test_a_new_head_learns_on_the_features_as_they_are(dataset, modality, tmp_pa
     [
         (["--steps", "0"], "--steps is 0; set 1 or more"),
         (["--episodes", "0"], "--episodes is 0; set 1 or more"),
+        (["--grounding", "-1"], "--grounding is -1.0; set 0 or more"),
         (["--new_head"], "--new_head trains projector and diffusion model anew"),
         (["--new_head", "--checkpoint", "elsewhere", "--no-tune_projector"], "drop --tune_projector and"),
         (["--held_out", "1"], "--held_out is 1.0; set 0 or more, less than 1"),
@@ -242,6 +256,22 @@ def test_mistakes_end_in_one_line(dataset, modality, tmp_path, options, message)
         finetune(dataset(3), modality, tmp_path / "out", *options)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_grounding_needs_something_to_tell_and_to_train(dataset, modality, tmp_path):
+    root = dataset(3)
+    if not modality.video:
+        with pytest.raises(ConfigurationError, match=r"--grounding 1.0: the dataset has no pictures"):
+            finetune(root, modality, tmp_path / "out", "--grounding", "1")
+        return
+    with pytest.raises(ConfigurationError, match=r"--grounding 1.0: the image encoder is not trained; give --tune_v"):
+        finetune(root, modality, tmp_path / "out", "--grounding", "1", "--no-tune_visual")
+    info = root / "meta" / "info.json"
+    content = json.loads(info.read_text())
+    del content["features"]["observation.privileged"]
+    info.write_text(json.dumps(content))
+    with pytest.raises(ConfigurationError, match="has no privileged observations; collect it with --privileged TERM"):
+        finetune(root, modality, tmp_path / "out", "--grounding", "1")
 
 
 def test_a_folder_that_is_no_checkpoint_is_not_replaced(dataset, modality, tmp_path):

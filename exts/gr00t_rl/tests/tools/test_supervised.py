@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from finetune import as_statistics
+from grounding import Grounding
 from safetensors.torch import load_file
 from supervised import Batches, Recipe, Samples, Trainer, Training, Tuned, learning_rate_factor, split_episodes
 from torch import Tensor, nn
@@ -84,7 +85,7 @@ def test_buckets_cut_the_fraction_off():
 # -- the trainer -------------------------------------------------------------------------------------------------------
 
 
-def make_trainer(root: Path, modality: Modality, cache: float = 1e9, **tuned: bool) -> Trainer:
+def make_trainer(root: Path, modality: Modality, cache: float = 1e9, grounding: float = 0.0, **tuned: bool) -> Trainer:
     """A trainer of a small random network, without dropout."""
 
     data = Demonstrations.load([root])
@@ -97,7 +98,10 @@ def make_trainer(root: Path, modality: Modality, cache: float = 1e9, **tuned: bo
     processor = Gr00tProcessor(
         config, tiny_tokenizer(config), data.instructions, modality=modality, statistics=as_statistics(data)
     )
-    return Trainer(model, Samples(data, processor, 5, torch.device("cpu")), Tuned(**tuned), cache)
+    head = config.action_head
+    told = Grounding(data.privileged, head.backbone_embedding_dim, head.max_state_dim, grounding) if grounding else None
+    samples = Samples(data, processor, 5, torch.device("cpu"))
+    return Trainer(model, samples, Tuned(**tuned), cache, grounding=told)
 
 
 def draws(n: int) -> tuple[Tensor, Tensor]:
@@ -146,6 +150,29 @@ def test_several_draws_per_frame(dataset, modality):
     noise, t = draws(4)
     found = trainer.loss(torch.tensor([2, 9]), noise, t, draws=2)
     torch.testing.assert_close(found, trainer.loss(torch.tensor([2, 2, 9, 9]), noise, t), rtol=1e-5, atol=1e-6)
+
+
+def test_grounding_is_added_to_the_loss(dataset, modality):
+    """The objective is flow matching plus the weighted mean error, on features computed once; both reach the vision."""
+    if not modality.video:
+        pytest.skip("nothing to see")
+    trainer = make_trainer(dataset(4, texts=2), modality, grounding=0.5, visual=True, llm=True)
+    frames = torch.tensor([3, 9, 20])
+    torch.manual_seed(3)
+    objective, flow = trainer.objective(frames, 2)
+    torch.manual_seed(3)
+    torch.testing.assert_close(flow, trainer.loss(frames, draws=2))
+    assert trainer.grounding is not None
+    mask = trainer.samples.processor.token_mask(trainer.samples.task[frames])
+    told = trainer.grounding(trainer.features(frames), trainer.samples.state[frames], mask)
+    expected = (told - trainer.grounding.target[frames]).square().mean()
+    torch.testing.assert_close(objective - flow, 0.5 * expected)
+    (patches,) = [p for n, p in trainer.model.named_parameters() if n.endswith("patch_embedding.weight")]
+    (gradient,) = torch.autograd.grad(objective - flow, patches)
+    assert gradient.abs().sum() > 0
+    rmse = torch.tensor(trainer.evaluate_grounding(frames, 2))
+    own = ((told - trainer.grounding.target[frames]).square().mean(0).sqrt() * trainer.grounding.unit).detach()
+    torch.testing.assert_close(rmse, own, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from simulated import simulated
 
 sys.path.append(str(Path(__file__).parents[5] / "source" / "standalone" / "tools"))
-from collect_demonstrations import NOISE_BLOCK, Collector, collect  # pyright: ignore[reportMissingImports]
+from collect_demonstrations import NOISE_BLOCK, Collector, collect, privileged_columns  # pyright: ignore[reportMissingImports]
 
 from gr00t_rl.data import DatasetWriter, Demonstrations, Layout
 from gr00t_rl.gr00t import ActionKey, Modality, StateKey
@@ -49,6 +49,8 @@ def check_dataset(root: Path) -> Demonstrations:
     goals = data.state[:, :3]
     same = (goals[1:] - goals[:-1]).abs().sum(1) < 1e-6
     assert torch.equal(same, data.episode[1:] == data.episode[:-1])
+    # the critic's goal is the policy's
+    assert data.layout.privileged == ("goal_0", "goal_1", "goal_2") and torch.equal(data.privileged, goals)
     data.check(MODALITY)
     return data
 
@@ -63,9 +65,10 @@ def roll_back(root: Path, out: Path) -> None:
 
 
 with simulated(TASK, NUM_ENVS) as env, tempfile.TemporaryDirectory() as name:
-    layout = Layout.of(MODALITY, {}, 20.0)
+    names, columns = privileged_columns(env, ["goal"])
+    layout = Layout.of(MODALITY, {}, 20.0, privileged=names)
     whole, resumed = Path(name) / "whole", Path(name) / "resumed"
-    collector = Collector(env, make_expert(TASK, env), MODALITY, noise=0.2)
+    collector = Collector(env, make_expert(TASK, env), MODALITY, 0.2, columns)
     collect(ARGS, collector, DatasetWriter(whole, layout, {"seed": 3}))
     roll_back(whole, resumed)
     collect(ARGS, collector, DatasetWriter(resumed, layout, {"seed": 3}))

@@ -235,7 +235,7 @@ def grounding_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tN1d
         if not holds:
             raise ConfigurationError(f"--grounding {args.grounding}: {problem}")
     head = model.config.action_head
-    return Grounding(data.privileged, head.backbone_embedding_dim, head.max_state_dim, args.grounding)
+    return Grounding(data.privileged, head.backbone_embedding_dim, head.max_state_dim, args.grounding).to(args.device)
 
 
 def write_metadata(model: Gr00tN1d5, modality: Modality, statistics: Statistics, data: Demonstrations) -> None:
@@ -289,7 +289,6 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
         raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
     write_metadata(model, modality, statistics, data)
     grounding = grounding_of(args, data, model, tuned)
-    grounding = None if grounding is None else grounding.to(device)
     trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding)
     recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws)
     train, held_out = (

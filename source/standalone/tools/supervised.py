@@ -245,7 +245,7 @@ class Trainer:
         mask = samples.processor.token_mask(self._all_prompts)
         context = head.prepare(head.process_features(features, mask), samples.state[frames])
         kv = tuple((k[task], v[task]) for k, v in context.cross_kv)
-        return dataclasses.replace(context, cross_kv=kv, cross_mask=samples.processor.token_mask(task))
+        return dataclasses.replace(context, cross_kv=kv, cross_mask=self._mask(frames))
 
     def objective(self, frames: Tensor, draws: int) -> tuple[Tensor, Tensor]:
         """What a gradient step on ``frames`` [B] minimises, and the flow-matching loss in it: scalars."""
@@ -323,9 +323,11 @@ class Trainer:
         """Without dropout."""
         training = {module for module in self.model.modules() if module.training}
         self.model.eval()
-        yield
-        for module in training:
-            module.training = True
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
 
 
 class Batches:

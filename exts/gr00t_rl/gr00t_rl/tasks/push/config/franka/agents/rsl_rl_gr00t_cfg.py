@@ -33,7 +33,7 @@ class PushCubeCameraGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
         act_on(self, CAMERA, "push_cube_camera")
         # decisions are told apart by what follows within two or three seconds (docs/learning.md)
         self.algorithm.gamma = 0.98
-        # a third of the state's step: what is gained is the same, and it does not come and go (docs/learning.md)
+        # a third of the state's step: with that one, gains come and go (docs/learning.md)
         self.algorithm.desired_kl = 0.04
 
 

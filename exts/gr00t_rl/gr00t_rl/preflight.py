@@ -131,7 +131,12 @@ def check_agent(cfg: Any) -> None:
 
 
 def _check_resume(cfg: Any) -> None:
-    """Check that a checkpoint file named on the command line is whole and one of ours."""
+    """Check that a run is resumed by what Isaac Lab heeds, from a checkpoint file that is whole and one of ours."""
+    if getattr(cfg, "resume", False):
+        raise ConfigurationError(
+            "agent.resume=True, which Isaac Lab's train ignores: the run would start anew; "
+            "remove it and resume with --checkpoint FILE, latest or best"
+        )
     checkpoint = getattr(cfg, "load_checkpoint", None)
     if checkpoint and "gr00t_rl" in cfg.algorithm.class_name and Path(checkpoint).is_file():
         from .utils.runner_files import check_readable  # loads rsl_rl's runner

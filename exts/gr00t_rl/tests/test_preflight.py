@@ -290,6 +290,12 @@ def test_broken_checkpoint_on_the_command_line(content, tmp_path):
     check_agent(agent(load_checkpoint=str(path), algorithm={"class_name": "PPO"}))
 
 
+def test_resume_is_asked_for_where_it_is_heeded() -> None:
+    """Isaac Lab's ``train`` ignores agent.resume: a run that is to go on must not start anew in silence."""
+    assert "--checkpoint FILE, latest or best" in line_of(check_agent, agent(resume=True))
+    check_agent(agent(resume=False))
+
+
 def test_env_without_an_agent_is_not_checked():
     cfg = agent()
     remember_agent(cfg)

@@ -6,9 +6,9 @@
 
 Each seed is one call of Isaac Lab's ``train`` and four of ``scripts/rsl_rl/evaluate.py``: base and trained policy, with
 the initial noise as trained (``init_noise_scale`` 1) and without it (0). What is recorded goes to
-``OUT/<task>_<agent>_seed<seed>.json``; records that exist are not made again. ``--run DIR`` takes a finished run of the
-one ``--seeds`` instead of training, as it was at ``--iterations`` if it went on longer and has a checkpoint there. The
-base is evaluated once for all seeds.
+``OUT/<task>_<agent>_seed<seed>.json``; records that exist are not made again. ``--run DIR ...`` takes a finished run of
+the one ``--seeds`` and the runs that continued it, in order, instead of training, as it was at ``--iterations`` if it
+went on longer and has a checkpoint there. The base is evaluated once for all seeds.
 """
 
 from __future__ import annotations
@@ -62,10 +62,29 @@ def evaluate(args: argparse.Namespace, checkpoint: str, scale: str, folder: Path
 
 
 def last_checkpoint(run: Path, iterations: int) -> tuple[Path, int]:
-    """The newest ``model_N.pt`` of a run's first ``iterations`` (and one), and after how many it was written."""
+    """The newest ``model_N.pt`` of a run's first ``iterations`` (and one), and its N."""
     numbers = [int(file.stem.removeprefix("model_")) for file in run.glob("model_*.pt")]
     newest = max(number for number in numbers if number <= iterations)
-    return run / f"model_{newest}.pt", newest + 1
+    return run / f"model_{newest}.pt", newest
+
+
+def join_curves(runs: list[Path], last: int) -> dict[str, list[float]]:
+    """The curve of a run and of those that continued it, up to iteration ``last``.
+
+    What a run did after the checkpoint that was continued is left out, and so is the success of a continuation's first
+    iterations, in which only quick successes have ended. Time and env steps go on counting.
+    """
+    parts = [read_curve(run) for run in runs]
+    ends = [part["iteration"][0] for part in parts[1:]] + [last + 1]
+    joined: dict[str, list[float]] = {name: [] for name in parts[0]}
+    for part, end in zip(parts, ends, strict=True):
+        length = sum(number < end for number in part["iteration"])
+        if joined["iteration"]:
+            part["success_rate"][:WARM_UP] = [float("nan")] * WARM_UP
+        for name, values in part.items():
+            offset = joined[name][-1] if name in ("seconds", "env_steps") and joined[name] else 0
+            joined[name] += [offset + value for value in values[:length]]
+    return joined
 
 
 def stem(args: argparse.Namespace) -> str:
@@ -84,9 +103,9 @@ def make(args: argparse.Namespace, seed: int) -> None:
         if not base_file.exists():
             base = {f"init_noise_{scale}": evaluate(args, "base", scale, folder) for scale in SCALES}
             base_file.write_text(json.dumps(base, indent=1) + "\n")
-        run = args.run.resolve() if args.run else train(args, seed, folder)
-        checkpoint, length = last_checkpoint(run, args.iterations)
-        curve = {name: values[:length] for name, values in read_curve(run).items()}
+        runs = [run.resolve() for run in args.run] or [train(args, seed, folder)]
+        checkpoint, last = last_checkpoint(runs[-1], args.iterations)
+        curve = join_curves(runs, last)
         after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in SCALES}
     record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
     record |= {"overrides": args.overrides, "train_overrides": args.train_overrides, "after": after, "curve": curve}
@@ -147,7 +166,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--episodes", type=int, default=512)
     parser.add_argument("--eval_envs", type=int, default=256)
-    parser.add_argument("--run", type=Path, help="folder of a finished run of the one seed")
+    parser.add_argument("--run", type=Path, nargs="+", default=[], help="folders of a run of the one seed, in parts")
     parser.add_argument("--train_overrides", nargs="*", default=[], help="Hydra overrides of the training alone")
     parser.add_argument("--out", type=Path, required=True, help="folder of the records")
     parser.add_argument("--plot", type=Path, help="picture to draw")

@@ -75,14 +75,15 @@ def train(run: Run, seed: int, out: Path) -> Path:
 
 
 def read_curve(folder: Path) -> dict[str, list[float]]:
-    """Read the scalars of a run: per iteration wall seconds since the first, env steps and the metrics."""
+    """Read the scalars of a run: per iteration its number, wall seconds since the first, env steps and the metrics."""
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     sps = {e.step: e.value for e in events.Scalars("charts/SPS")}
     collect, learn = ({e.step: e.value for e in events.Scalars(f"Perf/{k}_time")} for k in ("collection", "learning"))
     seconds = np.cumsum([collect[s] + learn[s] for s in sps])
     steps = np.cumsum([sps[s] * (collect[s] + learn[s]) for s in sps])
-    curve: dict[str, list[float]] = {"seconds": seconds.round(1).tolist(), "env_steps": steps.round().tolist()}
+    curve: dict[str, list[float]] = {"iteration": list(sps), "seconds": seconds.round(1).tolist()}
+    curve["env_steps"] = steps.round().tolist()
     for name, tag in TAGS.items():
         values = {e.step: e.value for e in events.Scalars(tag)} if tag in events.Tags()["scalars"] else {}
         curve[name] = [round(values.get(step, float("nan")), 4) for step in sps]

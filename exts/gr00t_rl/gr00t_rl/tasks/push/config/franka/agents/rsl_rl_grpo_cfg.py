@@ -29,6 +29,7 @@ class PushCubeCameraGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, CAMERA, "push_cube_camera")
+        self.algorithm.desired_kl = 0.04  # PPO's from pictures: three seeds learn alike (docs/grpo.md)
 
 
 @configclass

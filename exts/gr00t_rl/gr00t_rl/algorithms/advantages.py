@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import torch
 
-ESTIMATORS = ("grpo", "dr_grpo", "rloo")
+from ..options.algorithm import ESTIMATORS
+
 ZERO_STD = 1e-6
 """Spread of returns below which a group is said to have none; float32 sums of equal rewards may differ by less."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from itertools import chain
 from typing import Any, Self
@@ -18,6 +19,7 @@ from torch import nn
 
 from ..models.chunk_queue import ChunkQueue
 from ..models.policy import DecisionPolicy, StepPolicy
+from ..options import SurrogateOptions
 from ..storage import DecisionStorage
 from ..utils import runner_files
 from ..utils.errors import ConfigurationError
@@ -37,16 +39,15 @@ class DecisionAlgorithm:
         env: The vectorised env; only its shape, and the flag by which image terms learn who will look, are used.
         obs_groups: Names of the observation groups of the sets "actor" and "critic".
         num_steps: Env steps per iteration.
-        gamma: Discount per env step.
-        reward_scaling: Whether to divide rewards by the running standard deviation of the discounted return.
-        reward_clip: Bound of scaled rewards.
+        options: Options of the algorithm.
         device: Device of models and storage.
         multi_gpu_cfg: rsl_rl's description of the process group, or None.
-        rnd_cfg: Arguments of :class:`rsl_rl.extensions.RandomNetworkDistillation`, or None for no curiosity.
     """
 
     learns_values = True
     """Whether the algorithm has a critic; the runner's "critic" is not read otherwise."""
+    options_type: type[SurrogateOptions] = SurrogateOptions
+    """Declares the options of the algorithm."""
 
     def __init__(
         self,
@@ -55,16 +56,15 @@ class DecisionAlgorithm:
         env: VecEnv,
         obs_groups: dict[str, list[str]],
         num_steps: int,
-        gamma: float,
-        reward_scaling: bool,
-        reward_clip: float,
-        device: str,
-        multi_gpu_cfg: dict | None,
-        rnd_cfg: dict[str, Any] | None = None,
+        options: SurrogateOptions,
+        device: str = "cpu",
+        multi_gpu_cfg: dict | None = None,
     ) -> None:
         self.device = device
         self.gpu_world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
         self.actor, self.critic = actor.to(device), None if critic is None else critic.to(device)
+        self.options = options
+        rnd_cfg = getattr(options, "rnd_cfg", None)
         # the runner reads both: curiosity, held as an object like in rsl_rl's own PPO, and its last rewards [N]
         self.rnd = RandomNetworkDistillation(device=device, **rnd_cfg) if rnd_cfg else None
         self.intrinsic_rewards: torch.Tensor | None = None
@@ -72,14 +72,14 @@ class DecisionAlgorithm:
         read = chain.from_iterable(obs_groups[name] for name in sets)
         groups = list(dict.fromkeys(read))
         self.policy: DecisionPolicy = actor if hasattr(actor, "decide") else StepPolicy(actor, groups)  # type: ignore
-        self.storage = DecisionStorage(env.num_envs, num_steps, gamma, device)
+        self.storage = DecisionStorage(env.num_envs, num_steps, options.gamma, device)
         aligned = self.policy.align_decisions
         self.queue = ChunkQueue(env.num_envs, self.policy.n_action_steps, env.num_actions, device, aligned)
         if aligned:
             unwrapped: Any = getattr(env, "unwrapped", env)
             unwrapped.new_episodes_decide = False  # their first pictures are those of the next common decision
-        self.reward_scaler = RewardScaler(env.num_envs, gamma, reward_clip).to(device) if reward_scaling else None
-        self.env, self.num_steps, self.gamma = env, num_steps, gamma
+        self.reward_scaler: RewardScaler | None = None
+        self.env, self.num_steps = env, num_steps
         self.actor_parameters = [p for p in actor.parameters() if p.requires_grad]
         # encoders that both share are the actor's
         shared = set(self.actor_parameters)
@@ -289,16 +289,17 @@ class DecisionAlgorithm:
         if torch.device(device).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             # the networks of a CPU run are so small that a second thread costs more than it brings
             torch.set_num_threads(1)
-        _, algorithm_cfg = resolve_class(cfg["algorithm"])
+        _, settings = resolve_class(cfg["algorithm"])
         actor_class, actor_cfg = resolve_class(cfg["actor"])
         critic_class, critic_cfg = resolve_class(cfg["critic"]) if cls.learns_values else (None, {})
-        refuse_unsupported(cfg, algorithm_cfg, actor_class, critic_class)
-        sets = ["actor"] + ["critic"] * cls.learns_values + ["rnd_state"] * bool(algorithm_cfg.get("rnd_cfg"))
+        refuse_unsupported(cfg, settings, actor_class, critic_class)
+        options = cls.options_type.parse(settings, "agent.algorithm")
+        rnd_cfg = getattr(options, "rnd_cfg", None)
+        sets = ["actor"] + ["critic"] * cls.learns_values + ["rnd_state"] * bool(rnd_cfg)
         cfg["obs_groups"] = resolve_obs_groups(obs, cfg["obs_groups"], sets)
-        if algorithm_cfg.get("rnd_cfg"):
-            algorithm_cfg = resolve_rnd_config(algorithm_cfg, obs, cfg["obs_groups"], env)
-        else:
-            algorithm_cfg.pop("rnd_cfg", None)
+        if rnd_cfg:
+            resolved = resolve_rnd_config({"rnd_cfg": dict(rnd_cfg)}, obs, cfg["obs_groups"], env)
+            options = dataclasses.replace(options, rnd_cfg=resolved["rnd_cfg"])  # pyright: ignore[reportCallIssue]
         cfg["logger"] = metric_logger(cfg.get("logger", "tensorboard"), cfg)
         runner_files.install(DecisionAlgorithm)
         if "instruction" in actor_cfg and actor_cfg["instruction"] is None:
@@ -308,7 +309,7 @@ class DecisionAlgorithm:
         actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
         if getattr(critic_class, "reads_features", False):
             critic_cfg["feature_dim"] = actor.feature_dim
-        if algorithm_cfg.pop("share_cnn_encoders", None):
+        if getattr(options, "share_cnn_encoders", False):
             critic_cfg["cnns"] = _encoders(actor)
         critic = critic_class and critic_class(obs, cfg["obs_groups"], "critic", 1, **critic_cfg).to(device)
         return cls(
@@ -317,10 +318,10 @@ class DecisionAlgorithm:
             env,
             cfg["obs_groups"],
             cfg["num_steps_per_env"],
-            **algorithm_cfg,
-            max_iterations=cfg["max_iterations"],  # pyright: ignore[reportCallIssue]  # of the sub-classes
+            options,
             device=device,
             multi_gpu_cfg=cfg["multi_gpu"],
+            max_iterations=cfg.get("max_iterations"),  # pyright: ignore[reportCallIssue]  # of the sub-classes
         )
 
 

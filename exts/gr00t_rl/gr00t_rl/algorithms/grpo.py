@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
-from torch import nn
 
+from ..options import GrpoOptions
 from ..utils.errors import ConfigurationError
 from .advantages import decision_advantages, episode_weights, group_advantages, informative_groups, return_diversity
 from .episodes import FirstEpisodes
@@ -29,101 +29,22 @@ class GRPO(ClippedSurrogate):
     With "reward_to_go" each has its own: that of what came after it among the same of its group.
 
     Args:
-        actor: See :class:`DecisionAlgorithm`.
-        critic: None.
-        env: See :class:`DecisionAlgorithm`; it must share starts, see :func:`gr00t_rl.tasks.grouping.share_starts`.
-        obs_groups: See :class:`DecisionAlgorithm`.
-        num_steps: Env steps per iteration, at least those of the longest episode.
-        group_size: Episodes that are compared, at least 2.
-        reward: What an episode is judged by: "return", the sum of its (discounted) rewards, or "success", 1 or 0.
-        credit: What a decision is judged by: "episode", the whole of it, or "reward_to_go", the (discounted) rewards
-            from the decision on, see :func:`decision_advantages`.
-        advantage: "grpo", "dr_grpo" or "rloo", see :func:`group_advantages`.
-        advantage_eps: Added to a group's standard deviation ("grpo").
-        zero_std_groups: What becomes of groups whose episodes are all alike, and so teach nothing: "drop" leaves them
-            out of the loss, "resample" fills their places with decisions drawn from the other groups, so that the
-            number of decisions stays, "keep" lets them count in the mean.
-        loss_average: "decision": the loss is the mean over decisions; "episode": over episodes of their means.
-        kl_coef: Weight beta of KL(current || reference), in closed form at the visited states; 0 needs no reference.
-        clip_param: See :class:`ClippedSurrogate`.
-        clip_param_high: See :class:`ClippedSurrogate`; larger than ``clip_param`` it keeps exploration alive (DAPO).
-        **options: See :class:`ClippedSurrogate`.
+        *args: See :class:`ClippedSurrogate`; the critic is None, and the env must share starts, see
+            :func:`gr00t_rl.tasks.grouping.share_starts`. The options are :class:`~gr00t_rl.options.GrpoOptions`.
+        **kwargs: See :class:`ClippedSurrogate`.
 
     Raises:
         ConfigurationError: If groups, envs and the iteration's length do not fit together.
     """
 
     learns_values = False
+    options_type = GrpoOptions
+    options: GrpoOptions
 
-    def __init__(
-        self,
-        actor: nn.Module,
-        critic: None,
-        env: VecEnv,
-        obs_groups: dict[str, list[str]],
-        num_steps: int,
-        *,
-        group_size: int = 8,
-        reward: str = "return",
-        credit: str = "episode",
-        advantage: str = "grpo",
-        advantage_eps: float = 1e-4,
-        zero_std_groups: str = "drop",
-        loss_average: str = "decision",
-        kl_coef: float = 0.0,
-        num_learning_epochs: int = 3,
-        num_mini_batches: int = 4,
-        micro_batch_size: int | None = None,
-        gamma: float = 1.0,
-        clip_param: float = 0.2,
-        clip_param_high: float | None = None,
-        dual_clip: float | None = None,
-        entropy_coef: float = 0.0,
-        target_kl: float | None = None,
-        recompute_log_probs: bool = False,
-        learning_rate: float = 5e-5,
-        schedule: str = "fixed",
-        desired_kl: float = 0.01,
-        max_grad_norm: float = 1.0,
-        adam_eps: float = 1e-8,
-        max_nonfinite_steps: int = 10,
-        max_iterations: int = 1,
-        device: str = "cpu",
-        multi_gpu_cfg: dict | None = None,
-        grad_reduce_bucket_mb: float = 25.0,
-    ) -> None:
-        super().__init__(
-            actor,
-            None,
-            env,
-            obs_groups,
-            num_steps,
-            num_learning_epochs=num_learning_epochs,
-            num_mini_batches=num_mini_batches,
-            micro_batch_size=micro_batch_size,
-            gamma=gamma,
-            clip_param=clip_param,
-            clip_param_high=clip_param_high,
-            dual_clip=dual_clip,
-            entropy_coef=entropy_coef,
-            target_kl=target_kl,
-            recompute_log_probs=recompute_log_probs,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            desired_kl=desired_kl,
-            max_grad_norm=max_grad_norm,
-            adam_eps=adam_eps,
-            max_nonfinite_steps=max_nonfinite_steps,
-            max_iterations=max_iterations,
-            device=device,
-            multi_gpu_cfg=multi_gpu_cfg,
-            grad_reduce_bucket_mb=grad_reduce_bucket_mb,
-        )
-        self.group_size, self.reward, self.credit = group_size, reward, credit
-        self.advantage, self.advantage_eps = advantage, advantage_eps
-        self.zero_std_groups, self.loss_average, self.kl_coef = zero_std_groups, loss_average, kl_coef
-        self.reference = FrozenReference(actor) if kl_coef > 0 else None
-        self.episodes = FirstEpisodes(env.num_envs, gamma, device)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.reference = FrozenReference(self.actor) if self.options.kl_coef > 0 else None
+        self.episodes = FirstEpisodes(self.env.num_envs, self.options.gamma, self.device)
         self.health = HealthWatch()
         self._reports_success = False
         self._episode_metrics: dict[str, float] = {}
@@ -147,16 +68,16 @@ class GRPO(ClippedSurrogate):
 
     def _check_env(self) -> None:
         """Check what only the env itself knows; a task of ours is checked before it is built (``preflight``)."""
-        shared = getattr(self.env.cfg, "start_group_size", None)
-        if shared != self.group_size:
+        size, shared = self.options.group_size, getattr(self.env.cfg, "start_group_size", None)
+        if shared != size:
             raise ConfigurationError(
-                f"agent.algorithm.group_size is {self.group_size}, but the env's starts are shared by "
-                f"{shared or 'none'}; call gr00t_rl.tasks.grouping.share_starts(env_cfg, {self.group_size}) in "
+                f"agent.algorithm.group_size is {size}, but the env's starts are shared by "
+                f"{shared or 'none'}; call gr00t_rl.tasks.grouping.share_starts(env_cfg, {size}) in "
                 "validate_config of the env cfg"
             )
-        if self.env.num_envs % self.group_size:
+        if self.env.num_envs % size:
             raise ConfigurationError(
-                f"--num_envs is {self.env.num_envs}; set a multiple of agent.algorithm.group_size={self.group_size}"
+                f"--num_envs is {self.env.num_envs}; set a multiple of agent.algorithm.group_size={size}"
             )
         if self.num_steps < self.env.max_episode_length:
             raise ConfigurationError(
@@ -173,11 +94,11 @@ class GRPO(ClippedSurrogate):
         zeroed in place), and :meth:`update` reports the iteration's episodes under the same tags.
         """
         success = extras.get("success")
-        if success is None and self.reward == "success":
+        if success is None and self.options.reward == "success":
             raise ConfigurationError(
                 "agent.algorithm.reward is 'success', but the env reports no extras['success']; set it to 'return'"
             )
-        judged = rewards if self.reward == "return" else (success & dones.bool()).to(rewards.dtype)  # type: ignore
+        judged = rewards if self.options.reward == "return" else (success & dones.bool()).to(rewards.dtype)  # type: ignore
         # a decision runs no longer than its episode: what an env does afterwards is nobody's
         self.storage.step(judged, dones)
         self.episodes.step(rewards, dones, success)
@@ -189,27 +110,27 @@ class GRPO(ClippedSurrogate):
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compare the episodes of each group."""
-        ep = self.episodes
-        judged = (ep.success.float() if self.reward == "success" else ep.discounted).view(-1, self.group_size)
+        o, ep = self.options, self.episodes
+        judged = (ep.success.float() if o.reward == "success" else ep.discounted).view(-1, o.group_size)
         rows, num_envs = self.storage.rows, self.env.num_envs
-        if self.credit == "reward_to_go":
+        if o.credit == "reward_to_go":
             advantages = self._decision_advantages().view(-1)[rows]
         else:
-            advantages = group_advantages(judged, self.advantage, self.advantage_eps).view(-1)[rows % num_envs]
+            advantages = group_advantages(judged, o.advantage, o.advantage_eps).view(-1)[rows % num_envs]
         informative = informative_groups(judged)
         self.batch = self.storage.records()
         self.batch["episode"] = rows % num_envs
         self.batch["advantage"] = advantages
-        self.batch["informative"] = informative.repeat_interleave(self.group_size)[rows % num_envs]
+        self.batch["informative"] = informative.repeat_interleave(o.group_size)[rows % num_envs]
         self._episode_metrics = self._describe(judged, advantages, informative)
 
     def _decision_advantages(self) -> torch.Tensor:
         """Return the advantage of each decision by its rewards to go, [D, N]."""
-        st = self.storage
+        o, st = self.options, self.storage
         nothing = torch.zeros_like(st.rewards)
         # GAE without a critic and with lambda 1 is the sum of the discounted rewards from the decision on
         to_go = semi_mdp_gae(st.rewards, nothing, st.discounts, st.valid, nothing[0], lam=1.0)
-        return decision_advantages(to_go, st.valid, self.group_size, self.advantage, self.advantage_eps)
+        return decision_advantages(to_go, st.valid, o.group_size, o.advantage, o.advantage_eps)
 
     def _describe(self, judged: torch.Tensor, advantages: torch.Tensor, informative: torch.Tensor) -> dict[str, float]:
         """Return the metrics of the iteration's episodes; ``judged`` is [G, S], ``advantages`` [B]."""
@@ -244,7 +165,7 @@ class GRPO(ClippedSurrogate):
     def _prepare(self, batch: TensorDict) -> TensorDict:
         """Select the decisions to learn from, weigh them, and add what the reference says of them."""
         batch = self._select(batch)
-        if self.loss_average == "episode":
+        if self.options.loss_average == "episode":
             batch["weight"] = episode_weights(batch["episode"], self.env.num_envs)
         if self.reference is not None and len(batch) > 0:
             self._add_reference(batch)
@@ -252,7 +173,7 @@ class GRPO(ClippedSurrogate):
 
     def _select(self, batch: TensorDict) -> TensorDict:
         """Deal with groups whose episodes are all alike; nothing is left where all groups of all ranks are."""
-        if self.zero_std_groups == "keep":
+        if self.options.zero_std_groups == "keep":
             return batch
         rows = batch["informative"].nonzero().squeeze(-1)
         somewhere = torch.tensor(len(rows), device=self.device)
@@ -260,7 +181,7 @@ class GRPO(ClippedSurrogate):
             dist.all_reduce(somewhere)
         if len(rows) == 0 and somewhere > 0:
             return batch  # another rank learns: this one's gradient is zero, but it must take part
-        if self.zero_std_groups == "resample" and len(rows) > 0:
+        if self.options.zero_std_groups == "resample" and len(rows) > 0:
             drawn = torch.randint(len(rows), (len(batch) - len(rows),), device=self.device)
             rows = torch.cat((rows, rows[drawn]))
         return batch[rows]
@@ -290,8 +211,9 @@ class GRPO(ClippedSurrogate):
 
     def _loss(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the loss of each decision [B]: surrogate + beta KL(current || reference) - entropy bonus."""
-        loss = terms["policy"] - self.entropy_coef * terms["entropy"]
-        return loss + self.kl_coef * terms["reference_kl"] if self.reference is not None else loss
+        o = self.options
+        loss = terms["policy"] - o.entropy_coef * terms["entropy"]
+        return loss + o.kl_coef * terms["reference_kl"] if self.reference is not None else loss
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 

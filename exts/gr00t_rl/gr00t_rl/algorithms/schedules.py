@@ -30,7 +30,7 @@ class RateController:
     Args:
         optimizer: Optimiser whose group 0 holds the actor's parameters, and group 1 the critic's.
         schedules: Schedule of each group: "fixed", "linear", "cosine" or "adaptive".
-        max_iterations: Iterations that this run will do, over which annealing goes to 0.
+        max_iterations: Iterations that this run will do, over which annealing goes to 0; None: rates do not anneal.
         desired_kl: Target KL divergence per iteration of "adaptive".
     """
 
@@ -41,7 +41,11 @@ class RateController:
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, schedules: tuple[str, ...], max_iterations: int, desired_kl: float
+        self,
+        optimizer: torch.optim.Optimizer,
+        schedules: tuple[str, ...],
+        max_iterations: int | None,
+        desired_kl: float,
     ) -> None:
         self.optimizer, self.schedules = optimizer, schedules
         self.max_iterations, self.desired_kl = max_iterations, desired_kl
@@ -55,11 +59,11 @@ class RateController:
                 # a resumed run brings its rate along, but may have been given another initial one
                 group["lr"] = self._bounded(group["lr"], initial)
             else:
-                group["lr"] = annealed(initial, schedule, iteration / self.end)
+                group["lr"] = annealed(initial, schedule, 0.0 if self.end is None else iteration / self.end)
 
     def resume_at(self, iteration: int) -> None:
         """Anneal to 0 at the end of the ``max_iterations`` that a run resumed at ``iteration`` adds."""
-        self.end = iteration + self.max_iterations
+        self.end = None if self.max_iterations is None else iteration + self.max_iterations
 
     def end_iteration(self, kl: float) -> None:
         """Move adaptive rates towards the target by what the iteration's KL(old || new) turned out to be.

@@ -16,6 +16,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from ..models.policy import PolicyEvaluation
+from ..options import SurrogateOptions
 from .base import DecisionAlgorithm
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate
@@ -32,32 +33,10 @@ class ClippedSurrogate(DecisionAlgorithm):
         env: See :class:`DecisionAlgorithm`.
         obs_groups: See :class:`DecisionAlgorithm`.
         num_steps: Env steps per iteration.
-        num_learning_epochs: Passes over the iteration's decisions, each in a new order.
-        num_mini_batches: Minibatches per pass; every decision is in one of them.
-        micro_batch_size: Decisions per forward pass; minibatches are accumulated from pieces of this size.
-        gamma: Discount per env step.
-        clip_param: Clipping range of the ratio: eps, and below 1 where ``clip_param_high`` is set.
-        clip_param_high: Clipping range above 1.
-        dual_clip: Bound of the loss for negative advantages, more than 1.
-        entropy_coef: Weight of the entropy bonus.
-        target_kl: Approximate KL of a minibatch beyond which the iteration's update ends.
-        recompute_log_probs: Whether to recompute the old log-probabilities in the update's own batch shape before the
-            first step, so that the ratio starts at exactly 1 where kernels depend on the shape (bf16 on a GPU).
-        learning_rate: Learning rate of the actor.
-        critic_learning_rate: Learning rate of the critic; the actor's where None.
-        schedule: Schedule of the actor's rate: "fixed", "linear", "cosine" or "adaptive" (towards ``desired_kl``).
-        critic_schedule: Schedule of the critic's rate; the actor's where None, but fixed if that is adaptive.
-        desired_kl: Target of KL(old || new) per iteration for the adaptive schedule.
-        max_grad_norm: Bound of the global gradient norm, over all trained parameters together.
-        adam_eps: Adam's epsilon.
-        reward_scaling: Whether to divide rewards by the running standard deviation of the discounted return.
-        reward_clip: Bound of scaled rewards.
-        max_nonfinite_steps: Non-finite gradients in a row after which the run stops.
-        max_iterations: Length of the annealing schedules.
-        rnd_cfg: See :class:`DecisionAlgorithm`.
+        options: See :class:`~gr00t_rl.options.SurrogateOptions`.
         device: Device of models and storage.
         multi_gpu_cfg: rsl_rl's description of the process group, or None.
-        grad_reduce_bucket_mb: Size of the pieces in which gradients are averaged over ranks.
+        max_iterations: Length of the annealing schedules; without one, rates stay as they are.
     """
 
     def __init__(
@@ -67,66 +46,27 @@ class ClippedSurrogate(DecisionAlgorithm):
         env: VecEnv,
         obs_groups: dict[str, list[str]],
         num_steps: int,
-        *,
-        num_learning_epochs: int,
-        num_mini_batches: int,
-        micro_batch_size: int | None,
-        gamma: float,
-        clip_param: float,
-        clip_param_high: float | None,
-        dual_clip: float | None,
-        entropy_coef: float,
-        target_kl: float | None,
-        recompute_log_probs: bool,
-        learning_rate: float,
-        critic_learning_rate: float | None = None,
-        schedule: str,
-        critic_schedule: str | None = None,
-        desired_kl: float,
-        max_grad_norm: float,
-        adam_eps: float,
-        reward_scaling: bool = False,
-        reward_clip: float = 10.0,
-        max_nonfinite_steps: int,
-        max_iterations: int,
-        rnd_cfg: dict | None = None,
-        device: str,
-        multi_gpu_cfg: dict | None,
-        grad_reduce_bucket_mb: float,
+        options: SurrogateOptions,
+        device: str = "cpu",
+        multi_gpu_cfg: dict | None = None,
+        max_iterations: int | None = None,
     ) -> None:
-        super().__init__(
-            actor,
-            critic,
-            env,
-            obs_groups,
-            num_steps,
-            gamma,
-            reward_scaling,
-            reward_clip,
-            device,
-            multi_gpu_cfg,
-            rnd_cfg,
-        )
-        self.grad_reduce_bucket_mb = grad_reduce_bucket_mb
-        self.num_learning_epochs, self.num_mini_batches = num_learning_epochs, num_mini_batches
-        self.micro_batch_size = micro_batch_size
-        self.clip_param, self.clip_param_high, self.dual_clip = clip_param, clip_param_high, dual_clip
-        self.entropy_coef = entropy_coef
-        self.target_kl, self.recompute_log_probs = target_kl, recompute_log_probs
-        self.max_grad_norm = max_grad_norm
-        groups = [{"params": self.actor_parameters, "lr": learning_rate}]
-        schedules = [schedule]
-        if critic is not None:
-            critic_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
-            groups.append({"params": self.critic_parameters, "lr": critic_rate})
-            schedules.append(critic_schedule or ("fixed" if schedule == "adaptive" else schedule))
+        super().__init__(actor, critic, env, obs_groups, num_steps, options, device, multi_gpu_cfg)
         # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
-        self.optimizer = torch.optim.Adam(groups, eps=adam_eps, fused=True)
-        self.rates = RateController(self.optimizer, tuple(schedules), max_iterations, desired_kl)
+        self.optimizer = torch.optim.Adam(self._parameter_groups(), eps=options.adam_eps, fused=True)
+        self.rates = RateController(self.optimizer, self._schedules(), max_iterations, options.desired_kl)
         is_first_rank = multi_gpu_cfg is None or multi_gpu_cfg["global_rank"] == 0
         save = partial(write_checkpoint, self) if is_first_rank else None
-        self.guard = NonFiniteGuard(max_nonfinite_steps, getattr(env.cfg, "log_dir", None), save)
+        self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), save)
         self.batch: TensorDict
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the optimiser's groups: the actor's parameters, and the critic's where there is one."""
+        return [{"params": self.actor_parameters, "lr": self.options.learning_rate}]
+
+    def _schedules(self) -> tuple[str, ...]:
+        """Return the schedule of each group's rate."""
+        return (self.options.schedule,)
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
         """Restore what :meth:`save` returned, see :class:`DecisionAlgorithm`; annealing ends with the new run."""
@@ -160,7 +100,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         """Run the epochs over the iteration's decisions and return the metrics."""
         start = time.perf_counter()
         # tensors of the rollout are inference tensors; indexing them here gives tensors that autograd may record
-        if self.recompute_log_probs:
+        if self.options.recompute_log_probs:
             self._recompute_log_probs(self.batch)
         batch = self._prepare(self.batch)
         self.rates.begin_iteration(self.iteration)
@@ -184,7 +124,7 @@ class ClippedSurrogate(DecisionAlgorithm):
             return {}
         totals: dict[str, torch.Tensor] = {}
         num_steps, stopped = 0, False
-        for _ in range(self.num_learning_epochs):
+        for _ in range(self.options.num_learning_epochs):
             order = torch.randperm(len(batch), device=self.device)
             for index in order.tensor_split(num_mini_batches):
                 metrics = self._minibatch_step(batch[index])
@@ -193,17 +133,20 @@ class ClippedSurrogate(DecisionAlgorithm):
                 for name, value in metrics.items():
                     totals[name] = totals.get(name, 0.0) + value
                 num_steps += 1
-                if self.target_kl is not None and self._over_ranks(metrics["approx_kl"]).item() > self.target_kl:
+                if (
+                    self.options.target_kl is not None
+                    and self._over_ranks(metrics["approx_kl"]).item() > self.options.target_kl
+                ):
                     stopped = True
                     break
             if stopped:
                 break
         means = {name: (total / num_steps).item() for name, total in totals.items()}
-        return means | ({"optimizer_steps": float(num_steps)} if self.target_kl is not None else {})
+        return means | ({"optimizer_steps": float(num_steps)} if self.options.target_kl is not None else {})
 
     def _agreed_mini_batches(self, num_decisions: int) -> int:
         """Return the number of minibatches; alike on all ranks, which would wait for each other's gradients forever."""
-        number = min(self.num_mini_batches, num_decisions)
+        number = min(self.options.num_mini_batches, num_decisions)
         if self.gpu_world_size == 1:
             return number
         least = torch.tensor(number, device=self.device)
@@ -220,15 +163,15 @@ class ClippedSurrogate(DecisionAlgorithm):
         if self.rnd is not None:
             self.rnd.optimizer.zero_grad()
         sums: dict[str, torch.Tensor] = {}
-        for micro in minibatch.split(self.micro_batch_size or len(minibatch)):
+        for micro in minibatch.split(self.options.micro_batch_size or len(minibatch)):
             terms = self._loss_terms(micro)
             (self._loss(terms).sum() / len(minibatch)).backward()
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + term.detach().sum()
         if self.gpu_world_size > 1:
             reduced = chain(self.parameters(), self.rnd.predictor.parameters() if self.rnd is not None else ())
-            reduce_gradients_in_buckets(reduced, self.gpu_world_size, self.grad_reduce_bucket_mb)
-        grad_norm = nn.utils.clip_grad_norm_(self.parameters(), self.max_grad_norm)
+            reduce_gradients_in_buckets(reduced, self.gpu_world_size, self.options.grad_reduce_bucket_mb)
+        grad_norm = nn.utils.clip_grad_norm_(self.parameters(), self.options.max_grad_norm)
         if not self.guard.allows(grad_norm, minibatch, self.iteration):
             return None
         self._optimizer_step()
@@ -251,11 +194,11 @@ class ClippedSurrogate(DecisionAlgorithm):
         """Return the clipped surrogate, the entropy and how far the policy has moved, every entry [B]."""
         log_ratio = policy.log_prob - micro["log_prob"]
         ratio = log_ratio.exp()
-        high = self.clip_param if self.clip_param_high is None else self.clip_param_high
-        clipped = (ratio.detach() < 1.0 - self.clip_param) | (ratio.detach() > 1.0 + high)
+        high = self.options.clip_param if self.options.clip_param_high is None else self.options.clip_param_high
+        clipped = (ratio.detach() < 1.0 - self.options.clip_param) | (ratio.detach() > 1.0 + high)
         return {
             "policy": clipped_surrogate(
-                ratio, micro["advantage"], self.clip_param, self.clip_param_high, self.dual_clip
+                ratio, micro["advantage"], self.options.clip_param, self.options.clip_param_high, self.options.dual_clip
             ),
             "entropy": policy.entropy,
             "approx_kl": approx_kl(log_ratio.detach()),
@@ -270,13 +213,13 @@ class ClippedSurrogate(DecisionAlgorithm):
     @torch.no_grad()
     def _final_kl(self, batch: TensorDict) -> float:
         """Return KL(old || new) after the last step, in closed form on a minibatch's worth of rows, over all ranks."""
-        sample = batch[:: self.num_mini_batches]  # rows of all times
-        sums = [self._evaluate(m).kl.sum() for m in sample.split(self.micro_batch_size or len(sample))]
+        sample = batch[:: self.options.num_mini_batches]  # rows of all times
+        sums = [self._evaluate(m).kl.sum() for m in sample.split(self.options.micro_batch_size or len(sample))]
         return self._over_ranks(torch.stack(sums).sum() / len(sample)).item()
 
     def _pass_size(self, batch: TensorDict) -> int:
         """Return the number of decisions of one forward pass over all of ``batch``."""
-        return self.micro_batch_size or -(-len(batch) // self.num_mini_batches)
+        return self.options.micro_batch_size or -(-len(batch) // self.options.num_mini_batches)
 
     def _evaluate(self, stored: TensorDict) -> PolicyEvaluation:
         return self.policy.evaluate(self.policy.restore(stored))

@@ -52,8 +52,8 @@ def test_optimiser(preset):
     groups, alg = runner.alg.optimizer.param_groups, runner.alg
     assert [group["eps"] for group in groups] == [1e-5 if v2 else 1e-8] * 2
     assert alg.rates.schedules == (("linear",) if v2 else ("fixed",)) * 2
-    assert alg.max_grad_norm == (0.5 if v2 else math.inf)
-    assert alg.normalize_batch == v2 and not alg.normalize_minibatch
+    assert alg.options.max_grad_norm == (0.5 if v2 else math.inf)
+    assert alg.options.normalize_advantage == v2 and not alg.options.normalize_advantage_per_mini_batch
 
 
 def test_policy_and_value_networks_share_nothing(preset):
@@ -123,14 +123,14 @@ def test_rewards_are_scaled_and_clipped(preset):
     scaler = runner.alg.reward_scaler
     assert (scaler is not None) == v2
     if scaler is not None:
-        assert (scaler.clip, scaler.gamma) == (10.0, runner.alg.gamma)
+        assert (scaler.clip, scaler.gamma) == (10.0, runner.alg.options.gamma)
 
 
 def test_loss_is_policy_plus_value_minus_entropy():
     """One backward pass of L = policy - c2 entropy + c1 value (paper, eq. 9)."""
     runner = make_runner(runner_cfg(num_learning_epochs=1, num_mini_batches=1, max_grad_norm=1e9), PointMassEnv())
     alg = runner.alg
-    alg.entropy_coef, alg.value_loss_coef = 0.07, 0.3
+    alg.options.entropy_coef, alg.options.value_loss_coef = 0.07, 0.3
     collect(runner)
     batch = alg.batch.clone()
     batch["advantage"] = (batch["advantage"] - batch["advantage"].mean()) / (batch["advantage"].std() + 1e-8)

@@ -118,8 +118,8 @@ def test_aligned_decisions_wait_for_each_other():
             ended = dones[start:end, i].nonzero()
             length = int(ended[0]) + 1 if len(ended) else end - start
             assert storage.durations[slot, i] == length
-            assert storage.discounts[slot, i] == pytest.approx(0.0 if len(ended) else runner.alg.gamma**length)
-            own = sum(runner.alg.gamma**k * rewards[start + k, i] for k in range(length))
+            assert storage.discounts[slot, i] == pytest.approx(0.0 if len(ended) else runner.alg.options.gamma**length)
+            own = sum(runner.alg.options.gamma**k * rewards[start + k, i] for k in range(length))
             if not env.history[start + length - 1]["time_outs"][i]:
                 assert storage.rewards[slot, i] == pytest.approx(float(own), rel=1e-5)
             assert torch.stack(played)[start + length : end, i].abs().sum() == 0.0

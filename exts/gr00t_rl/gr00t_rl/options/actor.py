@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Options of the actors and their heads: ``agent.actor.*``."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .declaration import Options, Relation, option
+
+HEADS = ("flow_sde", "flow_noise", "gaussian")
+DTYPES = ("float32", "bfloat16")
+FLASH = "flash_attention_2"
+ATTENTION = ("sdpa", "eager", FLASH)
+FEATURE_CACHES = ("device", "host", "pixels")
+
+
+def _attention_problem(name: str) -> str | None:
+    if name == FLASH and importlib.util.find_spec("flash_attn") is None:
+        return "flash-attn is not installed; set sdpa, or pip install flash-attn on a machine with CUDA"
+    return None
+
+
+@dataclass
+class HeadOptions(Options):
+    """How a flow becomes a distribution."""
+
+    head: str = option(
+        "flow_sde",
+        "flow_sde: the noise of an SDE (arXiv 2505.05470, 2510.25889); flow_noise: learned noise (ReinFlow, arXiv "
+        "2505.22094); gaussian: the ODE's action plus a learned standard deviation.",
+        choices=HEADS,
+    )
+    num_inference_timesteps: int = option(4, "Denoising steps K.", low=1)
+    noise_level: float = option(
+        0.5,
+        "Level a of the SDE's noise, sigma = a sqrt((1 - t) / t); without noise the policy has no likelihood.",
+        above=0,
+        only_with=("head", ("flow_sde",)),
+    )
+    stochastic_steps: str = option(
+        "one",
+        "Denoising steps that are random: one, drawn anew for each decision, or all.",
+        choices=("one", "all"),
+        only_with=("head", ("flow_sde",)),
+    )
+    init_std: float = option(
+        0.3,
+        "Initial standard deviation of the action, in normalised action units.",
+        above=0,
+        only_with=("head", ("gaussian",)),
+    )
+    sigma_min: float = option(
+        0.05, "Lower bound of the learned noise of a denoising step.", above=0, only_with=("head", ("flow_noise",))
+    )
+    sigma_max: float = option(
+        0.2, "Upper bound of the learned noise of a denoising step.", above=0, only_with=("head", ("flow_noise",))
+    )
+
+    relations: ClassVar[tuple[Relation, ...]] = (
+        Relation(
+            "sigma_max",
+            lambda o: o.head != "flow_noise" or o.sigma_max >= o.sigma_min,
+            "at least sigma_min={sigma_min}",
+        ),
+    )
+
+
+@dataclass
+class FlowActorOptions(HeadOptions):
+    """What flow policies have in common: their chunks and their heads."""
+
+    n_action_steps: int = option(8, "Actions of a chunk that are executed before the next decision.", low=1)
+    init_noise_scale: float = option(
+        1.0, "Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.", low=0
+    )
+    log_prob_over: str = option(
+        "executed",
+        "What the log-probability counts: executed steps and real action dimensions, or the whole chain.",
+        choices=("executed", "chain"),
+    )
+    align_decisions: bool = option(
+        False,
+        "All envs decide at the same steps, so that pictures are taken once per chunk; an env that is reset acts with "
+        "zeros until then.",
+    )
+    obs_normalization: bool = option(False, "Normalise the state by its running moments.")
+    distribution_cfg: None = option(None, "Not used; Isaac Lab's tooling expects it of every model.")
+
+
+@dataclass
+class Gr00tActorOptions(FlowActorOptions):
+    """GR00T N1.5 as the actor."""
+
+    checkpoint: str = option(
+        "tiny",
+        "Folder or hub id of a GR00T N1.5 checkpoint, or tiny: a small random network of the real architecture.",
+        least=1,
+    )
+    tokenizer: str | None = option(
+        None, "Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where null.", least=1
+    )
+    embodiment_id: int = option(
+        0, "Row of the per-embodiment weights (gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31).", low=0
+    )
+    instruction: str | list[str] | None = option(
+        None,
+        "What the robot is told; the task's instruction where null. A list where the observation group instruction "
+        "says which of them each env is given.",
+        least=1,
+    )
+    modality: Any = option(
+        None,
+        "Maps observation groups and actions to the checkpoint's keys and applies its statistics. Null: all flat "
+        "groups are the state, all pictures the views, in order, and actions are the env's as they are.",
+    )
+    feature_cache: str = option(
+        "device",
+        "Where an iteration's VL features are kept: device, host, or pixels (images are kept and encoded again).",
+        choices=FEATURE_CACHES,
+    )
+    tune_projector: bool = option(True, "Train the state and action encoders and the action decoder.")
+    tune_diffusion_model: bool = option(True, "Train the DiT.")
+    dtype: str = option(
+        "float32",
+        "Type of the frozen part, and of the autocast around the trained one; likelihoods are float32 either way.",
+        choices=DTYPES,
+    )
+    attn_implementation: str = option(
+        "sdpa",
+        "Attention kernels; flash_attention_2 needs flash-attn and CUDA.",
+        choices=ATTENTION,
+        test=_attention_problem,
+    )
+    tiny_seed: int = option(0, "Seed of the random weights of tiny.", low=0)
+
+
+@dataclass
+class FlowMlpActorOptions(FlowActorOptions):
+    """A flow policy of MLP size."""
+
+    hidden_dims: list[int] = option([256, 256, 256], "Widths of the hidden layers.", low=1, least=1)
+    activation: str = option("mish", "rsl_rl's name of the activation.", least=1)
+    action_horizon: int = option(8, "Actions of a chunk, H.", low=1)
+    obs_normalization: bool = True
+
+    relations: ClassVar[tuple[Relation, ...]] = (
+        Relation(
+            "n_action_steps",
+            lambda o: o.n_action_steps <= o.action_horizon,
+            "at most action_horizon={action_horizon}",
+        ),
+    )

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How an option is declared: once, as a dataclass field with its type, default, range and meaning.
+
+Everything else is read off the declaration: constructors take the dataclass, Isaac Lab's cfg classes inherit it, the
+check before a run reads it, and so do the option tables of the documentation::
+
+    @dataclass
+    class PpoOptions(Options):
+        lam: float = option(0.95, "GAE's lambda, per decision.", low=0, high=1)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+_KEY = "option"
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What is declared of an option besides its name, type and default."""
+
+    doc: str
+    """One line: what it is, its unit, and where it comes from."""
+    low: float | None = None
+    """Smallest value."""
+    above: float | None = None
+    """Bound that a value must exceed."""
+    high: float | None = None
+    """Largest value."""
+    below: float | None = None
+    """Bound that a value must stay under."""
+    infinite: bool = False
+    """Whether infinity is a value."""
+    choices: tuple[str, ...] | None = None
+    """All values that a text may have."""
+    least: int = 0
+    """Smallest number of entries of a list, or of characters of a text, white space aside."""
+    only_with: tuple[str, tuple[Any, ...]] | None = None
+    """Another option and its values with which this one is used: its range matters only then."""
+    test: Callable[[Any], str | None] | None = None
+    """Returns why a value of the right type cannot work on this machine, with what to set, or None."""
+
+
+class Relation(NamedTuple):
+    """What must hold between options; declared beside them."""
+
+    option: str
+    """Name of the option that the message is about."""
+    holds: Callable[[Any], bool]
+    """Whether it holds for an options object. Not called where an option that it reads is wrong by itself."""
+    expected: str
+    """What to set, with fields of the object in braces."""
+
+
+def option(default: Any = dataclasses.MISSING, doc: str = "", **properties: Any) -> Any:
+    """Declare an option as a dataclass field.
+
+    Args:
+        default: The default; a list or dict is copied for each object. Without one the option must be given.
+        doc: See :class:`Option`.
+        **properties: The other fields of :class:`Option`.
+    """
+    metadata = {_KEY: Option(doc, **properties)}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass
+class Options:
+    """Base of all groups of options."""
+
+    relations: ClassVar[tuple[Relation, ...]] = ()
+    """What must hold between the options, those of the base classes first."""
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any] | Self, path: str = "") -> Self:
+        """Return the options of keyword settings, checked; an object of this class is checked and returned.
+
+        Args:
+            settings: Values by name.
+            path: Where the settings stand, such as "agent.algorithm"; begins the names in messages.
+
+        Raises:
+            ConfigurationError: At the first setting that cannot work, or that there is no option for.
+        """
+        from .check import check_known, check_values  # the check reads declarations: it is on top of this module
+
+        if not isinstance(settings, cls):
+            check_known(cls, settings, path)
+            settings = cls(**settings)  # pyright: ignore[reportCallIssue]
+        check_values(cls, settings, path)
+        return settings
+
+
+class Declared(NamedTuple):
+    """An option with its name, type and default."""
+
+    name: str
+    type: Any
+    default: Any
+    """``dataclasses.MISSING`` where it must be given."""
+    option: Option
+
+
+@functools.cache
+def declared(cls: type) -> dict[str, Declared]:
+    """Return the options of a class by name, base classes first; a sub-class may give another default.
+
+    A cfg class that inherits the options gives its defaults, whether or not it declares them again.
+    """
+    found: dict[str, Declared] = {}
+    for base in reversed(cls.__mro__):
+        hints, own_names = None, inspect.get_annotations(base)
+        for name, field in base.__dict__.get("__dataclass_fields__", {}).items():
+            own: Option | None = field.metadata.get(_KEY)
+            if own is not None and name in own_names and name not in found:
+                hints = hints or typing.get_type_hints(base)
+                found[name] = Declared(name, hints[name], _default(field), own)
+            elif name in found:
+                found[name] = found[name]._replace(default=_default(field))
+    return found
+
+
+def relations(cls: type) -> tuple[Relation, ...]:
+    """Return what must hold between the options of a class, base classes first."""
+    return tuple(r for base in reversed(cls.__mro__) for r in base.__dict__.get("relations", ()))
+
+
+def _default(field: dataclasses.Field) -> Any:
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()

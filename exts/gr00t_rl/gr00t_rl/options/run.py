@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Options of a run and its task that Isaac Lab or our env cfgs have: ``agent.*`` and ``env.*``."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .declaration import Options, option
+
+
+def _device_problem(name: str) -> str | None:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        return "there is no such device; set cpu, or cuda:0"
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return "this machine has no CUDA GPU; set agent.device=cpu"
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        return f"this machine has {torch.cuda.device_count()} CUDA GPUs; set a lower number"
+    return None
+
+
+def _logger_problem(name: str) -> str | None:
+    if name == "wandb" and importlib.util.find_spec("wandb") is None:
+        return "wandb is not installed; pip install 'gr00t_rl[wandb]', or set tensorboard"
+    if name == "neptune" and importlib.util.find_spec("neptune") is None:
+        return "neptune is not installed; pip install neptune, or set tensorboard"
+    return None
+
+
+@dataclass
+class RunnerOptions(Options):
+    """The runner: rsl_rl's, as Isaac Lab configures it."""
+
+    seed: int = option(42, "Seed of the run; -1 draws one.", low=-1)
+    device: str = option("cpu", "Device of models and storage.", test=_device_problem)
+    num_steps_per_env: int | None = option(
+        24, "Env steps per iteration. GRPO: at least an episode's, which is what null means.", low=1
+    )
+    max_iterations: int = option(100, "Iterations of the run; rates anneal to 0 at its end.", low=1)
+    save_interval: int = option(25, "Iterations between two checkpoints.", low=1)
+    experiment_name: str = option("", "Folder of the runs under logs/rsl_rl.", least=1)
+    run_name: str = option("", "Added to the name of the run's folder.")
+    logger: str = option(
+        "tensorboard",
+        "Where metrics go besides the console; TensorBoard is written always.",
+        choices=("tensorboard", "wandb", "neptune"),
+        test=_logger_problem,
+    )
+    wandb_project: str = option("isaaclab", "Project at Weights & Biases.", least=1, only_with=("logger", ("wandb",)))
+    obs_groups: dict[str, list[str]] = option({}, "Observation groups that actor and critic read.")
+    clip_actions: float | None = option(None, "Bound of the actions; null for none.", above=0)
+    check_for_nan: bool = option(True, "Not used by our algorithms, which leave out single bad envs.")
+    init_at_random_ep_len: bool = option(
+        False, "Start episodes at random times: it cuts the first ones short and biases the success rate."
+    )
+
+
+@dataclass
+class TaskOptions(Options):
+    """What our tabletop tasks add to an Isaac Lab env cfg."""
+
+    instruction: str = option("", "What the language model is told to do.")
+    instructions: list[str] = option([], "Ways to say it, the first of them instruction.")
+    sample_instructions: bool = option(
+        False, "Draw one of the instructions per episode, and say which in the observation group instruction."
+    )
+    camera_size: int = option(64, "Height and width of the pictures [px]; 224 for the released GR00T weights.", low=1)
+    wrist_camera: bool = option(
+        True, "Camera variants have the wrist camera; without it agent.obs_groups must not name it either."
+    )
+    start_group_size: int | None = option(
+        None, "Neighbouring envs that start alike (GRPO); what the agent asks for where null.", low=1
+    )
+
+
+@dataclass
+class EnvOptions(Options):
+    """Isaac Lab's own settings of an env."""
+
+    seed: int | None = option(None, "Seed of the env; the agent's where null.", low=-1)
+    decimation: int = option(2, "Physics steps per env step.", low=1)
+    episode_length_s: float = option(8.0, "Longest episode [s].", above=0)
+    compute_final_obs: bool = option(True, "Report the true last observation of an episode, which time-outs need.")
+
+
+@dataclass
+class SceneOptions(Options):
+    """Isaac Lab's own settings of a scene: ``env.scene.*``."""
+
+    num_envs: int = option(1, "Envs that run at once.", low=1)
+    env_spacing: float = option(2.5, "Distance between neighbouring envs [m].", low=0)
+
+
+@dataclass
+class CurriculumOptions(Options):
+    """A curriculum that follows the success rate: ``env.curriculum.difficulty.params.*``."""
+
+    threshold: float = option(0.7, "Share of successes at which starts get harder.", above=0, high=1)
+    step: float = option(0.1, "How much harder at once.", above=0, high=1)
+    episodes: int = option(256, "Last episodes that are looked at.", low=1)
+    start: float = option(0.0, "Difficulty at the beginning.", low=0, high=1)
+
+
+@dataclass
+class RewardOptions(Options):
+    """A reward term: ``env.rewards.TERM.*``."""
+
+    weight: float = option(1.0, "Weight of the term [1/s].")
+    func: Any = option(None, "The term's function.")

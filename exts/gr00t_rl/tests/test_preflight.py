@@ -89,16 +89,16 @@ def test_good_settings_pass():
         ("algorithm", "gamma", None, "a number in [0, 1]"),
         ("algorithm", "lam", -0.1, "a number in [0, 1]"),
         ("algorithm", "schedule", "sometimes", "adaptive"),
-        ("actor", "head", "flow_nosie", "flow_sde, gaussian"),
+        ("actor", "head", "flow_nosie", "one of flow_sde, flow_noise, gaussian"),
         ("actor", "stochastic_steps", "some", "one, all"),
         ("actor", "dtype", "float16", "float32, bfloat16"),
         ("actor", "feature_cache", "disk", "device, host, pixels"),
         ("actor", "attn_implementation", "flash", "sdpa, eager, flash_attention_2"),
-        ("actor", "n_action_steps", 0, "an integer from 1 to agent.num_steps_per_env=24"),
+        ("actor", "n_action_steps", 0, "an integer of at least 1"),
         ("actor", "n_action_steps", 25, "an integer from 1 to agent.num_steps_per_env=24"),
         ("actor", "num_inference_timesteps", 0, "at least 1"),
-        ("actor", "init_noise_scale", -1.0, "0 or more"),
-        ("actor", "noise_level", 0.0, "more than 0"),
+        ("actor", "init_noise_scale", -1.0, "a number of at least 0"),
+        ("actor", "noise_level", 0.0, "a number more than 0"),
         ("actor", "checkpoint", "no/such/folder", "GR00T N1.5 checkpoint, or 'tiny'"),
         ("actor", "checkpoint", "./missing", "GR00T N1.5 checkpoint, or 'tiny'"),
     ],
@@ -136,7 +136,7 @@ def test_settings_of_the_other_head_do_not_matter():
 def test_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     line = line_of(check_agent, agent(device="cuda:0"))
-    assert "agent.device='cuda:0'" in line
+    assert "agent.device is 'cuda:0'" in line
     assert "set agent.device=cpu" in line
 
 
@@ -306,7 +306,7 @@ def test_env_without_an_agent_is_not_checked():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"head": "flow_noise", "sigma_min": 0.0}, "agent.actor.sigma_min is 0.0; set more than 0"),
+        ({"head": "flow_noise", "sigma_min": 0.0}, "agent.actor.sigma_min is 0.0; set a number more than 0"),
         ({"head": "flow_noise", "sigma_max": 0.01}, "set at least agent.actor.sigma_min=0.05"),
         ({"log_prob_over": "all"}, "executed, chain"),
         ({"class_name": "FlowMlpActor", "action_horizon": 4}, "at most agent.actor.action_horizon=4"),

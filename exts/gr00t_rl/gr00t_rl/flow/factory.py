@@ -3,47 +3,26 @@
 
 from __future__ import annotations
 
+from ..options import HeadOptions
 from .heads import FlowHead, FlowSde, GaussianHead
 from .noise import FlowNoise
 
 
-def make_head(
-    name: str,
-    num_steps: int,
-    action_dim: int,
-    noise_level: float,
-    stochastic_steps: str,
-    init_std: float,
-    sigma_min: float = 0.05,
-    sigma_max: float = 0.2,
-    chunk_shape: tuple[int, int] | None = None,
-    condition_dim: int = 0,
-) -> FlowHead:
-    """Build a head by name.
+def make_head(options: HeadOptions, action_dim: int, chunk_shape: tuple[int, int], condition_dim: int) -> FlowHead:
+    """Build the head that the options name.
 
     Args:
-        name: "flow_sde", "gaussian" or "flow_noise".
-        num_steps: Number of denoising steps K.
+        options: The head and its settings.
         action_dim: Number of real action dimensions (``gaussian``).
-        noise_level: The level a (``flow_sde``).
-        stochastic_steps: "one" or "all" (``flow_sde``).
-        init_std: Initial standard deviation (``gaussian``).
-        sigma_min: Lower bound of the learned noise (``flow_noise``).
-        sigma_max: Upper bound of the learned noise (``flow_noise``).
         chunk_shape: (H, A) of the chain's states (``flow_noise``).
         condition_dim: Width of the velocity field's condition (``flow_noise``).
 
     Raises:
-        ValueError: An unknown name, or a setting that the head cannot work with.
+        ConfigurationError: If an option cannot work.
     """
-    if name == "flow_sde":
-        if stochastic_steps not in ("one", "all"):
-            raise ValueError(f"stochastic_steps is {stochastic_steps!r}; set 'one' or 'all'")
-        return FlowSde(num_steps, noise_level, stochastic_steps)
-    if name == "gaussian":
-        return GaussianHead(num_steps, action_dim, init_std)
-    if name == "flow_noise":
-        if chunk_shape is None or condition_dim < 1:
-            raise ValueError("flow_noise needs the shape of the chunk and the width of the condition")
-        return FlowNoise(num_steps, chunk_shape, condition_dim, sigma_min, sigma_max)
-    raise ValueError(f"head is {name!r}; set 'flow_sde', 'gaussian' or 'flow_noise'")
+    o, num_steps = HeadOptions.parse(options, "agent.actor"), options.num_inference_timesteps
+    if o.head == "flow_sde":
+        return FlowSde(num_steps, o.noise_level, o.stochastic_steps)
+    if o.head == "gaussian":
+        return GaussianHead(num_steps, action_dim, o.init_std)
+    return FlowNoise(num_steps, chunk_shape, condition_dim, o.sigma_min, o.sigma_max)

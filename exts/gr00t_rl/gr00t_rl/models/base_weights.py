@@ -20,57 +20,45 @@ from ..gr00t import (
     read_statistics,
     tiny_tokenizer,
 )
+from ..options import Gr00tActorOptions
 from ..utils.errors import ConfigurationError
 
 TINY = "tiny"
 
 
-def load_base(
-    checkpoint: str,
-    tokenizer: str | None,
-    embodiment_id: int,
-    dtype: torch.dtype,
-    tiny_seed: int,
-    image_size: int | None,
-    action_horizon: int,
-    attn_implementation: str,
-) -> tuple[Gr00tN1d5, Any]:
+def load_base(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | None) -> tuple[Gr00tN1d5, Any]:
     """Load the network, cut to one embodiment, and its tokenizer.
 
     Args:
-        checkpoint: Folder or hub id, or "tiny" for a small random network of the real architecture.
-        tokenizer: Folder or hub id of the tokenizer assets; the checkpoint's where None.
-        embodiment_id: Row of the per-embodiment weights to keep.
+        options: The checkpoint, its tokenizer and embodiment, and what "tiny" needs.
         dtype: Type of the weights.
-        tiny_seed: Seed of the random weights of "tiny".
         image_size: Side of the camera's images, which "tiny" takes without resizing; None without cameras.
-        action_horizon: Steps in a chunk of "tiny"; a checkpoint has its own.
-        attn_implementation: "sdpa", "eager", or "flash_attention_2" where flash-attn is installed.
 
     Raises:
         ConfigurationError: If the checkpoint, the tokenizer or the embodiment do not exist or do not fit.
     """
+    o, kernels = options, options.attn_implementation
     try:
-        if checkpoint == TINY:
-            sizes = {"action_horizon": action_horizon}
+        if o.checkpoint == TINY:
+            sizes = {"action_horizon": o.n_action_steps}  # a checkpoint has its own
             if image_size is not None:
                 # eight patches a side: of a frozen random encoder with four, a linear probe finds half as much of the
                 # goal's position
                 side = image_size if image_size % 8 == 0 else 64  # other sizes are resized
                 sizes |= {"image_size": side, "patch_size": side // 8}
             config = Gr00tN1d5Config.tiny(**sizes)
-            model = Gr00tN1d5.from_config(config, seed=tiny_seed, dtype=dtype, attn_implementation=attn_implementation)
+            model = Gr00tN1d5.from_config(config, seed=o.tiny_seed, dtype=dtype, attn_implementation=kernels)
             # PPO's small last layer (detail 2): a random velocity of order one saturates the actions, and exploration
             # noise then changes nothing
             with torch.no_grad():
                 model.action_head.action_decoder.layer2.W.mul_(0.1)
             tokens = tiny_tokenizer(config)
         else:
-            model = Gr00tN1d5.from_pretrained(checkpoint, dtype=dtype, attn_implementation=attn_implementation)
-            tokens = load_tokenizer(tokenizer or checkpoint)
-        model.action_head.slice_embodiment(embodiment_id)
+            model = Gr00tN1d5.from_pretrained(o.checkpoint, dtype=dtype, attn_implementation=kernels)
+            tokens = load_tokenizer(o.tokenizer or o.checkpoint)
+        model.action_head.slice_embodiment(o.embodiment_id)
     except (CheckpointError, ValueError, ImportError) as error:
-        raise ConfigurationError(f"agent.actor.checkpoint={checkpoint!r}: {error}") from None
+        raise ConfigurationError(f"agent.actor.checkpoint={o.checkpoint!r}: {error}") from None
     return model, tokens
 
 

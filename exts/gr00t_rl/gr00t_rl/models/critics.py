@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from rsl_rl.modules import MLP, EmpiricalNormalization
 from tensordict import TensorDict
 from torch import nn
 
+from ..options import FeatureCriticOptions
 from ..utils.errors import ConfigurationError
 
 
@@ -23,10 +26,7 @@ class Gr00tFeatureCritic(nn.Module):
         obs_set: The set this model reads; its image groups are seen through the actor's features.
         output_dim: 1.
         feature_dim: Width D of the features.
-        hidden_dims: Widths of the MLP's hidden layers.
-        activation: rsl_rl's name of the activation.
-        obs_normalization: Whether to normalise features and state by their running moments.
-        distribution_cfg: Not used; rsl_rl's tooling passes it to every model.
+        **settings: Fields of :class:`~gr00t_rl.options.FeatureCriticOptions`.
 
     Raises:
         ConfigurationError: If the actor sees no images.
@@ -43,11 +43,9 @@ class Gr00tFeatureCritic(nn.Module):
         obs_set: str,
         output_dim: int,
         feature_dim: int,
-        hidden_dims: list[int],
-        activation: str = "elu",
-        obs_normalization: bool = True,
-        distribution_cfg: None = None,
+        **settings: Any,
     ) -> None:
+        o = FeatureCriticOptions.parse(settings, "agent.critic")
         super().__init__()
         if not any(obs[g].dim() == 4 for g in obs_groups["actor"]):
             raise ConfigurationError(
@@ -56,8 +54,8 @@ class Gr00tFeatureCritic(nn.Module):
             )
         self.state_groups = [g for g in obs_groups[obs_set] if obs[g].dim() == 2]
         width = feature_dim + sum(obs[g].shape[-1] for g in self.state_groups)
-        self.normalizer = EmpiricalNormalization(width) if obs_normalization else None
-        self.mlp = MLP(width, output_dim, hidden_dims, activation)
+        self.normalizer = EmpiricalNormalization(width) if o.obs_normalization else None
+        self.mlp = MLP(width, output_dim, o.hidden_dims, o.activation)
 
     def _latent(self, observed: TensorDict) -> torch.Tensor:
         pooled = observed["features"].float().mean(dim=1)

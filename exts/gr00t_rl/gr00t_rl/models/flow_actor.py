@@ -8,6 +8,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from ..flow import FlowHead, Transitions, VelocityField, chain_entropy, chain_kl, chain_log_prob
+from ..options import FlowActorOptions
 from ..utils.errors import ConfigurationError
 from .chunk_queue import ChunkQueue
 from .export import ExportedPolicy
@@ -24,17 +25,10 @@ class FlowActor(PlainRecords, nn.Module):
         head: The policy head.
         chunk_shape: (H, A) of the chain's states, padding included.
         action_dim: The env's action dimensions; the first ones of A.
-        n_action_steps: Actions of a chunk that are executed before the next decision; the first ones of H.
-        init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
-        log_prob_over: "executed": the log-probability counts the executed steps and the real action dimensions;
-            "chain": all H steps and A dimensions, the density of the whole chain. The numbers that are not executed
-            feed back into the others along the chain, so that only the latter is an exact density; it is noisier.
-        align_decisions: Whether all envs decide at the same steps. An env that is reset then acts with zeros until the
-            others' chunks are used up (``n_action_steps`` - 1 steps at most): pictures are rendered and encoded for
-            all envs once per chunk, instead of at nearly every step because some env has just been reset.
-
-    Raises:
-        ConfigurationError: An unknown ``log_prob_over``.
+        options: Chunks, initial noise, and what the log-probability counts: with ``log_prob_over`` "chain" all H steps
+            and A dimensions, the density of the whole chain, and with "executed" the executed steps and the real action
+            dimensions. The numbers that are not executed feed back into the others along the chain, so that only the
+            former is an exact density; it is noisier.
     """
 
     is_recurrent = False
@@ -45,18 +39,13 @@ class FlowActor(PlainRecords, nn.Module):
         head: FlowHead,
         chunk_shape: tuple[int, int],
         action_dim: int,
-        n_action_steps: int,
-        init_noise_scale: float = 1.0,
-        log_prob_over: str = "executed",
-        align_decisions: bool = False,
+        options: FlowActorOptions,
     ) -> None:
         super().__init__()
-        if log_prob_over not in ("executed", "chain"):
-            raise ConfigurationError(f"log_prob_over is {log_prob_over!r}; set 'executed' or 'chain'")
         self.head = head
-        self.chunk_shape, self.action_dim, self.n_action_steps = chunk_shape, action_dim, n_action_steps
-        self.init_noise_scale, self.log_prob_over = init_noise_scale, log_prob_over
-        self.align_decisions = align_decisions
+        self.chunk_shape, self.action_dim, self.n_action_steps = chunk_shape, action_dim, options.n_action_steps
+        self.init_noise_scale, self.log_prob_over = options.init_noise_scale, options.log_prob_over
+        self.align_decisions = options.align_decisions
         # tells the device the model was moved to
         self.register_buffer("_device_probe", torch.empty(0), persistent=False)
         self._queue: ChunkQueue | None = None

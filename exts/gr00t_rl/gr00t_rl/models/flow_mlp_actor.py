@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from rsl_rl.modules import MLP, EmpiricalNormalization
 from tensordict import TensorDict
 
 from ..flow import VelocityField, VelocityFn, flow_matching_loss, make_head, step_time
+from ..options import FlowMlpActorOptions
 from ..utils.errors import ConfigurationError
 from .export import ExportedPolicy
 from .flow_actor import FlowActor
@@ -29,22 +31,7 @@ class FlowMlpActor(FlowActor):
         obs_groups: Names of the observation groups of each set.
         obs_set: The set this model reads; its groups are flat float32 [N, S_i].
         output_dim: Action dimension A of the env.
-        hidden_dims: Widths of the hidden layers.
-        activation: Activation of the hidden layers.
-        action_horizon: Actions of a chunk, H.
-        n_action_steps: Actions of a chunk that are executed before the next decision.
-        head: "flow_sde", "gaussian" or "flow_noise", see :mod:`gr00t_rl.flow`.
-        num_inference_timesteps: Denoising steps K.
-        noise_level: Level a of the SDE's noise (``flow_sde``).
-        stochastic_steps: "one" random denoising step per decision or "all" of them (``flow_sde``).
-        init_std: Initial standard deviation (``gaussian``).
-        sigma_min: Lower bound of the learned noise (``flow_noise``).
-        sigma_max: Upper bound of the learned noise (``flow_noise``).
-        init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
-        log_prob_over: "executed" or "chain", see :class:`FlowActor`.
-        align_decisions: Whether all envs decide at the same steps, see :class:`FlowActor`.
-        obs_normalization: Whether to normalise the observation by its running moments.
-        distribution_cfg: Not used; rsl_rl's tooling passes it to every model.
+        **settings: Fields of :class:`~gr00t_rl.options.FlowMlpActorOptions`.
 
     Raises:
         ConfigurationError: If the settings and the observations do not fit together.
@@ -58,54 +45,21 @@ class FlowMlpActor(FlowActor):
         obs_groups: dict[str, list[str]],
         obs_set: str,
         output_dim: int,
-        hidden_dims: tuple[int, ...] | list[int] = (256, 256, 256),
-        activation: str = "mish",
-        action_horizon: int = 8,
-        n_action_steps: int = 8,
-        head: str = "flow_sde",
-        num_inference_timesteps: int = 4,
-        noise_level: float = 0.5,
-        stochastic_steps: str = "one",
-        init_std: float = 0.3,
-        sigma_min: float = 0.05,
-        sigma_max: float = 0.2,
-        init_noise_scale: float = 1.0,
-        log_prob_over: str = "executed",
-        align_decisions: bool = False,
-        obs_normalization: bool = True,
-        distribution_cfg: None = None,
+        **settings: Any,
     ) -> None:
-        if not 0 < n_action_steps <= action_horizon:
-            raise ConfigurationError(
-                f"n_action_steps is {n_action_steps}, but the action horizon is {action_horizon}; set a value from 1 "
-                f"to {action_horizon}"
-            )
+        options = FlowMlpActorOptions.parse(settings, "agent.actor")
         groups = obs_groups[obs_set]
         for group in groups:
             if obs[group].dim() != 2:
                 raise ConfigurationError(
                     f"observation group {group!r} is {list(obs[group].shape[1:])}; FlowMlpActor reads flat groups [S]"
                 )
-        state_dim, chunk_shape = sum(obs[g].shape[-1] for g in groups), (action_horizon, output_dim)
-        policy_head = make_head(
-            head,
-            num_inference_timesteps,
-            output_dim,
-            noise_level,
-            stochastic_steps,
-            init_std,
-            sigma_min,
-            sigma_max,
-            chunk_shape,
-            state_dim,
-        )
-        super().__init__(
-            policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale, log_prob_over, align_decisions
-        )
+        state_dim, chunk_shape = sum(obs[g].shape[-1] for g in groups), (options.action_horizon, output_dim)
+        super().__init__(make_head(options, output_dim, chunk_shape, state_dim), chunk_shape, output_dim, options)
         self.groups, self.state_dim = groups, state_dim
-        self.state_normalizer = EmpiricalNormalization(state_dim) if obs_normalization else None
-        chunk_dim = action_horizon * output_dim
-        self.network = MLP(chunk_dim + TIME_DIM + state_dim, chunk_dim, hidden_dims, activation)
+        self.state_normalizer = EmpiricalNormalization(state_dim) if options.obs_normalization else None
+        chunk_dim = math.prod(chunk_shape)
+        self.network = MLP(chunk_dim + TIME_DIM + state_dim, chunk_dim, options.hidden_dims, options.activation)
         frequencies = torch.logspace(0.0, 1.0, TIME_DIM // 2) * math.pi / 2.0
         self.register_buffer("_frequencies", frequencies, persistent=False)
 

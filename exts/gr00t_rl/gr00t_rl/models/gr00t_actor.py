@@ -14,6 +14,7 @@ from torch import nn
 
 from ..flow import VelocityField, VelocityFn, make_head
 from ..gr00t import Gr00tProcessor, HeadContext, Modality
+from ..options import Gr00tActorOptions
 from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
 from .base_weights import fingerprint, load_base, load_statistics
@@ -37,34 +38,7 @@ class Gr00tActor(FlowActor):
         obs_groups: Names of the observation groups of each set.
         obs_set: The set this model reads.
         output_dim: Action dimension A of the env.
-        checkpoint: Folder or hub id of a GR00T N1.5 checkpoint, or "tiny" for a small random network.
-        tokenizer: Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where None.
-        embodiment_id: Row of the per-embodiment weights to use.
-        instruction: What the robot is told; algorithms fill in the task's where None. A list where the observation
-            group "instruction" says which of them each env is given.
-        modality: Fields of :class:`gr00t_rl.gr00t.Modality`, by which states and actions are normalised with the
-            checkpoint's statistics. Where None, all flat groups are the state and all images the views, in order, and
-            the first dimensions of a chunk are the env's action.
-        head: "flow_sde", "gaussian" or "flow_noise", see :mod:`gr00t_rl.flow`.
-        n_action_steps: Actions of a chunk that are executed before the next decision.
-        num_inference_timesteps: Denoising steps K.
-        noise_level: Level a of the SDE's noise (``flow_sde``).
-        stochastic_steps: "one" random denoising step per decision or "all" of them (``flow_sde``).
-        init_std: Initial standard deviation in normalised action units (``gaussian``).
-        sigma_min: Lower bound of the learned noise (``flow_noise``).
-        sigma_max: Upper bound of the learned noise (``flow_noise``).
-        init_noise_scale: Scale of the initial noise x_0, in rollout and evaluation: 1 as trained, 0 deterministic.
-        log_prob_over: "executed" or "chain", see :class:`FlowActor`.
-        align_decisions: Whether all envs decide at the same steps, see :class:`FlowActor`.
-        obs_normalization: Whether to normalise the state by its running moments, for checkpoints without statistics.
-        feature_cache: Where the frozen part's features of an iteration are kept: on the "device", in "host" memory, or
-            not at all ("pixels": the images are kept and encoded again for every minibatch).
-        tune_projector: Train the state and action encoders and the action decoder.
-        tune_diffusion_model: Train the DiT.
-        dtype: "float32" or "bfloat16": of the frozen part, and of the autocast around the trained one.
-        attn_implementation: "sdpa", "eager", or "flash_attention_2" where flash-attn is installed.
-        tiny_seed: Seed of the random weights of "tiny".
-        distribution_cfg: Not used; rsl_rl's tooling passes it to every model.
+        **settings: Fields of :class:`~gr00t_rl.options.Gr00tActorOptions`. Algorithms fill in the task's instruction.
 
     Raises:
         ConfigurationError: If a setting, the observations or the checkpoint do not fit together.
@@ -79,76 +53,34 @@ class Gr00tActor(FlowActor):
         obs_groups: dict[str, list[str]],
         obs_set: str,
         output_dim: int,
-        checkpoint: str = "tiny",
-        tokenizer: str | None = None,
-        embodiment_id: int = 0,
-        instruction: str | list[str] | None = None,
-        modality: Mapping[str, Any] | None = None,
-        head: str = "flow_sde",
-        n_action_steps: int = 8,
-        num_inference_timesteps: int = 4,
-        noise_level: float = 0.5,
-        stochastic_steps: str = "one",
-        init_std: float = 0.3,
-        sigma_min: float = 0.05,
-        sigma_max: float = 0.2,
-        init_noise_scale: float = 1.0,
-        log_prob_over: str = "executed",
-        align_decisions: bool = False,
-        obs_normalization: bool = False,
-        feature_cache: str = "device",
-        tune_projector: bool = True,
-        tune_diffusion_model: bool = True,
-        dtype: str = "float32",
-        attn_implementation: str = "sdpa",
-        tiny_seed: int = 0,
-        distribution_cfg: None = None,
+        **settings: Any,
     ) -> None:
+        options = Gr00tActorOptions.parse(settings, "agent.actor")
         groups = obs_groups[obs_set]
-        keys = _read_modality(modality, {g: tuple(obs[g].shape[1:]) for g in groups}, output_dim)
+        keys = _read_modality(options.modality, {g: tuple(obs[g].shape[1:]) for g in groups}, output_dim)
         images = [g for g in groups if obs[g].dim() == 4] if keys is None else list(keys.video.values())
         image_size = obs[images[0]].shape[1] if images else None
-        model, tokens = load_base(
-            checkpoint,
-            tokenizer,
-            embodiment_id,
-            DTYPES[dtype],
-            tiny_seed,
-            image_size,
-            n_action_steps,
-            attn_implementation,
-        )
+        dtype = DTYPES[options.dtype]
+        model, tokens = load_base(options, dtype, image_size)
         config = model.config.action_head
         chunk_shape = (config.action_horizon, config.action_dim)
-        policy_head = make_head(
-            head,
-            num_inference_timesteps,
-            output_dim,
-            noise_level,
-            stochastic_steps,
-            init_std,
-            sigma_min,
-            sigma_max,
-            chunk_shape,
-            config.input_embedding_dim,
-        )
-        super().__init__(
-            policy_head, chunk_shape, output_dim, n_action_steps, init_noise_scale, log_prob_over, align_decisions
-        )
-        self.model, self.base, self._compute_dtype = model, checkpoint, DTYPES[dtype]
+        head = make_head(options, output_dim, chunk_shape, config.input_embedding_dim)
+        super().__init__(head, chunk_shape, output_dim, options)
+        self.model, self.base, self._compute_dtype = model, options.checkpoint, dtype
         self.modality, self.image_groups = keys, images
         self.state_groups = [g for g in groups if obs[g].dim() == 2 and g != INSTRUCTION]
         self.state_dim = self._raw_state(obs[:1]).shape[-1] if self.state_groups else 0
         self.image_shapes = [tuple(obs[g].shape[1:]) for g in images]
-        self._check(groups, obs, config, obs_normalization)
-        self._set_processor(obs, tokens, instruction)
-        buckets = torch.arange(num_inference_timesteps) * config.num_timestep_buckets // num_inference_timesteps
+        self._check(groups, obs, config, options.obs_normalization)
+        self._set_processor(obs, tokens, options.instruction)
+        num_steps = options.num_inference_timesteps
+        buckets = torch.arange(num_steps) * config.num_timestep_buckets // num_steps
         self.register_buffer("_buckets", buckets, persistent=False)
-        self._set_trainable(tune_projector, tune_diffusion_model)
-        self.state_normalizer = EmpiricalNormalization(self.state_dim) if obs_normalization else None
+        self._set_trainable(options.tune_projector, options.tune_diffusion_model)
+        self.state_normalizer = EmpiricalNormalization(self.state_dim) if options.obs_normalization else None
         self._fingerprint = fingerprint(self.model)
         others = [g for name in ("critic", "rnd_state") for g in obs_groups.get(name, [])]
-        self._cache_features(feature_cache, [*(groups if keys is None else keys.groups), *others])
+        self._cache_features(options.feature_cache, [*(groups if keys is None else keys.groups), *others])
         self.eval()
 
     # -- construction ----------------------------------------------------------------------------------------------

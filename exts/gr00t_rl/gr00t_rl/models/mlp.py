@@ -11,6 +11,8 @@ from rsl_rl.models import MLPModel
 from rsl_rl.modules import HiddenState
 from tensordict import TensorDict
 
+from ..options import OrthogonalMlpOptions
+
 
 class OrthogonalMLPModel(MLPModel):
     """:class:`rsl_rl.models.MLPModel` with orthogonal weights, zero biases, and clipped normalised observations.
@@ -19,18 +21,31 @@ class OrthogonalMLPModel(MLPModel):
     last (0.01 for a policy, 1 for a value), and observations clipped after their normalisation.
 
     Args:
-        *args: See :class:`rsl_rl.models.MLPModel`.
-        output_gain: Gain of the last layer.
-        obs_clip: Bound of the normalised observations.
-        **kwargs: See :class:`rsl_rl.models.MLPModel`.
+        obs: See :class:`rsl_rl.models.MLPModel`.
+        obs_groups: See :class:`rsl_rl.models.MLPModel`.
+        obs_set: See :class:`rsl_rl.models.MLPModel`.
+        output_dim: See :class:`rsl_rl.models.MLPModel`.
+        **settings: Fields of :class:`~gr00t_rl.options.OrthogonalMlpOptions`.
     """
 
-    def __init__(self, *args: Any, output_gain: float = 1.0, obs_clip: float = 10.0, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.obs_clip = obs_clip
+    def __init__(
+        self, obs: TensorDict, obs_groups: dict[str, list[str]], obs_set: str, output_dim: int, **settings: Any
+    ) -> None:
+        o = OrthogonalMlpOptions.parse(settings, f"agent.{obs_set}")
+        super().__init__(
+            obs,
+            obs_groups,
+            obs_set,
+            output_dim,
+            hidden_dims=o.hidden_dims,
+            activation=o.activation,
+            obs_normalization=o.obs_normalization,
+            distribution_cfg=o.distribution_cfg,
+        )
+        self.obs_clip = o.obs_clip
         linear = [m for m in self.mlp if isinstance(m, torch.nn.Linear)]
         for layer in linear:
-            torch.nn.init.orthogonal_(layer.weight, output_gain if layer is linear[-1] else math.sqrt(2.0))
+            torch.nn.init.orthogonal_(layer.weight, o.output_gain if layer is linear[-1] else math.sqrt(2.0))
             torch.nn.init.zeros_(layer.bias)
 
     def get_latent(

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from ..gr00t import Gr00tN1d5, tokenizer_assets
+from ..options import Gr00tActorOptions, declared
 from ..utils.errors import ConfigurationError
 from .base_weights import TINY, fingerprint, load_base
 
@@ -37,20 +38,13 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
             f"{file}: the run has agent.actor.obs_normalization=true, and a GR00T checkpoint cannot hold its moments; "
             "train with statistics (agent.actor.modality) instead"
         )
+    known = {name: actor[name] for name in declared(Gr00tActorOptions) if name in actor}
     source = base or actor["checkpoint"]
+    options = Gr00tActorOptions(**known | {"checkpoint": source, "attn_implementation": "sdpa"})
     # only "tiny" depends on the pictures' size: without cameras it has none
     sizes = [None, env.get("camera_size", 64)] if source == TINY else [None]
     for size in sizes:
-        model, tokens = load_base(
-            source,
-            actor["tokenizer"],
-            actor["embodiment_id"],
-            torch.float32,
-            actor["tiny_seed"],
-            size,
-            actor["n_action_steps"],
-            "sdpa",
-        )
+        model, tokens = load_base(options, torch.float32, size)
         if fingerprint(model) == state["base"]["fingerprint"]:
             break
     else:

@@ -7,9 +7,17 @@ Nothing of the network, of rsl_rl or of Isaac Lab is imported.
 from .actor import FlowActorOptions, FlowMlpActorOptions, Gr00tActorOptions, HeadOptions
 from .algorithm import GrpoOptions, PpoOptions, SurrogateOptions
 from .check import check_known, check_value, check_values, expected, unknown
-from .declaration import Declared, Option, Options, Relation, declared, option, relations
+from .declaration import Declared, Option, Options, Relation, declared, option
 from .mlp import FeatureCriticOptions, GaussianOptions, MlpOptions, OrthogonalMlpOptions, RnnOptions
-from .run import CurriculumOptions, EnvOptions, RewardOptions, RunnerOptions, SceneOptions, TaskOptions
+from .run import (
+    CurriculumOptions,
+    EnvOptions,
+    RewardOptions,
+    RunnerOptions,
+    SceneOptions,
+    SimulationOptions,
+    TaskOptions,
+)
 
 BY_CLASS_NAME: dict[str, type[Options]] = {
     "gr00t_rl.algorithms:PPO": PpoOptions,

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .declaration import Options, Relation, option
+from .mlp import ACTIVATIONS
 
 HEADS = ("flow_sde", "flow_noise", "gaussian")
 DTYPES = ("float32", "bfloat16")
@@ -58,13 +59,16 @@ class HeadOptions(Options):
         0.2, "Upper bound of the learned noise of a denoising step.", above=0, only_with=("head", ("flow_noise",))
     )
 
-    relations: ClassVar[tuple[Relation, ...]] = (
-        Relation(
-            "sigma_max",
-            lambda o: o.head != "flow_noise" or o.sigma_max >= o.sigma_min,
-            "at least sigma_min={sigma_min}",
-        ),
-    )
+    @classmethod
+    def relations(cls) -> tuple[Relation, ...]:
+        return (
+            *super().relations(),
+            Relation(
+                "sigma_max",
+                lambda o: o.head != "flow_noise" or o.sigma_max >= o.sigma_min,
+                "at least {sigma_min}",
+            ),
+        )
 
 
 @dataclass
@@ -141,14 +145,17 @@ class FlowMlpActorOptions(FlowActorOptions):
     """A flow policy of MLP size."""
 
     hidden_dims: list[int] = option([256, 256, 256], "Widths of the hidden layers.", low=1, least=1)
-    activation: str = option("mish", "rsl_rl's name of the activation.", least=1)
+    activation: str = option("mish", "Activation of the hidden layers.", choices=ACTIVATIONS)
     action_horizon: int = option(8, "Actions of a chunk, H.", low=1)
     obs_normalization: bool = True
 
-    relations: ClassVar[tuple[Relation, ...]] = (
-        Relation(
-            "n_action_steps",
-            lambda o: o.n_action_steps <= o.action_horizon,
-            "at most action_horizon={action_horizon}",
-        ),
-    )
+    @classmethod
+    def relations(cls) -> tuple[Relation, ...]:
+        return (
+            *super().relations(),
+            Relation(
+                "n_action_steps",
+                lambda o: o.n_action_steps <= o.action_horizon,
+                "at most {action_horizon}",
+            ),
+        )

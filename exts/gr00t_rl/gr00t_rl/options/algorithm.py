@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .declaration import Options, Relation, option
 
@@ -65,13 +65,16 @@ class SurrogateOptions(Options):
         25.0, "Size of the pieces in which gradients are summed over ranks [MiB].", above=0
     )
 
-    relations: ClassVar[tuple[Relation, ...]] = (
-        Relation(
-            "clip_param_high",
-            lambda o: o.clip_param_high is None or o.clip_param_high >= o.clip_param,
-            "at least clip_param={clip_param}, or null",
-        ),
-    )
+    @classmethod
+    def relations(cls) -> tuple[Relation, ...]:
+        return (
+            *super().relations(),
+            Relation(
+                "clip_param_high",
+                lambda o: o.clip_param_high is None or o.clip_param_high >= o.clip_param,
+                "at least {clip_param}, or null",
+            ),
+        )
 
 
 @dataclass

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..utils.errors import ConfigurationError
-from .declaration import Declared, Option, declared, relations
+from .declaration import Declared, Option, Options, declared
 
 
-def check_known(cls: type, names: Iterable[str], path: str, others: Iterable[str] = ()) -> None:
+def check_known(cls: type[Options], names: Iterable[str], path: str, others: Iterable[str] = ()) -> None:
     """Refuse names that are no options; the message has the nearest known one.
 
     Args:
@@ -43,7 +43,7 @@ def unknown(name: str, value: Any, known: Iterable[str], path: str) -> Configura
     return ConfigurationError(f"{_join(path, name)} is {value!r}, but there is no such setting; {hint}")
 
 
-def check_values(cls: type, options: Any, path: str) -> None:
+def check_values(cls: type[Options], options: Any, path: str) -> None:
     """Check the values of all options of ``cls`` in an object that has them as attributes, and their relations.
 
     Raises:
@@ -52,12 +52,14 @@ def check_values(cls: type, options: Any, path: str) -> None:
     for item in declared(cls).values():
         if hasattr(options, item.name):
             check_value(item, getattr(options, item.name), path, _is_used(item.option, options))
-    for relation in relations(cls):
+    for relation in cls.relations():
         fields = [name for _, name, _, _ in string.Formatter().parse(relation.expected) if name]
         if not all(hasattr(options, name) for name in (relation.option, *fields)):
             continue
         if not relation.holds(options):
-            expected = relation.expected.format(**{name: getattr(options, name) for name in fields})
+            expected = relation.expected.format(
+                **{name: f"{_join(path, name)}={getattr(options, name)}" for name in fields}
+            )
             found = getattr(options, relation.option)
             raise ConfigurationError(f"{_join(path, relation.option)} is {found!r}; set {expected}")
 
@@ -125,10 +127,7 @@ def _is_one(value: Any, kind: Any, option: Option, in_range: bool) -> bool:
         return (
             isinstance(value, list | tuple)
             and len(value) >= option.least
-            and all(
-                _has_type(entry, inner, dataclasses.replace(option, least=min(option.least, 1)), in_range)
-                for entry in value
-            )
+            and all(_has_type(entry, inner, dataclasses.replace(option, least=1), in_range) for entry in value)
         )
     if origin is dict:
         return isinstance(value, Mapping)
@@ -171,7 +170,7 @@ def _words(kind: Any, option: Option) -> str:
         return _number_words(kind, option)
     if origin in (list, tuple):
         inner = (typing.get_args(kind) or (Any,))[0]
-        return f"a list with entries that are {_words(inner, option)}" if inner is not Any else "a list"
+        return "a list of texts" if inner is str else f"a list, each entry {_words(inner, option)}"
     if origin is dict:
         return "a mapping"
     return f"a {getattr(kind, '__name__', kind)}"

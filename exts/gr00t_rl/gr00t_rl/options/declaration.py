@@ -16,7 +16,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 _KEY = "option"
 
@@ -55,7 +55,7 @@ class Relation(NamedTuple):
     holds: Callable[[Any], bool]
     """Whether it holds for an options object. Not called where an option that it reads is wrong by itself."""
     expected: str
-    """What to set, with fields of the object in braces."""
+    """What to set; the names of other options in braces are shown with their path and value."""
 
 
 def option(default: Any = dataclasses.MISSING, doc: str = "", **properties: Any) -> Any:
@@ -76,8 +76,10 @@ def option(default: Any = dataclasses.MISSING, doc: str = "", **properties: Any)
 class Options:
     """Base of all groups of options."""
 
-    relations: ClassVar[tuple[Relation, ...]] = ()
-    """What must hold between the options, those of the base classes first."""
+    @classmethod
+    def relations(cls) -> tuple[Relation, ...]:
+        """Return what must hold between the options, that of the base classes first."""
+        return ()
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any] | Self, path: str = "") -> Self:
@@ -126,11 +128,6 @@ def declared(cls: type) -> dict[str, Declared]:
             elif name in found:
                 found[name] = found[name]._replace(default=_default(field))
     return found
-
-
-def relations(cls: type) -> tuple[Relation, ...]:
-    """Return what must hold between the options of a class, base classes first."""
-    return tuple(r for base in reversed(cls.__mro__) for r in base.__dict__.get("relations", ()))
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .declaration import Options, Relation, option
 
@@ -64,6 +64,9 @@ class GaussianOptions(Options):
     )
     std_range: tuple[float, float] = option((1e-6, 1e6), "Bounds of the standard deviation.", low=0, least=2)
 
-    relations: ClassVar[tuple[Relation, ...]] = (
-        Relation("std_range", lambda o: o.std_range[0] < o.std_range[1], "a lower and a larger upper bound"),
-    )
+    @classmethod
+    def relations(cls) -> tuple[Relation, ...]:
+        return (
+            *super().relations(),
+            Relation("std_range", lambda o: o.std_range[0] < o.std_range[1], "a lower and a larger upper bound"),
+        )

@@ -91,6 +91,14 @@ class EnvOptions(Options):
 
 
 @dataclass
+class SimulationOptions(Options):
+    """Isaac Lab's own settings of the simulation: ``env.sim.*``."""
+
+    dt: float = option(0.01, "Physics step [s].", above=0)
+    render_interval: int = option(2, "Physics steps per rendering.", low=1)
+
+
+@dataclass
 class SceneOptions(Options):
     """Isaac Lab's own settings of a scene: ``env.scene.*``."""
 

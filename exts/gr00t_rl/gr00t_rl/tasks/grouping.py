@@ -17,7 +17,7 @@ import torch
 from isaaclab.utils.string import string_to_callable
 
 from gr00t_rl.preflight import remembered_agent
-from gr00t_rl.preflight_groups import group_size_for
+from gr00t_rl.preflight.groups import group_size_for
 from gr00t_rl.utils.errors import ConfigurationError
 from gr00t_rl.utils.rng import rng_state, set_rng_state
 

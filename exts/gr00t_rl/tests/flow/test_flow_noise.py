@@ -21,6 +21,7 @@ from gr00t_rl.flow import (
     make_head,
     sample_time,
 )
+from gr00t_rl.options import HeadOptions
 
 F64 = torch.float64
 B, H, A, C, K = 5, 3, 2, 4, 4
@@ -184,12 +185,10 @@ def test_wrong_settings_are_refused():
             FlowNoise(K, (H, A), C, *bounds)
     with pytest.raises(ValueError, match="condition"):
         make().sample(LinearField(), torch.zeros(1, H, A, dtype=F64))
-    with pytest.raises(ValueError, match="condition"):
-        make_head("flow_noise", K, A, 0.5, "one", 0.3)
 
 
 def test_make_head_passes_the_settings_on():
-    head = make_head("flow_noise", K, A, 0.5, "one", 0.3, 0.1, 0.24, (H, A), C)
+    head = make_head(HeadOptions("flow_noise", K, sigma_min=0.1, sigma_max=0.24), A, (H, A), C)
     assert isinstance(head, FlowNoise)
     assert isinstance(head.noise, NoiseNet)
     assert [math.exp(b) for b in head.noise.log_bounds] == pytest.approx([0.1, 0.24])

@@ -11,6 +11,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 from gr00t_rl.flow import FlowSde, GaussianHead, chain_log_prob, flow_sde_weights, make_head
+from gr00t_rl.options import HeadOptions
 
 F64 = torch.float64
 
@@ -251,11 +252,11 @@ def test_gradient_passes_through_all_steps_of_the_ode():
 
 
 def test_make_head_by_name():
-    common = {"num_steps": 3, "action_dim": 2, "noise_level": 0.6, "init_std": 0.2}
-    sde = make_head("flow_sde", stochastic_steps="all", **common)
+    common = {"num_inference_timesteps": 3, "noise_level": 0.6, "init_std": 0.2}
+    sde = make_head(HeadOptions("flow_sde", stochastic_steps="all", **common), 2, (4, 2), 5)
     assert isinstance(sde, FlowSde)
     assert (sde.num_steps, sde.noise_level, sde.stochastic_steps) == (3, 0.6, "all")
-    gaussian = make_head("gaussian", stochastic_steps="one", **common)
+    gaussian = make_head(HeadOptions("gaussian", **common), 2, (4, 2), 5)
     assert isinstance(gaussian, GaussianHead)
     torch.testing.assert_close(gaussian.std_summary(), torch.full((2,), 0.2))
 
@@ -264,4 +265,4 @@ def test_make_head_by_name():
 def test_make_head_refuses_unknown_names(name, stochastic_steps):
     """An unknown name must not silently become another policy."""
     with pytest.raises(ValueError, match=name if name != "flow_sde" else stochastic_steps):
-        make_head(name, 3, 2, 0.5, stochastic_steps, 0.3)
+        make_head(HeadOptions(name, 3, stochastic_steps=stochastic_steps), 2, (4, 2), 5)

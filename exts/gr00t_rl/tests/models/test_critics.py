@@ -21,7 +21,7 @@ def feature_cfg(image: bool = True) -> dict:
 def test_value_is_the_mlp_of_mean_features_and_state():
     obs = TensorDict({"policy": torch.randn(3, 4), "image": torch.zeros(3, 8, 8, 3)}, batch_size=[3])
     groups = {"actor": ["policy", "image"], "critic": ["policy", "image"]}
-    critic = Gr00tFeatureCritic(obs, groups, "critic", 1, 5, [8], obs_normalization=False)
+    critic = Gr00tFeatureCritic(obs, groups, "critic", 1, 5, hidden_dims=[8], activation="elu", obs_normalization=False)
     features = torch.randn(3, 7, 5, dtype=torch.bfloat16)
     found = critic(TensorDict({"policy": obs["policy"], "features": features}, batch_size=[3]))
     expected = critic.mlp(torch.cat((features.float().mean(1), obs["policy"]), dim=-1))

@@ -254,8 +254,8 @@ def test_export_gives_the_same_chunk(head, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_action_steps": 5}, "action horizon is 4"),
-        ({"log_prob_over": "everything"}, "'executed' or 'chain'"),
+        ({"n_action_steps": 5}, "at most agent.actor.action_horizon=4"),
+        ({"log_prob_over": "everything"}, "set one of executed, chain"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):

@@ -184,7 +184,7 @@ def test_playing_shares_nothing(agent):
         ([], {"algorithm.advantage": "ppo"}, "agent.algorithm.advantage is 'ppo'; set one of grpo, dr_grpo, rloo"),
         ([], {"algorithm.zero_std_groups": True}, "agent.algorithm.zero_std_groups is True; set one of drop"),
         ([], {"algorithm.loss_average": "token"}, "agent.algorithm.loss_average is 'token'; set one of decision"),
-        ([], {"algorithm.kl_coef": -1.0}, "agent.algorithm.kl_coef is -1.0; set 0 or more"),
+        ([], {"algorithm.kl_coef": -1.0}, "agent.algorithm.kl_coef is -1.0; set a number of at least 0"),
     ],
 )
 def test_what_cannot_work_ends_in_one_line(agent, overrides, change, message):

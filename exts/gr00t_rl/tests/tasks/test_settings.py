@@ -79,7 +79,7 @@ def test_instructions_are_sampled_on_demand(task: str) -> None:
     [
         (["env.sample_instruction=true"], "env.sample_instruction is True, .* did you mean env.sample_instructions?"),
         (["env.rewards.progress.wieght=1"], "did you mean env.rewards.progress.weight?"),
-        (["env.rewards.progress.weight=lots"], "env.rewards.progress.weight is 'lots'; set a number"),
+        (["env.rewards.progress.weight=lots"], "env.rewards.progress.weight is 'lots'; set a finite number"),
         (["env.terminations=off"], "env.terminations is 'off', but this task has one terminations cfg only"),
         (["env.instructions=push"], "env.instructions is 'push'; set a list of texts"),
         (["env.instructions=['push', '']"], "set a list of texts"),

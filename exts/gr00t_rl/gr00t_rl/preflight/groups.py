@@ -6,16 +6,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .utils.errors import ConfigurationError
-
-CHOICES = {
-    "reward": ("return", "success"),
-    "credit": ("episode", "reward_to_go"),
-    "advantage": ("grpo", "dr_grpo", "rloo"),
-    "zero_std_groups": ("drop", "resample", "keep"),
-    "loss_average": ("decision", "episode"),
-}
-"""Named options of :class:`gr00t_rl.algorithms.GRPO` and their values."""
+from ..options import GrpoOptions, check_values
+from ..utils.errors import ConfigurationError
 
 
 def compares_groups(agent_cfg: Any) -> bool:
@@ -34,23 +26,6 @@ def fill_episode_length(env_cfg: Any, agent_cfg: Any) -> None:
         agent_cfg.num_steps_per_env = episode_steps(env_cfg)
 
 
-def check_group_options(algorithm: Any) -> None:
-    """Check the options of a GRPO cfg by themselves.
-
-    Raises:
-        ConfigurationError: At the first option that cannot work.
-    """
-    for name, known in CHOICES.items():
-        value = getattr(algorithm, name)
-        if value not in known:
-            raise ConfigurationError(f"agent.algorithm.{name} is {value!r}; set one of {', '.join(known)}")
-    size = algorithm.group_size
-    if not isinstance(size, int) or size < 2:
-        raise ConfigurationError(f"agent.algorithm.group_size is {size!r}; set an integer of at least 2")
-    if not isinstance(algorithm.kl_coef, int | float) or algorithm.kl_coef < 0:
-        raise ConfigurationError(f"agent.algorithm.kl_coef is {algorithm.kl_coef!r}; set 0 or more")
-
-
 def group_size_for(env_cfg: Any, agent_cfg: Any) -> int:
     """Return how many envs must start alike for this agent, 1 where it compares none; fills in its iteration's length.
 
@@ -59,7 +34,7 @@ def group_size_for(env_cfg: Any, agent_cfg: Any) -> int:
     """
     if agent_cfg is None or not compares_groups(agent_cfg):
         return 1
-    check_group_options(agent_cfg.algorithm)
+    check_values(GrpoOptions, agent_cfg.algorithm, "agent.algorithm")
     fill_episode_length(env_cfg, agent_cfg)
     size, envs, steps = agent_cfg.algorithm.group_size, env_cfg.scene.num_envs, episode_steps(env_cfg)
     if envs % size:

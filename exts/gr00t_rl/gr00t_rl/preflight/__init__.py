@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of a run's settings, before the simulator starts.
+
+Isaac Lab calls ``validate_config`` of an env cfg as the first thing an env does, with all overrides applied and
+nothing built yet. Our env cfgs call :func:`check_run` there. The agent's cfg is not handed to the env, so that the
+runner cfgs leave a weak reference here when they are made.
+
+What an option may be by itself is declared in :mod:`gr00t_rl.options`; here is what depends on the other cfg, the disk
+or the machine.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from .agent import check_agent
+from .env import check_env, check_observations
+from .groups import fill_episode_length
+
+__all__ = ["check_agent", "check_env", "check_observations", "check_run", "remember_agent", "remembered_agent"]
+
+_agent: weakref.ReferenceType | None = None
+
+
+def remember_agent(agent_cfg: Any) -> None:
+    """Keep a weak reference to the runner cfg that the next env is built for."""
+    global _agent
+    _agent = weakref.ref(agent_cfg)
+
+
+def remembered_agent() -> Any | None:
+    """Return the runner cfg that the next env is built for, or None if there is none."""
+    return _agent() if _agent is not None else None
+
+
+def check_run(env_cfg: Any) -> None:
+    """Check the env's settings against those of the agent that is about to use it, if there is one.
+
+    Raises:
+        ConfigurationError: At the first setting that cannot work.
+    """
+    agent_cfg = remembered_agent()
+    if agent_cfg is None:
+        return
+    fill_episode_length(env_cfg, agent_cfg)
+    check_agent(agent_cfg)
+    check_observations(env_cfg, agent_cfg)

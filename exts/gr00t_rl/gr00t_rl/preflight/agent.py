@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of a runner cfg: each part against its declared options, then what depends on several parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from ..options import RunnerOptions, check_values, declared, options_of, unknown
+from ..utils.errors import ConfigurationError
+from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
+
+STOCK_OPTIONS = ("symmetry_cfg", "use_mixed_precision", "optimizer")
+"""Options of rsl_rl's PPO that ours refuses when they are on, see :mod:`gr00t_rl.algorithms.contract`."""
+
+
+def check_agent(cfg: Any) -> None:
+    """Check a runner cfg by itself.
+
+    Raises:
+        ConfigurationError: At the first setting that cannot work.
+    """
+    _check_names(cfg, RunnerOptions, "agent")
+    check_values(RunnerOptions, cfg, "agent")
+    check_resume(cfg)
+    for part in ("algorithm", "actor", "critic"):
+        if getattr(cfg, part, None) is not None:
+            check_part(getattr(cfg, part), f"agent.{part}")
+    if cfg.num_steps_per_env is None:
+        raise ConfigurationError("agent.num_steps_per_env is null, which only GRPO takes; set an integer of at least 1")
+    actor = cfg.actor
+    if hasattr(actor, "n_action_steps") and actor.n_action_steps > cfg.num_steps_per_env:
+        raise ConfigurationError(
+            f"agent.actor.n_action_steps is {actor.n_action_steps}; set an integer from 1 to "
+            f"agent.num_steps_per_env={cfg.num_steps_per_env}"
+        )
+    if "Gr00tActor" in actor.class_name:
+        if actor.checkpoint != "tiny":
+            check_checkpoint(actor)
+        check_tokenizer(actor)
+        check_modality(actor, cfg.obs_groups.get("actor", []))
+
+
+def check_part(cfg: Any, path: str) -> None:
+    """Check the cfg of an algorithm, a model or a distribution against the options of the class that it names.
+
+    Args:
+        cfg: A cfg object or a mapping with a ``class_name``; other classes than ours and rsl_rl's are not checked.
+        path: Where it stands, such as "agent.actor".
+
+    Raises:
+        ConfigurationError: At the first setting that cannot work.
+    """
+    fields = cfg if isinstance(cfg, Mapping) else vars(cfg)
+    options = options_of(str(fields.get("class_name", "")))
+    if options is None:
+        return
+    _check_names(cfg, options, path)
+    check_values(options, SimpleNamespace(**fields), path)
+    distribution = fields.get("distribution_cfg")
+    if distribution is not None:
+        check_part(distribution, f"{path}.distribution_cfg")
+
+
+def _check_names(cfg: Any, options: type, path: str) -> None:
+    """Check that nobody set a field that a cfg class does not have: Isaac Lab takes a misspelled one without a word."""
+    fields = getattr(cfg, "__dataclass_fields__", None)
+    for name, value in vars(cfg).items() if fields is not None else ():
+        if name not in fields:
+            raise unknown(name, value, declared(options) or fields, path)

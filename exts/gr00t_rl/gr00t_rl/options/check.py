@@ -130,8 +130,15 @@ def _is_one(value: Any, kind: Any, option: Option, in_range: bool) -> bool:
             and all(_has_type(entry, inner, dataclasses.replace(option, least=1), in_range) for entry in value)
         )
     if origin is dict:
-        return isinstance(value, Mapping)
+        return _is_mapping(value, typing.get_args(kind), option, in_range)
     return isinstance(value, origin)
+
+
+def _is_mapping(value: Any, kinds: tuple[Any, ...], option: Option, in_range: bool) -> bool:
+    """Return whether a value is a mapping whose values have the declared type; a cfg object is one too."""
+    if not isinstance(value, Mapping):
+        return dataclasses.is_dataclass(value)
+    return not kinds or all(_has_type(entry, kinds[1], option, in_range) for entry in value.values())
 
 
 def _is_number(value: Any, kind: type) -> bool:
@@ -172,12 +179,13 @@ def _words(kind: Any, option: Option) -> str:
         inner = (typing.get_args(kind) or (Any,))[0]
         return "a list of texts" if inner is str else f"a list, each entry {_words(inner, option)}"
     if origin is dict:
-        return "a mapping"
+        inner = (*typing.get_args(kind), Any, Any)[1]
+        return "a mapping" if inner is Any else f"a mapping whose values are {_words(inner, option)}"
     return f"a {getattr(kind, '__name__', kind)}"
 
 
 def _number_words(kind: type, option: Option) -> str:
-    what = "an integer" if kind is int else "a number"
+    what = "an integer" if kind is int else ".inf or a number" if option.infinite else "a number"
     low = option.low if option.low is not None else option.above
     high = option.high if option.high is not None else option.below
     if low is not None and high is not None:

@@ -11,9 +11,6 @@ from ..options import RunnerOptions, check_values, declared, options_of, unknown
 from ..utils.errors import ConfigurationError
 from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
 
-STOCK_OPTIONS = ("symmetry_cfg", "use_mixed_precision", "optimizer")
-"""Options of rsl_rl's PPO that ours refuses when they are on, see :mod:`gr00t_rl.algorithms.contract`."""
-
 
 def check_agent(cfg: Any) -> None:
     """Check a runner cfg by itself.
@@ -53,14 +50,31 @@ def check_part(cfg: Any, path: str) -> None:
         ConfigurationError: At the first setting that cannot work.
     """
     fields = cfg if isinstance(cfg, Mapping) else vars(cfg)
-    options = options_of(str(fields.get("class_name", "")))
+    class_name = fields.get("class_name")
+    options = None if class_name is None else options_of(str(class_name))
     if options is None:
+        _check_class_name(class_name, path)
         return
     _check_names(cfg, options, path)
     check_values(options, SimpleNamespace(**fields), path)
     distribution = fields.get("distribution_cfg")
     if distribution is not None:
         check_part(distribution, f"{path}.distribution_cfg")
+
+
+def _check_class_name(class_name: Any, path: str) -> None:
+    """Check that there is the class which a cfg names; one without a name, such as GRPO's critic, is never built."""
+    if class_name is None:
+        return
+    from rsl_rl.utils import resolve_callable
+
+    try:
+        resolve_callable(class_name)
+    except (ValueError, ImportError, AttributeError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path}.class_name is {class_name!r}, which does not load ({error}); set 'module:Class', or the name of a "
+            "class of rsl_rl"
+        ) from None
 
 
 def _check_names(cfg: Any, options: type, path: str) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a command line can choose of a task: presets, weights, the curriculum, instructions; no simulator."""
 
+import re
+
 import gymnasium as gym
 import pytest
 from isaaclab_tasks.utils.hydra import resolve_task_config
@@ -97,6 +99,52 @@ def test_instructions_are_sampled_on_demand(task: str) -> None:
 def test_wrong_settings_end_in_one_line(overrides: list[str], line: str) -> None:
     with pytest.raises(ConfigurationError, match=line) as error:
         env_cfg(PUSH, *overrides)
+    assert "\n" not in str(error.value)
+
+
+GR00T_AGENT, MLP_AGENT = "rsl_rl_cfg_entry_point", "rsl_rl_mlp_cfg_entry_point"
+
+
+@pytest.mark.parametrize(
+    ("agent", "override"),
+    [
+        *((GR00T_AGENT, f"agent.algorithm.clip_param={value}") for value in ("-0.2", "nan", "abc", "true")),
+        *((GR00T_AGENT, f"agent.algorithm.learning_rate={value}") for value in ("-1", "nan", "inf", ".nan", ".inf")),
+        (GR00T_AGENT, "agent.algorithm.micro_batch_size=0"),
+        (GR00T_AGENT, "agent.algorithm.critic_schedule=foo"),
+        (GR00T_AGENT, "agent.algorithm.desired_kl=nan"),
+        (GR00T_AGENT, "agent.algorithm.dual_clip=0.5"),
+        (GR00T_AGENT, "agent.algorithm.nosuch=1"),
+        (GR00T_AGENT, "agent.algorithm.class_name=foo"),
+        (GR00T_AGENT, "agent.actor.nosuch=1"),
+        (GR00T_AGENT, "agent.actor.modality.nosuch=1"),
+        (GR00T_AGENT, "agent.actor.align_decisions=maybe"),
+        (GR00T_AGENT, "agent.actor.tokenizer=/nope"),
+        (GR00T_AGENT, "agent.actor.instruction=''"),
+        (GR00T_AGENT, "agent.actor.attn_implementation=flash_attention_2"),
+        (GR00T_AGENT, "agent.critic.hidden_dims=[0]"),
+        (GR00T_AGENT, "agent.max_iterations=-1"),
+        (GR00T_AGENT, "agent.save_interval=0"),
+        (GR00T_AGENT, "agent.device=tpu"),
+        (GR00T_AGENT, "agent.seed=abc"),
+        (GR00T_AGENT, "agent.logger=foo"),
+        (GR00T_AGENT, "agent.nosuch=1"),
+        (GR00T_AGENT, "env.scene.num_envs=0"),
+        (GR00T_AGENT, "env.decimation=0"),
+        (GR00T_AGENT, "env.episode_length_s=nan"),
+        (GR00T_AGENT, "env.sample_instructions=maybe"),
+        *((MLP_AGENT, f"agent.{part}.hidden_dims={v}") for part in ("actor", "critic") for v in ("abc", "[]", "[1.5]")),
+        *((MLP_AGENT, f"agent.{part}.activation=foo") for part in ("actor", "critic")),
+        *((MLP_AGENT, f"agent.actor.distribution_cfg.init_std={value}") for value in ("0", "-1", "abc")),
+        (MLP_AGENT, "agent.actor.distribution_cfg.std_type=foo"),
+        (MLP_AGENT, "agent.actor.distribution_cfg.nosuch=foo"),
+    ],
+)
+def test_wrong_overrides_are_refused_through_isaac_labs_own_mechanism(agent: str, override: str) -> None:
+    cfg, agent_cfg = resolve_task_config(PUSH, agent, overrides=[override])
+    assert agent_cfg is not None  # the check knows it by a weak reference
+    with pytest.raises(ConfigurationError, match=re.escape(override.split("=")[0])) as error:
+        cfg.validate_config()
     assert "\n" not in str(error.value)
 
 

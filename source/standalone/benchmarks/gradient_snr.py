@@ -46,7 +46,7 @@ class MeasuredGRPO(GRPO):
         print(f"{MARK}{len(self.batch)} decisions: success {success:.3f}, return {returns:.3f}", flush=True)
         with torch.inference_mode(False), torch.enable_grad():
             batch = self.batch.clone()  # what the rollout made are inference tensors
-            part = batch["episode"] // self.group_size % PARTS
+            part = batch["episode"] // self.options.group_size % PARTS
             for name, advantages in self._credits().items():
                 batch["advantage"] = advantages.clone()
                 gradients = torch.stack([self._gradient(batch[part == p]) for p in range(PARTS)])
@@ -56,13 +56,13 @@ class MeasuredGRPO(GRPO):
     def _credits(self) -> dict[str, torch.Tensor]:
         """Return the advantages [B] of the stored decisions, by name."""
         st, rows = self.storage, self.storage.rows
-        by_episode = group_advantages(self.episodes.rewards.view(-1, self.group_size)).view(-1)
+        by_episode = group_advantages(self.episodes.rewards.view(-1, self.options.group_size)).view(-1)
         found = {"episode": by_episode[rows % self.env.num_envs]}
         nothing = torch.zeros_like(st.rewards)
         for gamma in GAMMAS:
             discounts = gamma**st.durations * (st.discounts > 0)
             to_go = semi_mdp_gae(st.rewards, nothing, discounts, st.valid, nothing[0], lam=1.0)
-            advantages = decision_advantages(to_go, st.valid, self.group_size)
+            advantages = decision_advantages(to_go, st.valid, self.options.group_size)
             found[f"reward_to_go, gamma {gamma}"] = advantages.view(-1)[rows]
         return found
 

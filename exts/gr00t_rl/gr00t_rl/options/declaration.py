@@ -94,9 +94,9 @@ class Options:
         """
         from .check import check_known, check_values  # the check reads declarations: it is on top of this module
 
-        if not isinstance(settings, cls):
+        if isinstance(settings, Mapping):
             check_known(cls, settings, path)
-            settings = cls(**settings)  # pyright: ignore[reportCallIssue]
+            settings = cls(**settings)
         check_values(cls, settings, path)
         return settings
 

@@ -79,7 +79,9 @@ def _check_class_name(class_name: Any, path: str) -> None:
 
 def _check_names(cfg: Any, options: type, path: str) -> None:
     """Check that nobody set a field that a cfg class does not have: Isaac Lab takes a misspelled one without a word."""
-    fields = getattr(cfg, "__dataclass_fields__", None)
-    for name, value in vars(cfg).items() if fields is not None else ():
+    fields: dict[str, Any] | None = getattr(cfg, "__dataclass_fields__", None)
+    if fields is None:
+        return
+    for name, value in vars(cfg).items():
         if name not in fields:
-            raise unknown(name, value, declared(options) or fields, path)
+            raise unknown(name, value, declared(options), path)

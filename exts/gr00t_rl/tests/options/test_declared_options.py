@@ -101,7 +101,7 @@ def cases() -> Iterator[Case]:
     seen = set()
     for where in RUNNERS:
         cfg = runner(where)
-        parts = {"": RunnerOptions}
+        parts: dict[str, type[Options]] = {"": RunnerOptions}
         for part in ("algorithm", "actor", "critic", "actor.distribution_cfg"):
             value: Any = cfg
             for name in part.split("."):

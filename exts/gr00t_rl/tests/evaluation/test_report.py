@@ -17,7 +17,7 @@ from gr00t_rl.evaluation.film import SENSOR, Clip, Film, movie_webp, strip_png
 from gr00t_rl.evaluation.program import run_compare
 from gr00t_rl.evaluation.report import evaluation_html, write_report
 from gr00t_rl.evaluation.result import RESULT_FILE, summarise, write_result
-from gr00t_rl.evaluation.runs import load_entries, read_curves
+from gr00t_rl.evaluation.runs import load_entries
 
 
 def episodes(successes: int, count: int) -> Episodes:
@@ -77,14 +77,6 @@ def test_a_report_needs_nothing_but_itself(tmp_path) -> None:
         assert Image.open(io.BytesIO(base64.b64decode(data))).format == kind.removeprefix("data:image/").upper()
     assert not re.search(r"https?://|<script|<link|@import", text)
     assert "A&lt;B" in text and "75.0 %" in text
-
-
-def test_curves_over_env_steps_and_minutes(tmp_path) -> None:
-    curves = read_curves(run_folder(tmp_path, [0.0, 0.25, 0.5]))
-    assert curves.env_steps.tolist() == [1000, 2000, 3000]
-    np.testing.assert_allclose(curves.minutes, [2 / 60, 4 / 60, 6 / 60])
-    assert curves.values["success rate"].tolist() == [0.0, 0.25, 0.5]
-    assert np.isnan(curves.values["episodic return"]).all()
 
 
 def test_a_run_brings_the_evaluations_in_it(tmp_path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.errors import ConfigurationError
-from .events import Curves, read_curves
+from ..utils.event_files import Curves, read_curves
 from .result import RESULT_FILE, read_result
 
 CURVES = {"success rate": "charts/success_rate", "episodic return": "charts/episodic_return"}

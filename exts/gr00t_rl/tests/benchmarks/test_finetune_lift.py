@@ -15,7 +15,7 @@ def write_run(folder: Path, first: int, length: int, seconds: float) -> Path:
     """Write a run's events: ``seconds`` and 100 env steps per iteration, success a hundredth of its number."""
     with SummaryWriter(str(folder)) as writer:
         for number in range(first, first + length):
-            writer.add_scalar("charts/SPS", 100 / seconds, number)
+            writer.add_scalar("Perf/total_fps", 100 / seconds, number)
             writer.add_scalar("Perf/collection_time", 0.75 * seconds, number)
             writer.add_scalar("Perf/learning_time", 0.25 * seconds, number)
             writer.add_scalar("charts/success_rate", number / 100, number)

@@ -314,7 +314,7 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _swap(staging: Path, target: Path) -> None:

@@ -6,8 +6,9 @@ Nothing of the network, of rsl_rl or of Isaac Lab is imported.
 
 from .actor import FlowActorOptions, FlowMlpActorOptions, Gr00tActorOptions, HeadOptions
 from .algorithm import GrpoOptions, PpoOptions, SurrogateOptions
+from .base import Options
 from .check import check_known, check_value, check_values, expected, unknown
-from .declaration import Declared, Option, Options, Relation, declared, option
+from .declaration import Declared, Option, Relation, declared, option
 from .mlp import FeatureCriticOptions, GaussianOptions, MlpOptions, OrthogonalMlpOptions, RnnOptions
 from .run import (
     CurriculumOptions,

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import records
 from records import add_run, read_study
 
 RESULTS = Path(__file__).resolve().parents[4] / "docs" / "results"
@@ -43,21 +45,16 @@ def test_a_run_replaces_the_one_of_its_name_and_no_other(tmp_path):
     assert file.read_text().splitlines()[1].rstrip(",") == line
 
 
-def add_many(file: Path, writer: int) -> None:
-    """Add ten runs, one after the other."""
-    for run in range(10):
-        add_run(file, f"writer{writer}_run{run}", {"values": [writer] * 500})
-
-
 def test_runs_that_end_at_the_same_time_all_stay(tmp_path):
     file = tmp_path / "study.json"
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=add_many, args=(file, writer)) for writer in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 4
+    program = (
+        "import sys; from pathlib import Path; from records import add_run; writer = int(sys.argv[2])\n"
+        "for run in range(10): add_run(Path(sys.argv[1]), f'writer{writer}_run{run}', {'values': [writer] * 500})"
+    )
+    folder = Path(records.__file__).parent
+    commands = [[sys.executable, "-c", program, str(file), str(writer)] for writer in range(4)]
+    writers = [subprocess.Popen(command, cwd=folder) for command in commands]
+    assert [writer.wait() for writer in writers] == [0] * 4
     study = read_study(file)
     assert len(study) == 40
     assert all(record["values"] == [int(name[6])] * 500 for name, record in study.items())

@@ -19,6 +19,7 @@ and the diffusion model are. See docs/demonstrations.md.
 from __future__ import annotations
 
 import argparse
+import glob
 import inspect
 import io
 import json
@@ -38,7 +39,6 @@ from torch import nn
 from tqdm import tqdm
 
 from gr00t_rl.data import Demonstrations
-from gr00t_rl.data.layout import write_whole
 from gr00t_rl.gr00t import (
     METADATA_FILE,
     CheckpointError,
@@ -53,6 +53,7 @@ from gr00t_rl.gr00t import (
     tokenizer_assets,
 )
 from gr00t_rl.utils.errors import ConfigurationError
+from gr00t_rl.utils.whole_files import partial_of, remove_leftovers, write_whole
 
 TINY = "tiny"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -316,7 +317,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
         model.to(device="cpu", dtype=DTYPES[args.dtype]).save_pretrained(args.out)
     except CheckpointError as error:
         raise ConfigurationError(f"--out {args.out}: {error}") from None
-    saved.file.unlink(missing_ok=True)
+    saved.remove()
     losses = [f"{name} {log[name]:.4f}" for name in ("train_loss", "held_out_loss") if log[name] is not None]
     print(f"{args.out}: {', '.join(losses)}, {log['seconds']:.0f} s")
     return log
@@ -338,6 +339,11 @@ class SavedTraining:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_whole(self.file, buffer.getvalue())
+
+    def remove(self) -> None:
+        """Remove the file, and one that was left half written."""
+        self.file.unlink(missing_ok=True)
+        remove_leftovers(self.file.parent, glob.escape(partial_of(self.file).name))
 
     def load(self, training: Training) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
         """Go on with what the file holds, if there is one; returns the curve and the losses since its last point.

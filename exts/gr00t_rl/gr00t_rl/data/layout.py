@@ -7,13 +7,13 @@ Source: the LeRobot v2.1 dataset format and "GR00T LeRobot", its flavour in NVID
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..utils.errors import ConfigurationError
+from ..utils.whole_files import write_whole
 
 if TYPE_CHECKING:
     from ..gr00t import Modality  # loads transformers
@@ -227,17 +227,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON table per line, whole or not at all."""
     write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, flush it to disk and move it there in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

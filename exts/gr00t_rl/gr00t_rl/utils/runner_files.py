@@ -10,7 +10,6 @@ nothing else of it.
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ import torch
 from rsl_rl.runners import OnPolicyRunner
 
 from .errors import ConfigurationError
-
-PARTIAL = ".partial"
+from .whole_files import PARTIAL, remove_leftovers, whole_file
 
 
 def install(algorithm_type: type) -> None:
@@ -51,15 +49,15 @@ def install(algorithm_type: type) -> None:
 
 
 def save_whole(state: dict[str, Any], path: str) -> None:
-    """Write ``state`` with torch.save to a name beside ``path``, flush it to disk, and move it there in one step."""
-    target = Path(path)
-    # Isaac Lab looks for checkpoints by the beginning of the name: model_3.pt.partial would be one
-    partial = target.with_name(f".{target.name}{PARTIAL}")
-    with partial.open("wb") as file:
+    """Write ``state`` with torch.save, whole or not at all, and remove what killed runs beside this one left behind.
+
+    Isaac Lab gives every run a folder of its own beside the others of its experiment. The half-written checkpoint of a
+    killed run is found there by the next one, in its first iteration.
+    """
+    with whole_file(Path(path)) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    for left in remove_leftovers(Path(path).absolute().parent.parent, f"*/.model_*.pt{PARTIAL}"):
+        print(f"[gr00t_rl] removed {left}, which a killed run left half written")
 
 
 def check_readable(path: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,17 @@ def test_failed_rename_restores_the_old_checkpoint(model, folder, monkeypatch):
         model.save_pretrained(folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_next_save_removes_what_killed_ones_left(model, folder):
+    """Half-written folders, and the checkpoint that was moved aside, once the new one is there."""
+    left = [folder.with_name(f".{folder.name}.{kind}-abc") for kind in ("saving", "old")]
+    other = folder.with_name(f".{folder.name}s.saving-abc")
+    for path in (*left, other):
+        path.mkdir()
+        os.utime(path, (0, 0))
+    model.save_pretrained(folder)
+    assert sorted(p.name for p in folder.parent.iterdir()) == sorted([folder.name, other.name])
 
 
 def test_save_refuses_a_folder_with_other_things(tiny, tmp_path):

@@ -23,6 +23,7 @@ from .options import (
     RunnerOptions,
 )
 from .preflight import remember_agent
+from .utils.entrypoints import install as install_entrypoints
 
 
 @configclass
@@ -136,6 +137,7 @@ class RunnerCfg(RunnerOptions, RslRlOnPolicyRunnerCfg):
 
     def __post_init__(self):
         remember_agent(self)
+        install_entrypoints(RunnerCfg)
 
 
 @configclass

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..utils.checkpoints import BASE, apply_checkpoint
 from ..utils.errors import ConfigurationError
-from .checkpoints import apply_checkpoint
 from .episodes import EpisodeRecorder, Episodes
 from .regions import start_points_of
 from .result import RESULT_FILE, as_text, summarise, write_result
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         default="latest",
-        help="model_N.pt or a run's folder; 'latest' of this task and agent; 'base': the agent's own base weights; or "
-        "the folder of a GR00T checkpoint (default: latest)",
+        help="model_N.pt or a run's folder; 'latest' or 'best' of this task and agent; wandb:ENTITY/PROJECT/RUN_ID; "
+        "'base': the agent's own base weights; or the folder of a GR00T checkpoint (default: latest)",
     )
     parser.add_argument("--num_episodes", type=int, default=256, help="counted episodes (default: 256)")
     parser.add_argument("--num_envs", type=int, help="envs (default: the task's, at most num_episodes)")
@@ -114,7 +114,9 @@ def run(argv: list[str]) -> int:
 
     env_cfg, agent_cfg = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))
     agent_cfg = handle_deprecated_rsl_rl_cfg(agent_cfg, check_rsl_rl_version())
-    checkpoint = apply_checkpoint(args.checkpoint, agent_cfg, args.task, args.agent)
+    checkpoint = apply_checkpoint(args.checkpoint, "evaluate", agent_cfg, args.task, args.agent)
+    if checkpoint is None and args.checkpoint != BASE:
+        checkpoint = agent_cfg.actor.checkpoint  # nothing is loaded over it, but result and report name it
     args.num_envs = min(args.num_envs or env_cfg.scene.num_envs, args.num_episodes)
     apply_env_overrides(args, env_cfg)
     env_cfg.seed = agent_cfg.seed = args.seed

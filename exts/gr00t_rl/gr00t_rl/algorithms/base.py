@@ -259,6 +259,8 @@ class DecisionAlgorithm:
                 self.rnd.update_counter = loaded_dict["algorithm_state_dict"]["rnd_steps"]
             if selected.get("iteration"):
                 restore_run_state(self, loaded_dict["algorithm_state_dict"])
+        except ConfigurationError:
+            raise  # says already what to set
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             reason = " ".join(missing.split())[:300]

@@ -144,7 +144,9 @@ class DatasetWriter:
         """Take up a dataset where its last commit left it."""
         remove_leftovers(self.root, f"**/.*{PARTIAL}")
         progress = files.read_json(self.root / PROGRESS)
-        found = progress.get("settings", {})
+        if not progress.keys() >= {"settings", "rounds", "episodes"}:
+            raise ConfigurationError(f"{self.root / PROGRESS} does not say how far the collection came; remove --out")
+        found = progress["settings"]
         for name in sorted(found.keys() | self.settings.keys()):
             if found.get(name) != self.settings.get(name):
                 raise ConfigurationError(
@@ -163,7 +165,14 @@ class DatasetWriter:
 
     def _read_vectors(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for index in range(count):
-            table = pq.read_table(episode_path(self.root, files.DATA_PATH, index), columns=[STATE, ACTION])
+            path = episode_path(self.root, files.DATA_PATH, index)
+            try:
+                table = pq.read_table(path, columns=[STATE, ACTION])
+            except (OSError, ValueError) as error:
+                reason = str(error).strip().split("\n")[0]
+                raise ConfigurationError(
+                    f"--out {self.root} cannot be continued: {path} cannot be read ({reason}); give a new folder"
+                ) from None
             yield vectors(table, STATE), vectors(table, ACTION)
 
 

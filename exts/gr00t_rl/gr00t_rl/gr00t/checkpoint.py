@@ -162,6 +162,8 @@ def _shard_files(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
     if not index.exists() and (folder / SINGLE_FILE).exists():
         return [folder / SINGLE_FILE]
+    if not index.exists():
+        raise CheckpointError(f"{folder} has neither {INDEX_FILE} nor {SINGLE_FILE}: copy the weights as well")
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise CheckpointError(f"{index} has no table 'weight_map' of file names: copy it again from the source")

@@ -68,6 +68,8 @@ def check_readable(path: str) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise ConfigurationError(f"checkpoint {path} does not exist; pass --checkpoint with a model_*.pt") from None
     except Exception as error:  # whatever the unpickler makes of foreign bytes
         reason = (str(error).strip() or type(error).__name__).split("\n")[0][:120]
         raise ConfigurationError(

@@ -200,8 +200,8 @@ def _camera(root: Path, features: Mapping[str, Any], key: str, entry: Mapping[st
     column = entry.get("original_key") or key
     if column != image_column(key):
         raise ConfigurationError(
-            f"{root / MODALITY}: video.{key}.original_key is {column!r}, but pictures of a camera {key!r} are read "
-            f"from {image_column(key)!r} only; name key and feature alike"
+            f"{root / MODALITY}: video.{key} lies in {column!r}, but pictures of a camera {key!r} are read from "
+            f"{image_column(key)!r} only; name the feature so, and set video.{key}.original_key to it"
         )
     if column not in features:
         there = [name for name in features if name.startswith(image_column(""))]

@@ -236,7 +236,7 @@ def damage(folder: Path, kind: str) -> None:
         ("empty shard", r"\(0 bytes\) is truncated"),
         ("pointer file", r"truncated or not safetensors"),
         ("missing shard", r"model-00001-of-00002.safetensors is missing, .*: copy all shards"),
-        ("missing index", r"has no model.safetensors.index.json"),
+        ("missing index", r"has neither model.safetensors.index.json nor model.safetensors: copy the weights"),
         ("index is no table", r"holds a list, not a table"),
         ("index without map", r"no table 'weight_map'"),
         ("bad json", r"config.json is not readable JSON"),

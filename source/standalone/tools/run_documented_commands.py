@@ -34,8 +34,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docker/README.md")
-PROGRAMS = ("uv", "python", "pip", "isaaclab", "isaaclab.sh", "gr00t-rl", "docker", "hadolint", ".ci/run")
-"""First words by which code in backquotes is known to be a command."""
+PROGRAMS = {"uv": 2, "python": 2, "pip": 2, "docker": 2, "hadolint": 2, ".ci/run": 1, "isaaclab.sh": 3}
+PROGRAMS |= {"isaaclab": 4, "gr00t-rl": 4}
+"""First words by which code in backquotes is known to be a command, and the least number of its words: less only names
+a verb."""
 TIMEOUT_S = 1800
 
 _MARKER = re.compile(r"<!-- run: (.*?) ?-->")
@@ -115,26 +117,26 @@ def with_settings(text: str, settings: tuple[str, ...]) -> str:
     while position < len(settings):
         setting = settings[position]
         position += 1
-        if not setting.startswith("--"):
-            name = setting.split("=")[0]
-            tokens = [token for token in tokens if token.split("=")[0] != name or "=" not in token]
-            tokens.append(shlex.quote(setting))
-            continue
         values = []
-        while position < len(settings) and not settings[position].startswith("-") and "=" not in settings[position]:
+        while position < len(settings) and _is_value(settings[position]):
             values.append(settings[position])
             position += 1
-        tokens = [*_without_option(tokens, setting, bool(values)), setting, *map(_quoted, values)]
+        tokens = [*_without(tokens, setting.split("=")[0], bool(values)), *map(_quoted, (setting, *values))]
     return " ".join(tokens)
 
 
-def _without_option(tokens: list[str], name: str, has_values: bool) -> list[str]:
-    """Leave out an option and, if it has any, its values."""
+def _is_value(token: str) -> bool:
+    """Whether a token belongs to the option before it: neither an option itself nor a Hydra override."""
+    return not token.startswith("-") and not re.match(r"[\w.]+=", token)
+
+
+def _without(tokens: list[str], name: str, has_values: bool) -> list[str]:
+    """Leave out an option or an override of that name and, if it has any, its values."""
     kept, dropping = [], False
     for token in tokens:
         if token == name or token.startswith(f"{name}="):
             dropping = has_values and token == name
-        elif not (dropping and not token.startswith("-") and "=" not in token):
+        elif not (dropping and _is_value(token)):
             dropping = False
             kept.append(token)
     return kept
@@ -216,7 +218,7 @@ def _in_prose(document: str, lines: list[tuple[int, str]]) -> list[Command]:
     for number, line in lines:
         for code in re.findall(r"`([^`]+)`", line):
             words = [word for word in code.split() if not re.match(r"[A-Z_]+=", word)]
-            if words and words[0] in PROGRAMS and (len(words) > 1 or words[0].startswith(".")):
+            if words and words[0] in PROGRAMS and len(words) >= PROGRAMS[words[0]]:
                 commands.append(Command(document, number, code))
     return commands
 
@@ -311,14 +313,16 @@ def main() -> int:
     """Run what the command line says; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only those that are marked quick")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only those whose place or text holds TEXT")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="only those whose place or text holds it"
+    )
     parser.add_argument("--list", action="store_true", help="show what would be run, and what is not and why")
     args = parser.parse_args()
     commands, problems = documented_commands()
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
-    chosen = [c for c in commands if args.only in f"{c.place} {c.text}" and c.how is not None]
+    chosen = [c for c in commands if any(text in f"{c.place} {c.text}" for text in args.only)]
     chosen = [c for c in chosen if c.how.kind == "quick" or not args.quick]  # type: ignore[union-attr]
     if args.list:
         for command in chosen:

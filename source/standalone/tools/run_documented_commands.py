@@ -127,14 +127,14 @@ def with_settings(text: str, settings: tuple[str, ...]) -> str:
 
 def _is_value(token: str) -> bool:
     """Whether a token belongs to the option before it: neither an option itself nor a Hydra override."""
-    return not token.startswith("-") and not re.match(r"[\w.]+=", token)
+    return not token.startswith("-") and not re.match(r"[\"']?[\w.]+=", token)
 
 
 def _without(tokens: list[str], name: str, has_values: bool) -> list[str]:
     """Leave out an option or an override of that name and, if it has any, its values."""
     kept, dropping = [], False
     for token in tokens:
-        if token == name or token.startswith(f"{name}="):
+        if token == name or token.lstrip("\"'").startswith(f"{name}="):
             dropping = has_values and token == name
         elif not (dropping and _is_value(token)):
             dropping = False

@@ -40,8 +40,8 @@ def make_old(path: Path) -> Path:
 def start_writer(path: Path) -> subprocess.Popen[str]:
     """Start a process that has written half of a file and waits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(whole_files.__file__)], text=True, **pipes)
+    command = [sys.executable, "-c", WRITER, str(path), str(whole_files.__file__)]
+    process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == "writing\n"
     return process
 

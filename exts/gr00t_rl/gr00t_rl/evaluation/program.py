@@ -112,8 +112,8 @@ def run(argv: list[str]) -> int:
     check_arguments(args)
     comparison = Comparison([entry for path in args.compare for entry in load_entries(path)])
 
-    env_cfg, agent_cfg = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))
-    agent_cfg = handle_deprecated_rsl_rl_cfg(agent_cfg, check_rsl_rl_version())
+    env_cfg, resolved = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))
+    agent_cfg: Any = handle_deprecated_rsl_rl_cfg(resolved, check_rsl_rl_version())
     checkpoint = apply_checkpoint(args.checkpoint, "evaluate", agent_cfg, args.task, args.agent)
     if checkpoint is None and args.checkpoint != BASE:
         checkpoint = agent_cfg.actor.checkpoint  # nothing is loaded over it, but result and report name it

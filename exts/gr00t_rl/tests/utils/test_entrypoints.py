@@ -5,6 +5,7 @@ import argparse
 import importlib.util
 import os
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -74,18 +75,20 @@ def test_without_a_checkpoint(programs, run) -> None:
 def test_other_runners_keep_isaac_labs_rules(programs, run) -> None:
     from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg
 
-    other = RslRlOnPolicyRunnerCfg(experiment_name="mlp_reach_franka", algorithm=SimpleNamespace(class_name="PPO"))
+    algorithm: Any = SimpleNamespace(class_name="PPO")
+    other = RslRlOnPolicyRunnerCfg(experiment_name="mlp_reach_franka", algorithm=algorithm)
     assert programs.find("train", None, other) is None
     with pytest.raises(FileNotFoundError):
         programs.find("train", "missing.pt", other)
 
 
-def video_env(task: str):
+def video_env(task: str) -> Any:
     from isaaclab_tasks.utils import resolve_task_config
 
     import gr00t_rl.tasks  # noqa: F401
 
-    return resolve_task_config(task, None, overrides=[])[0]
+    env_cfg: Any = resolve_task_config(task, None, overrides=[])[0]
+    return env_cfg
 
 
 def video_args(**given) -> argparse.Namespace:

@@ -33,7 +33,8 @@ with module["whole_file"](Path(sys.argv[1])) as file:
 def make_old(path: Path) -> Path:
     """Let a file or folder look untouched for an hour."""
     for entry in (*path.rglob("*"), path):
-        os.utime(entry, (time.time() - 3600,) * 2)
+        hour_ago = time.time() - 3600
+        os.utime(entry, (hour_ago, hour_ago))
     return path
 
 

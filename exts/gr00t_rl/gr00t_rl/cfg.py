@@ -13,6 +13,7 @@ import torch
 from isaaclab.utils import configclass
 from isaaclab_rl.rsl_rl import RslRlMLPModelCfg, RslRlOnPolicyRunnerCfg
 
+from .launch.entrypoints import install as install_entrypoints
 from .options import (
     FeatureCriticOptions,
     FlowMlpActorOptions,
@@ -23,7 +24,6 @@ from .options import (
     RunnerOptions,
 )
 from .preflight import remember_agent
-from .utils.entrypoints import install as install_entrypoints
 
 
 @configclass

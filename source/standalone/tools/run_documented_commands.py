@@ -39,6 +39,8 @@ PROGRAMS |= {"isaaclab": 4, "gr00t-rl": 4}
 """First words by which code in backquotes is known to be a command, and the least number of its words: less only names
 a verb."""
 TIMEOUT_S = 1800
+ENDING_S = 120
+"""Time that an interrupted command has to end."""
 
 _MARKER = re.compile(r"<!-- run: (.*?) ?-->")
 _TOKEN = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
@@ -268,14 +270,16 @@ def run(command: Command, folder: Path, env: dict[str, str]) -> tuple[bool, str]
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # a shell starts what runs in the background with interrupts ignored, and children inherit that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         try:
             interrupted = not command.how.until
             while process.poll() is None:
                 if time.monotonic() > deadline:
-                    return False, f"{log.read_text(errors='replace')}\nnot done after {TIMEOUT_S} s"
+                    return False, f"{log.read_text(errors='replace')}\nit did not end in time"
                 if not interrupted and command.how.until in log.read_text(errors="replace"):
-                    interrupted = True
+                    interrupted, deadline = True, time.monotonic() + ENDING_S
                     time.sleep(2)  # let it go on for a moment
                     os.killpg(process.pid, signal.SIGINT)
                 time.sleep(0.2)

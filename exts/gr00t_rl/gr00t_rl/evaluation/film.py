@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..utils.film_camera import SENSOR, add_film_camera
+from ..launch.film_camera import SENSOR, add_film_camera
 
 NUM_ENVS = 12
 """Envs that are filmed."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..utils.checkpoints import BASE, apply_checkpoint
+from ..launch.checkpoints import BASE, apply_checkpoint
 from ..utils.errors import ConfigurationError
 from .episodes import EpisodeRecorder, Episodes
 from .regions import start_points_of

@@ -15,8 +15,8 @@ def test_every_task_gets_a_camera_of_its_own(task: str) -> None:
 
     import gr00t_rl.tasks  # noqa: F401
     from gr00t_rl.evaluation.film import NUM_ENVS, SIZE, film_cfg
+    from gr00t_rl.launch.film_camera import SENSOR
     from gr00t_rl.tasks.tabletop.env_cfg import TabletopEnvCfg
-    from gr00t_rl.utils.film_camera import SENSOR
 
     cfg, _ = resolve_task_config(task, None, overrides=["env.camera_size=32"])
     assert isinstance(cfg, TabletopEnvCfg)

@@ -18,7 +18,7 @@ from gr00t_rl.evaluation.program import run_compare
 from gr00t_rl.evaluation.report import evaluation_html, write_report
 from gr00t_rl.evaluation.result import RESULT_FILE, summarise, write_result
 from gr00t_rl.evaluation.runs import load_entries
-from gr00t_rl.utils.film_camera import SENSOR
+from gr00t_rl.launch.film_camera import SENSOR
 
 
 def episodes(successes: int, count: int) -> Episodes:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigurationError
+from ..utils.errors import ConfigurationError
 
 BASE = "base"
 BEST_MODEL = "model_best.pt"

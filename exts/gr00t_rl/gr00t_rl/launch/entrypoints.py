@@ -13,8 +13,8 @@ import importlib.util
 import sys
 from typing import Any
 
+from ..utils.errors import ConfigurationError
 from .checkpoints import apply_checkpoint
-from .errors import ConfigurationError
 from .film_camera import SENSOR, add_film_camera
 
 VIDEO_SIZE = 320

@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from gr00t_rl.utils.checkpoints import apply_checkpoint
+from gr00t_rl.launch.checkpoints import apply_checkpoint
 from gr00t_rl.utils.errors import ConfigurationError
 
 TASK, AGENT = "Gr00t-Reach-Franka", "rsl_rl_cfg_entry_point"

@@ -21,7 +21,7 @@ The same command continues a collection that was interrupted.
 EXAMPLES = """
   gr00t-rl collect --task Gr00t-Push-Cube-Franka-Camera --episodes 500 --out datasets/push
 
-  gr00t-rl collect --task Gr00t-Push-Cube-Franka-Camera --episodes 1024 --num_envs 256 --noise 0.3 --out datasets/sight \\
+  gr00t-rl collect --task Gr00t-Push-Cube-Franka-Camera --episodes 1024 --num_envs 256 --out datasets/sight \\
       --privileged tcp_to_cube cube_to_goal env.sample_instructions=true"""
 FORMATS = ("mp4", "png")
 

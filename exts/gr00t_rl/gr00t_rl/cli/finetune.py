@@ -18,7 +18,8 @@ OUT.resume.pt, which is removed when the checkpoint is written.
 '--checkpoint tiny' is a small random network, whose sizes are options; all of it is trained. Of other checkpoints, the
 projector and the diffusion model are."""
 EXAMPLES = """
-  gr00t-rl finetune --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera --checkpoint tiny --out checkpoints/push
+  gr00t-rl finetune --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera --checkpoint tiny \\
+      --out checkpoints/push
 
   gr00t-rl finetune --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera --checkpoint /path/to/gr00t_n1d5 \\
       --tokenizer /path/to/eagle_assets --embodiment_id 31 --out checkpoints/big --steps 20000"""

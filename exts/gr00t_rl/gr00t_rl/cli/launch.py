@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the verbs that simulate share: check the task, choose a device, hand over to Isaac Lab's entry point or to ours."""
+"""What the verbs that simulate share: they check the task, choose a device, and hand over to Isaac Lab or to us."""
 
 from __future__ import annotations
 

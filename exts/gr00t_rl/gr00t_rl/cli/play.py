@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``gr00t-rl play``: Isaac Lab's ``play`` with rsl_rl, which picks the device and names the tasks if an id is wrong."""
+"""``gr00t-rl play``: Isaac Lab's ``play`` with rsl_rl; it picks the device and names the tasks if an id is wrong."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The options that matter most here; Isaac Lab reads them, and it has more."""
     parser = verb_parser(
         "play",
-        "Play a trained policy, and export it to TorchScript and ONNX in exported/ beside its checkpoint. The same as\n"
-        f"`isaaclab play --rl_library rsl_rl`, whose --help lists all options. It goes on until it is stopped.\n\n{OVERRIDES}",
+        "Play a trained policy until you stop it, and export it to TorchScript and ONNX in exported/ beside its\n"
+        f"checkpoint. The same as `isaaclab play --rl_library rsl_rl`, whose --help lists all options.\n\n{OVERRIDES}",
         EXAMPLES,
     )
     parser.add_argument("--task", help="task id")

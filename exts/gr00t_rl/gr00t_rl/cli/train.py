@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``gr00t-rl train``: Isaac Lab's ``train`` with rsl_rl, which picks the device and names the tasks if an id is wrong."""
+"""``gr00t-rl train``: Isaac Lab's ``train`` with rsl_rl; it picks the device and names the tasks if an id is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options that matter most here; Isaac Lab reads them, and it has more."""
     parser = verb_parser(
         "train",
-        "Train a task by reinforcement learning. The same as `isaaclab train --rl_library rsl_rl`, whose --help lists "
+        "Train a task by reinforcement learning. The same as `isaaclab train --rl_library rsl_rl`, whose --help lists\n"
         f"all options.\n\n{OVERRIDES}",
         EXAMPLES,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The evaluation program behind `gr00t-rl evaluate`: env and policy as Isaac Lab's ``play`` builds them, result and report."""
+"""What `gr00t-rl evaluate` runs: env and policy as Isaac Lab's ``play`` builds them, result and report."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from . import verb_parser
 
-DESCRIPTION = """Show what is installed, which devices, physics, renderers, attention kernels and loggers work here, and how
-to get what is missing. The last line says whether the README's first command can run; if it cannot, the exit status
+DESCRIPTION = """Show what is installed, which devices, physics, renderers, attention kernels and loggers work here, and
+how to get what is missing. The last line says whether the README's first command can run; if it cannot, the exit status
 is 1."""
 EXAMPLES = """
   gr00t-rl doctor

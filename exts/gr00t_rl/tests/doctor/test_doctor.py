@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +26,7 @@ def test_this_machine_can_run_the_first_command(capsys):
 def test_nothing_but_python():
     """Without any site packages, it says what is missing and how to get it, and ends with status 1."""
     command = [sys.executable, "-S", "-m", "gr00t_rl", "doctor"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=finding.__file__.split("/gr00t_rl/doctor")[0]
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(finding.__file__).parents[2])
     assert done.returncode == 1, done.stderr
     assert "  NO  isaaclab         not installed: pip install 'gr00t_rl[isaaclab]'" in done.stdout
     assert "cannot run here: see isaaclab, torch," in done.stdout.splitlines()[-1]

@@ -89,8 +89,8 @@ def read_result(path: Path) -> dict[str, Any]:
     missing = [key for key in INTERFACE if not isinstance(result, dict) or key not in result]
     if missing:
         raise ConfigurationError(
-            f"--compare {path} is not a result of `gr00t-rl evaluate`: it has no {', '.join(missing)}; pass a JSON that "
-            "`gr00t-rl evaluate` wrote"
+            f"--compare {path} is not a result of `gr00t-rl evaluate`: it has no {', '.join(missing)}; pass a JSON "
+            "that `gr00t-rl evaluate` wrote"
         )
     return result
 

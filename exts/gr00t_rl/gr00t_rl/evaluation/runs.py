@@ -58,8 +58,8 @@ def load_entries(path: Path) -> list[Entry]:
         entries.append(Entry(path.name, curves=read_curves(path, CURVES)))
     if not entries:
         raise ConfigurationError(
-            f"--compare {path} has neither a {RESULT_FILE} nor TensorBoard event files; pass a result of `gr00t-rl evaluate` "
-            "or a run's folder such as logs/rsl_rl/EXPERIMENT/TIME"
+            f"--compare {path} has neither a {RESULT_FILE} nor TensorBoard event files; pass a result of "
+            "`gr00t-rl evaluate` or a run's folder such as logs/rsl_rl/EXPERIMENT/TIME"
         )
     return entries
 

@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ..models.trained import trained_network
 
     try:
-        trained_network(args.checkpoint, args.base).to(getattr(torch, args.dtype)).save_pretrained(args.out)
+        print(f"reading {args.checkpoint} and its base weights ...", flush=True)
+        model = trained_network(args.checkpoint, args.base).to(getattr(torch, args.dtype))
+        print(f"writing {args.out} ...", flush=True)
+        model.save_pretrained(args.out)
     except CheckpointError as error:
         raise ConfigurationError(str(error)) from None
     print(f"{args.out}: the policy of {args.checkpoint}, {args.dtype}")

@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..gr00t.config import Gr00tN1d5Config
 from ..utils.errors import ConfigurationError
@@ -89,9 +90,11 @@ def _bar(parameters: int) -> Iterator[None]:
     from tqdm import tqdm
 
     with tqdm(total=parameters, desc="random weights", unit="", unit_scale=True, delay=2) as bar:
-        hook = register_module_parameter_registration_hook(
-            lambda module, name, parameter: bar.update(0 if parameter is None else parameter.numel()) and None
-        )
+
+        def count(_module: Any, _name: str, parameter: Any) -> None:
+            bar.update(0 if parameter is None else parameter.numel())
+
+        hook = register_module_parameter_registration_hook(count)
         try:
             yield
         finally:

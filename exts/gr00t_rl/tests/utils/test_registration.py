@@ -43,9 +43,10 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import gr00t_rl
 assert not {"torch", "rsl_rl", "transformers"} & sys.modules.keys(), "import gr00t_rl is slow"
-import gr00t_rl.gr00t
-assert "rsl_rl" not in sys.modules
-assert "transformers" in sys.modules
+import gr00t_rl.gr00t.config
+assert not {"torch", "rsl_rl", "transformers"} & sys.modules.keys(), "sizes are slow"
+from gr00t_rl.gr00t import Gr00tN1d5
+assert "transformers" in sys.modules and "rsl_rl" not in sys.modules
 assert not [name for name in sys.modules if name.startswith("isaac")]
 import gr00t_rl.algorithms, gr00t_rl.flow, gr00t_rl.models, gr00t_rl.storage
 """

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A finding of the doctor, and what looks for it without ever failing itself."""
+"""A finding of the doctor, and questions to the environment that never fail themselves."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -22,38 +21,6 @@ class Finding:
     """Where it does not work: the command or setting that helps."""
     needed: bool = False
     """Whether the README's first command cannot do without."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """Findings of one kind."""
-
-    title: str
-    findings: list[Finding]
-
-
-def examine() -> Iterator[Section]:
-    """Look at everything, section by section; a check that fails is a finding."""
-    from . import devices, packages, parts
-
-    for title, check in (
-        ("packages", packages.base),
-        ("tasks", packages.tasks),
-        ("devices", devices.devices),
-        ("physics", parts.physics),
-        ("cameras", parts.renderers),
-        ("attention", parts.attention),
-        ("loggers", parts.loggers),
-        ("films and datasets", parts.pictures),
-    ):
-        yield Section(title, _guarded(title, check))
-
-
-def _guarded(title: str, check: Callable[[], list[Finding]]) -> list[Finding]:
-    try:
-        return check()
-    except Exception as error:  # a doctor that dies helps nobody
-        return [Finding(title, False, f"cannot be checked: {in_line(error)}", needed=title in ("packages", "tasks"))]
 
 
 def in_line(error: BaseException) -> str:

@@ -13,6 +13,8 @@ from shutil import copytree, ignore_patterns
 import pytest
 from packaging.requirements import Requirement
 
+import gr00t_rl
+
 EXTENSION = Path(__file__).parents[1]
 ROOT = EXTENSION.parents[1]
 # The patterns are put together here so that this file does not match them.
@@ -43,7 +45,8 @@ def project_files() -> list[str]:
 
 def test_version_has_one_source():
     """The installed metadata carries the version of extension.toml."""
-    assert metadata.version("gr00t_rl") == load_toml(EXTENSION / "config" / "extension.toml")["package"]["version"]
+    version = load_toml(EXTENSION / "config" / "extension.toml")["package"]["version"]
+    assert metadata.version("gr00t_rl") == gr00t_rl.__version__ == version
 
 
 def test_isaac_lab_finds_the_tasks():

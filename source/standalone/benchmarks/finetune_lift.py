@@ -4,7 +4,7 @@
     python source/standalone/benchmarks/finetune_lift.py --task Gr00t-Push-Cube-Franka --iterations 120 --seeds 1 2 3 \
         --out docs/results/lift.json --plot docs/images/lift.png
 
-Each seed is one call of Isaac Lab's ``train`` and four of ``scripts/rsl_rl/evaluate.py``: base and trained policy, with
+Each seed is one call of Isaac Lab's ``train`` and four of ``gr00t-rl evaluate``: base and trained policy, with
 the initial noise as trained (``init_noise_scale`` 1) and without it (0). What is recorded is added to the study file
 ``--out`` as ``<task>_<agent>_seed<seed>``, and of the base, evaluated once for all seeds, as ``<task>_<agent>_base``;
 what is in it is not made again. ``--run DIR ...`` takes a finished run of the one ``--seeds`` and the runs that
@@ -29,7 +29,6 @@ from records import add_run, read_study
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).resolve().parents[3]
 SCALES = ("1", "0")
 KEPT = ("success_rate", "success_ci95", "num_episodes", "mean_return", "mean_length", "seed")
 WARM_UP = 4
@@ -55,7 +54,7 @@ def train(args: argparse.Namespace, seed: int, folder: Path) -> Path:
 
 def evaluate(args: argparse.Namespace, checkpoint: str, scale: str, folder: Path) -> dict[str, Any]:
     """Evaluate "base" or a run's file, and return the headline numbers."""
-    command = [str(ROOT / "scripts" / "rsl_rl" / "evaluate.py"), "--task", args.task, "--agent", args.agent]
+    command = ["-m", "gr00t_rl", "evaluate", "--task", args.task, "--agent", args.agent]
     command += ["--checkpoint", checkpoint, "--num_episodes", str(args.episodes), "--num_envs", str(args.eval_envs)]
     command += ["--device", "cpu", "--report", "none", "--json", str(folder / "result.json")]
     call([*command, f"agent.actor.init_noise_scale={scale}", *args.overrides], folder)

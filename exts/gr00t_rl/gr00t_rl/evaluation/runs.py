@@ -50,14 +50,16 @@ def load_entries(path: Path) -> list[Entry]:
     if path.is_file():
         return [Entry(result_label(path), read_result(path))]
     if not path.is_dir():
-        raise ConfigurationError(f"--compare {path} does not exist; pass a result of evaluate.py or a run's folder")
+        raise ConfigurationError(
+            f"--compare {path} does not exist; pass a result of `gr00t-rl evaluate` or a run's folder"
+        )
     entries = [Entry(result_label(file), read_result(file)) for file in sorted(path.rglob(RESULT_FILE))]
     if any(path.glob("events.out.tfevents.*")):
         entries.append(Entry(path.name, curves=read_curves(path, CURVES)))
     if not entries:
         raise ConfigurationError(
-            f"--compare {path} has neither a {RESULT_FILE} nor TensorBoard event files; pass a result of evaluate.py "
-            "or a run's folder such as logs/rsl_rl/EXPERIMENT/TIME"
+            f"--compare {path} has neither a {RESULT_FILE} nor TensorBoard event files; pass a result of "
+            "`gr00t-rl evaluate` or a run's folder such as logs/rsl_rl/EXPERIMENT/TIME"
         )
     return entries
 

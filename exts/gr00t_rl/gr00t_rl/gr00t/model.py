@@ -8,19 +8,37 @@ log-probability of one action differ between two calls.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from . import checkpoint
 from .action_head import ActionHead
 from .attention import check_attn_implementation
-from .backbone import Backbone
+from .backbone import Backbone, EagleModel
 from .config import Gr00tN1d5Config
 from .embodiment import CategorySpecificLinear
+
+
+@contextlib.contextmanager
+def _parts_in(dtype: torch.dtype) -> Iterator[None]:
+    """Cast the large parts of a network to ``dtype`` as soon as each is complete."""
+
+    def cast(parent: nn.Module, _: str, part: nn.Module | None) -> None:
+        # embeddings and norms are drawn again by their parent, and are small
+        if isinstance(parent, (EagleModel, ActionHead)) and part is not None and list(part.children()):
+            part.to(dtype)
+
+    hook = register_module_module_registration_hook(cast)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class Gr00tN1d5(nn.Module):
@@ -81,8 +99,12 @@ class Gr00tN1d5(nn.Module):
         device: str | torch.device = "cpu",
         attn_implementation: str = "sdpa",
     ) -> Self:
-        """Random weights, in ``eval()``: the same bits for the same seed, and no trace in the global generators."""
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        """Random weights, in ``eval()``: the same bits for the same seed, and no trace in the global generators.
+
+        Each part is drawn in float32 and rounded to ``dtype`` before the next is made: the whole network never lies in
+        memory in another type.
+        """
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), _parts_in(dtype):
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reseeds the GPUs too
             model = cls(config, attn_implementation)
         return model.to(device=device, dtype=dtype).eval()

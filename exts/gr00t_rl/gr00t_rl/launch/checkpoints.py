@@ -39,7 +39,7 @@ def apply_checkpoint(checkpoint: str, program: str, agent_cfg: Any, task: str, a
         if program == "play":
             raise ConfigurationError(
                 f"--checkpoint {checkpoint} names base weights, but play needs the model_*.pt of a run, which it also "
-                "exports; see them with evaluate, which films them too: scripts/rsl_rl/evaluate.py --video"
+                "exports; see base weights with gr00t-rl evaluate --video"
             )
         if checkpoint != BASE:
             _set_base(checkpoint, agent_cfg, agent)

@@ -85,7 +85,7 @@ def film_without_isaac_sim(env_cfg: Any) -> None:
     if importlib.util.find_spec("moviepy") is None:
         raise ConfigurationError(
             "--video writes its film with moviepy, which is not installed; pip install 'gr00t_rl[video]', or film with "
-            "scripts/rsl_rl/evaluate.py --video, which does not need it"
+            "gr00t-rl evaluate --video, which does not need it"
         )
     why_not = add_film_camera(env_cfg, VIDEO_SIZE)
     if why_not is not None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command: in the real kit-less simulator, and what is refused before anything starts."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gr00t_rl.evaluation.program import add_arguments, check_arguments
+from gr00t_rl.cli.evaluate import build_parser, check_arguments
 
 ROOT = Path(__file__).parents[4]
 
@@ -56,9 +55,7 @@ def test_same_command_same_result(tmp_path) -> None:
 def test_arguments_that_cannot_work_are_refused(tmp_path, argv) -> None:
     file = tmp_path / "file"
     file.touch()
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    args = parser.parse_args(["--task", "T", *(arg.format(file=file) for arg in argv)])
+    args = build_parser().parse_args(["--task", "T", *(arg.format(file=file) for arg in argv)])
     with pytest.raises(ValueError, match="--") as refusal:
         check_arguments(args)
     assert "\n" not in str(refusal.value)

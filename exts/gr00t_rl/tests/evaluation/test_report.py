@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from gr00t_rl.cli.evaluate import main
 from gr00t_rl.evaluation.episodes import Episodes
 from gr00t_rl.evaluation.film import Clip, Film, movie_webp, strip_png
-from gr00t_rl.evaluation.program import run_compare
 from gr00t_rl.evaluation.report import evaluation_html, write_report
 from gr00t_rl.evaluation.result import RESULT_FILE, summarise, write_result
 from gr00t_rl.evaluation.runs import load_entries
@@ -92,7 +92,7 @@ def test_comparing_needs_no_simulator(tmp_path) -> None:
         write_result(tmp_path / f"{name}.json", summarise(episodes(successes, 10), 0.05))
     run = run_folder(tmp_path / "run", [0.0, 1.0])
     names = [str(tmp_path / "before.json"), str(tmp_path / "after.json"), str(run)]
-    assert run_compare(["--compare", *names, "--report", str(tmp_path / "out")]) == 0
+    assert main(["--compare", *names, "--report", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "report.html").read_text()
     assert "20.0 %" in text and "90.0 %" in text and text.count("<img") == 2
 

@@ -74,7 +74,7 @@ def test_base_weights(tmp_path, program) -> None:
 def test_play_wants_a_run(tmp_path) -> None:
     (tmp_path / "config.json").touch()
     for checkpoint in ("base", tmp_path):
-        assert "evaluate.py --video" in refusal(checkpoint, "play")
+        assert "gr00t-rl evaluate --video" in refusal(checkpoint, "play")
 
 
 @everywhere

@@ -141,5 +141,5 @@ def test_video_that_cannot_be_made_is_refused(programs, without_isaac_sim) -> No
     with pytest.raises(ConfigurationError, match="no camera"):
         programs.play.pre_launch_video_config(blind, video_args())
     without_isaac_sim.discard("moviepy")
-    with pytest.raises(ConfigurationError, match=r"pip install 'gr00t_rl\[video\]'.*evaluate.py --video"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'gr00t_rl\[video\]'.*gr00t-rl evaluate --video"):
         programs.play.pre_launch_video_config(video_env("Gr00t-Reach-Franka"), video_args())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The modality that a task's GR00T agent declares, for the tools around it."""
+"""The modality that a task's GR00T agent declares: what demonstrations of it hold, and what is trained on them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 import gymnasium as gym
 
-import gr00t_rl.tasks  # noqa: F401  # registers the tasks
-from gr00t_rl.gr00t import Modality
-from gr00t_rl.utils.errors import ConfigurationError
+from ..gr00t import Modality
+from ..utils.errors import ConfigurationError
 
 AGENT = "rsl_rl_cfg_entry_point"
 """Name of the agent whose modality counts."""
@@ -18,6 +17,8 @@ AGENT = "rsl_rl_cfg_entry_point"
 
 def check_task(task: str) -> None:
     """Make sure that ``task`` is one of ours. Raises ConfigurationError."""
+    import gr00t_rl.tasks  # noqa: F401  # registers them
+
     known = sorted(name for name in gym.registry if name.startswith("Gr00t-"))
     if task not in known:
         raise ConfigurationError(f"--task {task} is unknown; set one of {', '.join(known)}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from grounding import Grounding
+
+from gr00t_rl.sft.grounding import Grounding
 
 TARGET = torch.tensor([[1.0, 5.0], [3.0, 5.0], [1.0, 5.0], [3.0, 5.0]])
 

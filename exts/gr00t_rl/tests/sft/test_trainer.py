@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from finetune import as_statistics
-from grounding import Grounding
 from safetensors.torch import load_file
-from supervised import Batches, Recipe, Samples, Trainer, Training, Tuned, learning_rate_factor, split_episodes
 from torch import Tensor, nn
 
 from gr00t_rl.data import Demonstrations
 from gr00t_rl.flow import flow_matching_loss, time_bucket
 from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, Gr00tProcessor, Modality, tiny_tokenizer
+from gr00t_rl.sft.grounding import Grounding
+from gr00t_rl.sft.network import as_statistics
+from gr00t_rl.sft.parts import Tuned
+from gr00t_rl.sft.samples import Samples, split_episodes
+from gr00t_rl.sft.trainer import Trainer
+from gr00t_rl.sft.training import Batches, Recipe, Training, learning_rate_factor
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "gr00t_n1d5_tiny"
 SIZES: dict[str, Any] = {"image_size": 16, "patch_size": 8, "action_horizon": 5}

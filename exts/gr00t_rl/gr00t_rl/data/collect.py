@@ -1,33 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Let a task's scripted expert play, and record its episodes as a LeRobot dataset.
-
-Usage::
-
-    python source/standalone/tools/collect_demonstrations.py --task Gr00t-Push-Cube-Franka-Camera --episodes 500 \\
-        --out datasets/push --seed 0
-
-Hydra overrides follow as in training: ``physics=ovphysx env.camera_size=224``. The same command continues a collection
-that was interrupted. See docs/demonstrations.md.
-"""
+"""Let a task's scripted expert play, and record its episodes as a LeRobot dataset: what `gr00t-rl collect` runs."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from task_modality import AGENT, check_task, modality_of
 from tqdm import tqdm
 
-from gr00t_rl.data import FORMATS, DatasetWriter, Episode, EpisodeBuffer, Layout
-from gr00t_rl.gr00t import Modality
-from gr00t_rl.utils.errors import ConfigurationError
+from ..gr00t import Modality
+from ..utils.errors import ConfigurationError
+from .buffer import EpisodeBuffer
+from .layout import Layout
+from .writer import DatasetWriter, Episode
 
 EPISODES_PER_ENV = 4
 """Episodes that an env plays in a round: rounds have a seed each and are what an interruption can cost."""
@@ -37,49 +26,6 @@ PRIVILEGED_GROUP = "critic"
 """Observation group whose terms ``--privileged`` names."""
 INSTRUCTION = "instruction"
 """Observation group, int64 [N, 1], with the number of each env's instruction, where a task draws them."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Options of this tool; Isaac Lab's own are added by :func:`main`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", required=True, help="task id")
-    parser.add_argument("--episodes", type=int, required=True, help="episodes to write")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder of the dataset; an interrupted one is continued"
-    )
-    parser.add_argument("--num_envs", type=int, default=64, help="envs that play at once (default 64)")
-    parser.add_argument(
-        "--noise",
-        type=float,
-        default=0.2,
-        help="standard deviation of noise added to the arm's executed action, in action units; what is recorded is the "
-        "expert's action without it (default 0.2)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of starts, goals and noise (default 0)")
-    parser.add_argument("--keep_failures", action="store_true", help="write failed episodes too")
-    parser.add_argument(
-        "--privileged",
-        nargs="+",
-        default=[],
-        metavar="TERM",
-        help=f"terms of the observation group {PRIVILEGED_GROUP!r} to record beside what the policy sees, which "
-        "finetune.py --grounding learns to tell from the pictures (default: none)",
-    )
-    parser.add_argument(
-        "--images",
-        choices=FORMATS,
-        default="mp4",
-        help="mp4: lossless video, which GR00T's loader reads; png: in the parquet files (default mp4)",
-    )
-    return parser
-
-
-def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse numbers that cannot work. Raises ConfigurationError."""
-    check_task(args.task)
-    for name, least in (("episodes", 1), ("num_envs", 1), ("noise", 0), ("seed", 0)):
-        if not getattr(args, name) >= least:  # NaN is not
-            raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {least} or more")
 
 
 def quotas(episodes: int, num_envs: int) -> list[int]:
@@ -215,32 +161,18 @@ def collect(args: argparse.Namespace, collector: Collector, writer: DatasetWrite
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Collect as the command line says."""
-    from isaaclab.app import add_launcher_args, launch_simulation
-    from isaaclab_tasks.utils import resolve_task_config, setup_preset_cli
+def run(args: argparse.Namespace, env_cfg: Any, modality: Modality, overrides: list[str]) -> None:
+    """Build env, expert and writer, and collect.
 
-    parser = build_parser()
-    add_launcher_args(parser)
-    parser.set_defaults(device="cuda:0" if torch.cuda.is_available() else "cpu")
-    args, overrides = setup_preset_cli(parser, None if argv is None else list(argv))
-    check_arguments(args)
-    env_cfg: Any
-    env_cfg, agent_cfg = resolve_task_config(args.task, AGENT, overrides=[*overrides])
-    modality = modality_of(agent_cfg, args.task)
-    del agent_cfg  # nobody trains: the env need not check the agent's settings
-    env_cfg.scene.num_envs, env_cfg.sim.device, env_cfg.seed = args.num_envs, args.device, args.seed
-    if hasattr(env_cfg, "start_group_size"):
-        env_cfg.start_group_size = 1
-    with launch_simulation(env_cfg, args):
-        _run(args, env_cfg, modality, overrides)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)  # everything is on disk, and an orderly shutdown of the simulation is slow
+    Args:
+        args: Options of ``gr00t-rl collect``.
+        env_cfg: Of the task, complete.
+        modality: What is recorded.
+        overrides: What the command line set, for the dataset's record.
 
-
-def _run(args: argparse.Namespace, env_cfg: Any, modality: Modality, overrides: list[str]) -> None:
-    """Build env, expert and writer, and collect."""
+    Raises:
+        ConfigurationError: The task has no expert, or other observations than the modality names.
+    """
     import gymnasium as gym
 
     from gr00t_rl.tasks.tabletop.experts import make_expert
@@ -264,7 +196,3 @@ def _run(args: argparse.Namespace, env_cfg: Any, modality: Modality, overrides: 
     if writer.num_episodes:
         print(f"{args.out}: continuing after {writer.num_episodes} episodes")
     collect(args, Collector(env, expert, modality, args.noise, columns), writer)
-
-
-if __name__ == "__main__":
-    main()

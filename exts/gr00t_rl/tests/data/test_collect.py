@@ -10,8 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from collect_demonstrations import EPISODES_PER_ENV, build_parser, check_arguments, privileged_columns, quotas
 
+from gr00t_rl.cli.collect import FORMATS, build_parser, check_arguments
+from gr00t_rl.data import FORMATS as WRITTEN_FORMATS
+from gr00t_rl.data.collect import EPISODES_PER_ENV, privileged_columns, quotas
+from gr00t_rl.data.task_modality import check_task
 from gr00t_rl.utils.errors import ConfigurationError
 
 CHECK = Path(__file__).parents[1] / "tasks" / "checks" / "collect.py"
@@ -36,6 +39,11 @@ def test_mistakes_end_in_one_line(options, message):
     args = build_parser().parse_args(["--task", "Gr00t-Reach-Franka", "--episodes", "1", "--out", "x", *options])
     with pytest.raises(ConfigurationError, match=message):
         check_arguments(args)
+        check_task(args.task)
+
+
+def test_the_command_offers_what_the_writer_writes():
+    assert FORMATS == WRITTEN_FORMATS
 
 
 def test_privileged_terms_are_found_in_their_group():

@@ -8,17 +8,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-import finetune as tool
 import pytest
 import torch
 from safetensors.torch import load_file
-from supervised import Samples, Trainer, Tuned
-from task_modality import agent_cfg_of, modality_of
 from tensordict import TensorDict
 
+from gr00t_rl.cli.finetune import build_parser
 from gr00t_rl.data import Demonstrations
-from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Modality, read_statistics
+from gr00t_rl.data.task_modality import agent_cfg_of, modality_of
+from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Gr00tProcessor, Modality, load_tokenizer, read_statistics
 from gr00t_rl.models import Gr00tActor
+from gr00t_rl.sft import program
+from gr00t_rl.sft.arguments import complete_arguments
+from gr00t_rl.sft.network import as_statistics
+from gr00t_rl.sft.parts import Tuned
+from gr00t_rl.sft.samples import Samples
+from gr00t_rl.sft.trainer import Trainer
+from gr00t_rl.sft.training import Training
 from gr00t_rl.utils.errors import ConfigurationError
 
 TASK = "Gr00t-Reach-Franka"
@@ -27,15 +33,15 @@ SMALL += ["--device", "cpu", "--embodiment_id", "1", "--held_out", "0.2"]
 
 
 def finetune(root: Path, modality: Modality, out: Path, *options: str) -> dict[str, Any]:
-    """Run the tool with a modality of our own in place of a task's; returns its log."""
+    """Run the command with a modality of our own in place of a task's; returns its log."""
 
-    args = tool.build_parser().parse_args(
+    args = build_parser().parse_args(
         ["--dataset", str(root), "--task", TASK, "--checkpoint", "tiny", "--out", str(out), *SMALL, *options]
     )
-    tool.complete_arguments(args)
+    complete_arguments(args)
     data = Demonstrations.load(args.dataset)
     data.check(modality)
-    return tool.finetune(args, data, modality, tool.tuned_parts(args))
+    return program.finetune(args, data, modality, program.tuned_parts(args))
 
 
 def observations(data: Demonstrations, modality: Modality, frames: torch.Tensor) -> TensorDict:
@@ -104,9 +110,9 @@ def test_training_and_rollout_see_the_same(dataset, modality, tmp_path):
     actor = make_actor(data, modality, tmp_path / "out", frames)
     model = Gr00tN1d5.from_pretrained(tmp_path / "out", dtype=torch.float32)
     model.action_head.slice_embodiment(1)
-    tokens = tool.load_tokenizer(tmp_path / "out")
-    processor = tool.Gr00tProcessor(
-        model.config, tokens, data.instructions, modality=modality, statistics=tool.as_statistics(data)
+    tokens = load_tokenizer(tmp_path / "out")
+    processor = Gr00tProcessor(
+        model.config, tokens, data.instructions, modality=modality, statistics=as_statistics(data)
     )
     trainer = Trainer(model, Samples(data, processor, 4, torch.device("cpu")), Tuned(visual=True, llm=True), 0)
     model.eval()  # the dropout of a checkpoint is part of training
@@ -143,7 +149,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(dataset, modality, tmp_path
     if modality.video:
         options += ("--grounding", "0.5")  # what it trains goes on as well
     whole = finetune(root, modality, tmp_path / "whole", *options)
-    advance = tool.Training.advance
+    advance = Training.advance
 
     def killed(training: Any) -> torch.Tensor:
         if training.step == 7:
@@ -152,13 +158,13 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(dataset, modality, tmp_path
 
     out, state = tmp_path / "out", tmp_path / "out.resume.pt"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tool.Training, "advance", killed)
+        patch.setattr(Training, "advance", killed)
         finetune(root, modality, out, *options)
     assert state.exists() and not out.exists()
     with pytest.raises(ConfigurationError, match=r"is of a run with --lr 0.001, this one has 0.01; give the same"):
         finetune(root, modality, out, *options, "--lr", "1e-2")
     steps = []
-    monkeypatch.setattr(tool.Training, "advance", lambda training: steps.append(training.step) or advance(training))
+    monkeypatch.setattr(Training, "advance", lambda training: steps.append(training.step) or advance(training))
     log = finetune(root, modality, out, *options)
     assert steps == [6, 7, 8]
     assert log["curve"] == whole["curve"]
@@ -192,9 +198,9 @@ def test_checkpoint_is_whole(dataset, modality, tmp_path):
     assert log["settings"]["steps"] == 3 and log["curve"][-1]["step"] == 3
 
     again = ["--dataset", str(root), "--task", TASK, "--checkpoint", str(out), "--out", str(tmp_path / "next")]
-    args = tool.build_parser().parse_args([*again, "--steps", "2", "--device", "cpu", "--embodiment_id", "1"])
-    tool.complete_arguments(args)
-    tool.finetune(args, data, dataclasses.replace(modality, embodiment_tag="twin"), tool.tuned_parts(args))
+    args = build_parser().parse_args([*again, "--steps", "2", "--device", "cpu", "--embodiment_id", "1"])
+    complete_arguments(args)
+    program.finetune(args, data, dataclasses.replace(modality, embodiment_tag="twin"), program.tuned_parts(args))
     assert set(json.loads((tmp_path / "next" / METADATA_FILE).read_text())) == {"robot", "twin"}
     trained = Gr00tN1d5.from_pretrained(tmp_path / "next", dtype=torch.float32).state_dict()
     before = Gr00tN1d5.from_pretrained(out, dtype=torch.float32).state_dict()
@@ -220,9 +226,9 @@ def test_a_new_head_learns_on_the_features_as_they_are(dataset, modality, tmp_pa
         "5",
         "--new_head",
     ]
-    parsed = tool.build_parser().parse_args(args)
-    tool.complete_arguments(parsed)
-    tool.finetune(parsed, Demonstrations.load([root]), modality, tool.tuned_parts(parsed))
+    parsed = build_parser().parse_args(args)
+    complete_arguments(parsed)
+    program.finetune(parsed, Demonstrations.load([root]), modality, program.tuned_parts(parsed))
     base, new = (Gr00tN1d5.from_pretrained(tmp_path / name, dtype=torch.float32) for name in ("base", "new"))
     fresh = Gr00tN1d5.from_config(base.config, seed=5).state_dict()
     before = base.state_dict()

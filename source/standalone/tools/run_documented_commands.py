@@ -245,15 +245,17 @@ def copy_tree(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """The environment of the commands: this interpreter's programs, one thread, no network of Weights & Biases."""
+def environment(folder: Path, tree: Path) -> dict[str, str]:
+    """The environment of the commands: this interpreter's programs, the copy's package, one thread, wandb offline."""
     uv = folder / "uv"
     uv.write_text(UV)
     uv.chmod(0o755)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gr00t_rl" / "warp"
     defaults = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "WARP_CACHE_PATH": str(cache), "PYTHONUNBUFFERED": "1"}
     path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return defaults | os.environ | {"PATH": path}
+    # what is edited meanwhile must not mix with what was copied
+    python_path = os.pathsep.join([str(tree / "exts" / "gr00t_rl"), os.environ.get("PYTHONPATH", "")])
+    return defaults | os.environ | {"PATH": path, "PYTHONPATH": python_path}
 
 
 def run(command: Command, folder: Path, env: dict[str, str]) -> tuple[bool, str]:
@@ -297,7 +299,7 @@ def run_all(commands: list[Command]) -> int:
         tree, programs = Path(scratch) / "tree", Path(scratch) / "bin"
         programs.mkdir()
         copy_tree(tree)
-        env = environment(programs)
+        env = environment(programs, tree)
         for command in commands:
             assert command.how is not None
             print(f"{command.place}  {command.script()}", flush=True)

@@ -23,7 +23,7 @@ def num_pieces(batch: TensorDict, memory: RecurrentMemory | None) -> int:
 def shuffled(batch: TensorDict, number: int, memory: RecurrentMemory | None) -> Iterable[torch.Tensor]:
     """Return the rows of ``number`` minibatches, int64 [B_i] each, in a new random order; every row is in one."""
     if memory is None:
-        return torch.randperm(len(batch), device=batch.device).tensor_split(number)
+        return torch.randperm(len(batch), device=batch["log_prob"].device).tensor_split(number)
     envs = memory.rows_by_env(batch)
     order = torch.randperm(len(envs)).tensor_split(number)
     # in order within the minibatch, so that it can be split like the batch

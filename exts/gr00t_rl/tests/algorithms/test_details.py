@@ -141,3 +141,34 @@ def test_loss_is_policy_plus_value_minus_entropy():
     alg.update()
     for a, p in zip(expected, alg.parameters(), strict=True):
         torch.testing.assert_close(p.grad, a, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rnn_type", ["lstm", "gru"])
+def test_recurrent_layers_are_orthogonal_too(rnn_type):
+    """Each recurrent matrix, all gates together, has orthonormal columns (or rows); biases are zero; the MLP as above."""
+    cfg = runner_cfg()
+    model = {"class_name": "OrthogonalRNNModel", "hidden_dims": [16], "rnn_type": rnn_type, "rnn_hidden_dim": 8}
+    model |= {"rnn_num_layers": 2, "obs_normalization": True}
+    cfg["actor"] = {**model, "output_gain": 0.01, "distribution_cfg": cfg["actor"]["distribution_cfg"]}
+    cfg["critic"] = {**model, "obs_clip": 5.0}
+    runner = make_runner(cfg, PointMassEnv())
+    for network, last_gain in ((runner.alg.actor, 0.01), (runner.alg.critic, 1.0)):
+        weights = [(w, 1.0) for name, w in network.rnn.named_parameters() if "weight" in name]
+        weights += [(w.weight, g) for w, g in zip(linear_layers(network), (math.sqrt(2.0), last_gain), strict=True)]
+        assert len(weights) == 6
+        for weight, gain in weights:
+            w = weight.detach()
+            gram = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+            torch.testing.assert_close(gram, gain**2 * torch.eye(len(gram)), atol=1e-5, rtol=0)
+        biases = [p for name, p in network.named_parameters() if "bias" in name]
+        assert len(biases) == 6 and all((bias == 0).all() for bias in biases)
+    runner.learn(2)
+    # observations are clipped before the recurrent layers, in the exported policy too
+    actor = runner.alg.actor.eval()
+    far, exported = torch.tensor([[500.0, -0.1]]), runner.alg.actor.as_jit().eval()
+    with torch.no_grad():
+        latent = (far - actor.obs_normalizer.mean) / (actor.obs_normalizer.std + actor.obs_normalizer.eps)
+        assert latent[0, 0] > 10.0
+        expected = actor.mlp(actor.rnn.rnn(latent.clamp(-10.0, 10.0).unsqueeze(0))[0].squeeze(0))
+        torch.testing.assert_close(actor(TensorDict({"policy": far}, [1])), expected)
+        torch.testing.assert_close(torch.jit.script(exported)(far), expected)

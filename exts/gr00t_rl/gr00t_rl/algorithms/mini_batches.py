@@ -36,7 +36,7 @@ def split(batch: TensorDict, size: int, memory: RecurrentMemory | None) -> Itera
         return batch.split(size)
     sizes = [0]
     for rows in memory.rows_by_env(batch):
-        if 0 < sizes[-1] and sizes[-1] + len(rows) > size:
+        if sizes[-1] > 0 and sizes[-1] + len(rows) > size:
             sizes.append(0)
         sizes[-1] += len(rows)
     return batch.split(sizes)

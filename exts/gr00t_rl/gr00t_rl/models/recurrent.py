@@ -97,8 +97,8 @@ class RecurrentMemory:
         shape = (int(step.max()) + 1, len(number))  # the longest sequence T, the number of sequences S
         padded = TensorDict({}, shape)
         for group in model.obs_groups:
-            padded[group] = record[group].new_zeros(*shape, *record[group].shape[1:]).index_put(
-                (step, column), record[group]
+            padded[group] = (
+                record[group].new_zeros(*shape, *record[group].shape[1:]).index_put((step, column), record[group])
             )
         # a mask without gaps: rsl_rl's own unpadding wants all envs to have the same number of steps
         everything = torch.ones(shape, dtype=torch.bool, device=step.device)

@@ -48,7 +48,7 @@ class RnnOptions(MlpOptions):
 
 
 @dataclass
-class OrthogonalRnnOptions(RnnOptions, OrthogonalMlpOptions):
+class OrthogonalRnnOptions(OrthogonalMlpOptions, RnnOptions):
     """``OrthogonalRNNModel``: orthogonal initialisation of recurrent layers too (detail 32 of PPO)."""
 
 

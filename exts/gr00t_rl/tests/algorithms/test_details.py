@@ -143,15 +143,23 @@ def test_loss_is_policy_plus_value_minus_entropy():
         torch.testing.assert_close(p.grad, a, atol=1e-6, rtol=1e-4)
 
 
+def rnn_preset(rnn_type: str) -> Any:
+    """The runner of `ppo_v2` with recurrent layers."""
+    from isaaclab_rl.rsl_rl import handle_deprecated_rsl_rl_cfg
+
+    from gr00t_rl.cfg import RnnRunnerCfg
+
+    cfg: Any = RnnRunnerCfg()
+    for model in (cfg.actor, cfg.critic):
+        model.hidden_dims, model.rnn_type, model.rnn_hidden_dim, model.rnn_num_layers = [16], rnn_type, 8, 2
+    cfg = handle_deprecated_rsl_rl_cfg(cfg, importlib.metadata.version("rsl-rl-lib"))
+    return make_runner(cfg.to_dict(), PointMassEnv(num_envs=8))
+
+
 @pytest.mark.parametrize("rnn_type", ["lstm", "gru"])
 def test_recurrent_layers_are_orthogonal_too(rnn_type):
-    """Each recurrent matrix, all gates together, has orthonormal columns (or rows); biases are zero; the MLP as above."""
-    cfg = runner_cfg()
-    model = {"class_name": "OrthogonalRNNModel", "hidden_dims": [16], "rnn_type": rnn_type, "rnn_hidden_dim": 8}
-    model |= {"rnn_num_layers": 2, "obs_normalization": True}
-    cfg["actor"] = {**model, "output_gain": 0.01, "distribution_cfg": cfg["actor"]["distribution_cfg"]}
-    cfg["critic"] = {**model, "obs_clip": 5.0}
-    runner = make_runner(cfg, PointMassEnv())
+    """Each recurrent matrix, all gates together, has orthonormal columns (or rows), and biases are zero."""
+    runner = rnn_preset(rnn_type)
     for network, last_gain in ((runner.alg.actor, 0.01), (runner.alg.critic, 1.0)):
         weights = [(w, 1.0) for name, w in network.rnn.named_parameters() if "weight" in name]
         weights += [(w.weight, g) for w, g in zip(linear_layers(network), (math.sqrt(2.0), last_gain), strict=True)]

@@ -30,7 +30,7 @@ def replayed(alg: Any, batch: TensorDict) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("who", ["both", "actor", "critic"])
 @BOTH_KINDS
 def test_ratio_is_one_and_values_are_unchanged_before_the_first_step(rnn_type, who):
-    """For every stored decision of three iterations with episodes that end in the middle, whatever order they are in."""
+    """For every stored decision, in any order, of three iterations with episodes that end in the middle."""
     env = PointMassEnv(num_envs=5)
     runner = make_runner(recurrent_cfg(rnn_type, who), env)
     alg, seen = runner.alg, []
@@ -313,7 +313,7 @@ def test_grpo_trains_a_recurrent_actor(zero_std_groups):
 def test_recurrent_models_of_chunk_policies_are_refused():
     cfg = runner_cfg("flow_sde_one")
     cfg["critic"] = recurrent_model(actor=False)
-    with pytest.raises(ConfigurationError, match="critic.class_name='RNNModel' is recurrent, which needs") as error:
+    with pytest.raises(ConfigurationError, match=r"critic\.class_name='RNNModel' is recurrent, which needs") as error:
         make_runner(cfg, PointMassEnv())
     assert "\n" not in str(error.value)
 

@@ -239,6 +239,7 @@ def test_cfg_classes_have_the_declared_options_and_defaults():
         ("gr00t_rl.models:Gr00tActor", cfgs.Gr00tActorCfg),
         ("gr00t_rl.models:FlowMlpActor", cfgs.FlowMlpActorCfg),
         ("gr00t_rl.models:OrthogonalMLPModel", cfgs.OrthogonalMlpCfg),
+        ("gr00t_rl.models:OrthogonalRNNModel", cfgs.OrthogonalRnnCfg),
         ("gr00t_rl.models:Gr00tFeatureCritic", cfgs.Gr00tFeatureCriticCfg),
     ):
         cfg = cfg_class()

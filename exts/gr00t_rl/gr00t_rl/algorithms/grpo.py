@@ -64,9 +64,6 @@ class GRPO(ClippedSurrogate):
         obs, extras = self.env.reset()  # type: ignore[attr-defined]
         extras["log"] = {}  # what it says is about episodes that were broken off
         self.episodes.begin()
-        if self.memory is not None:
-            self.memory.reset()
-            self.memory.begin()
         return obs.to(self.device)
 
     def _check_env(self) -> None:

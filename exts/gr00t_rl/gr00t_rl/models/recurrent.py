@@ -35,7 +35,7 @@ class RecurrentMemory:
 
     def __init__(self, models: Mapping[str, RNNModel], num_envs: int, device: str | torch.device) -> None:
         self.models, self.num_envs, self.device = dict(models), num_envs, device
-        self._states = {model: _zeros(model, num_envs, device) for model in self.models.values()}
+        self._states: dict[nn.Module, State] = {m: _zeros(m, num_envs, device) for m in self.models.values()}
         self.begin()
 
     # -- rollout ---------------------------------------------------------------------------------------------------
@@ -48,15 +48,15 @@ class RecurrentMemory:
 
     def recall(self, ids: torch.Tensor, observed: TensorDict) -> None:
         """Let the models go on where the envs ``ids`` [B] stand, and note in ``observed`` [B] where that is."""
-        for model in self._states:
+        for model in self.models.values():
             self._hand_over(model, ids)
         observed["sequence"], observed["sequence_step"] = self._sequence[ids], self._step[ids]
 
     def keep(self, ids: torch.Tensor) -> None:
         """Take back the models' states after the envs ``ids`` have decided."""
-        for model, state in self._states.items():
-            new = _as_tuple(model.get_hidden_state())
-            self._states[model] = tuple(old.index_copy(1, ids, part) for old, part in zip(state, new, strict=True))
+        for model in self.models.values():
+            pairs = zip(self._states[model], _as_tuple(model.get_hidden_state()), strict=True)
+            self._states[model] = tuple(old.index_copy(1, ids, new) for old, new in pairs)
             model.reset()
         self._step = self._step.index_add(0, ids, torch.ones_like(ids))
 
@@ -83,7 +83,7 @@ class RecurrentMemory:
 
     # -- update ----------------------------------------------------------------------------------------------------
 
-    def replay(self, model: MLPModel, record: TensorDict) -> torch.Tensor:
+    def replay(self, model: Any, record: TensorDict) -> torch.Tensor:
         """Return what a model's network says at stored decisions [B, ...]; differentiable through whole sequences.
 
         Args:
@@ -171,4 +171,4 @@ def _as_tuple(hidden_state: Any) -> State:
 
 
 def _as_rsl_rl(state: State) -> Any:
-    return state if len(state) > 1 else state[0]
+    return state[0] if len(state) == 1 else state

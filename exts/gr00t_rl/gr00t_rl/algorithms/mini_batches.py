@@ -1,47 +1,52 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How an iteration's decisions are cut up for the update: one by one, or whole envs where a model is recurrent.
 
-All functions take the batch [B] and the memory of recurrent models, None without any. With one, the batch comes from
-:meth:`~gr00t_rl.models.recurrent.RecurrentMemory.in_sequence`, and what an env did stays together.
+``rows`` are the rows of the batch to cut up, int64 [R], and ``env`` says which env each row of the batch belongs to,
+int64 [B], or is None where decisions need not stay together. With it, the rows of each env must be neighbours; see
+:meth:`~gr00t_rl.models.recurrent.RecurrentMemory.in_sequence`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from tensordict import TensorDict
 
-from ..models.recurrent import RecurrentMemory
+
+def num_units(rows: torch.Tensor, env: torch.Tensor | None) -> int:
+    """Return into how many parts the rows can be cut."""
+    return len(rows) if env is None else len(_by_env(rows, env))
 
 
-def num_pieces(batch: TensorDict, memory: RecurrentMemory | None) -> int:
-    """Return into how many parts the batch can be cut."""
-    return len(batch) if memory is None else len(memory.rows_by_env(batch))
+def shuffled(rows: torch.Tensor, number: int, env: torch.Tensor | None) -> Sequence[torch.Tensor]:
+    """Return the rows of ``number`` minibatches, int64 [R_i] each, in a new random order; every row is in one."""
+    if env is None:
+        return rows[torch.randperm(len(rows), device=rows.device)].tensor_split(number)
+    units = _by_env(rows, env)
+    # ascending within the minibatch, so that it can be split like the batch
+    parts = (part.sort().values.tolist() for part in torch.randperm(len(units)).tensor_split(number))
+    return [torch.cat([rows[:0], *(units[i] for i in part)]) for part in parts]
 
 
-def shuffled(batch: TensorDict, number: int, memory: RecurrentMemory | None) -> Iterable[torch.Tensor]:
-    """Return the rows of ``number`` minibatches, int64 [B_i] each, in a new random order; every row is in one."""
-    if memory is None:
-        return torch.randperm(len(batch), device=batch["log_prob"].device).tensor_split(number)
-    envs = memory.rows_by_env(batch)
-    order = torch.randperm(len(envs)).tensor_split(number)
-    # in order within the minibatch, so that it can be split like the batch
-    return [torch.cat([envs[i] for i in sorted(chosen.tolist())]) for chosen in order]
+def every(n: int, rows: torch.Tensor, env: torch.Tensor | None) -> torch.Tensor:
+    """Return every ``n``-th row, or all rows of every ``n``-th env."""
+    return rows[::n] if env is None else torch.cat([rows[:0], *_by_env(rows, env)[::n]])
 
 
-def split(batch: TensorDict, size: int, memory: RecurrentMemory | None) -> Iterable[TensorDict]:
+def split(batch: TensorDict, size: int, env: torch.Tensor | None) -> Sequence[TensorDict]:
     """Return pieces of ``size`` decisions, in order; of whole envs, as many as fit but at least one."""
-    if memory is None or len(batch) <= size:
+    if env is None or len(batch) <= size:
         return batch.split(size)
     sizes = [0]
-    for rows in memory.rows_by_env(batch):
-        if sizes[-1] > 0 and sizes[-1] + len(rows) > size:
+    for unit in _by_env(torch.arange(len(batch), device=env.device), env):
+        if sizes[-1] > 0 and sizes[-1] + len(unit) > size:
             sizes.append(0)
-        sizes[-1] += len(rows)
+        sizes[-1] += len(unit)
     return batch.split(sizes)
 
 
-def every(n: int, batch: TensorDict, memory: RecurrentMemory | None) -> TensorDict:
-    """Return every ``n``-th decision, or all of every ``n``-th env."""
-    return batch[::n] if memory is None else batch[torch.cat(memory.rows_by_env(batch)[::n])]
+def _by_env(rows: torch.Tensor, env: torch.Tensor) -> Sequence[torch.Tensor]:
+    """Return the rows of each env that is among them."""
+    _, counts = env[rows].unique_consecutive(return_counts=True)
+    return rows.split(counts.tolist())

@@ -21,7 +21,7 @@ from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate
-from .mini_batches import every, num_pieces, shuffled, split
+from .mini_batches import every, num_units, shuffled, split
 from .resume import write_checkpoint
 from .schedules import RateController
 
@@ -123,13 +123,14 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     def _run_epochs(self, batch: TensorDict) -> dict[str, float]:
         """Take the optimiser steps of one iteration and return the mean of their metrics."""
-        num_mini_batches = self._agreed_mini_batches(num_pieces(batch, self.memory))
+        rows, env = torch.arange(len(batch), device=self.device), self._env_of(batch)
+        num_mini_batches = self._agreed_mini_batches(num_units(rows, env))
         if num_mini_batches == 0:
             return {}
         totals: dict[str, torch.Tensor] = {}
         num_steps, stopped = 0, False
         for _ in range(self.options.num_learning_epochs):
-            for index in shuffled(batch, num_mini_batches, self.memory):
+            for index in shuffled(rows, num_mini_batches, env):
                 metrics = self._minibatch_step(batch[index])
                 if metrics is None:
                     continue
@@ -217,7 +218,8 @@ class ClippedSurrogate(DecisionAlgorithm):
     @torch.no_grad()
     def _final_kl(self, batch: TensorDict) -> float:
         """Return KL(old || new) after the last step, in closed form on a minibatch's worth of rows, over all ranks."""
-        sample = every(self.options.num_mini_batches, batch, self.memory)  # rows of all times
+        rows = torch.arange(len(batch), device=self.device)
+        sample = batch[every(self.options.num_mini_batches, rows, self._env_of(batch))]  # rows of all times
         pieces = self._split(sample, self.options.micro_batch_size or len(sample))
         sums = [self._evaluate(m).kl.sum() for m in pieces]
         return self._over_ranks(torch.stack(sums).sum() / len(sample)).item()
@@ -228,7 +230,11 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     def _split(self, batch: TensorDict, size: int) -> Iterable[TensorDict]:
         """Return pieces of about ``size`` decisions, in order."""
-        return split(batch, size, self.memory)
+        return split(batch, size, self._env_of(batch))
+
+    def _env_of(self, batch: TensorDict) -> torch.Tensor | None:
+        """Return the env of each decision [B] if what an env did must stay together: where a model is recurrent."""
+        return None if self.memory is None else self.memory.env_of(batch)
 
     def _evaluate(self, stored: TensorDict) -> PolicyEvaluation:
         return self.policy.evaluate(self.policy.restore(stored))

@@ -112,12 +112,11 @@ class RecurrentMemory:
 
     def in_sequence(self, batch: TensorDict) -> TensorDict:
         """Return the records [B] env by env, each env's in the order of time."""
-        return batch[(batch["sequence"] % self.num_envs).argsort(stable=True)]
+        return batch[self.env_of(batch).argsort(stable=True)]
 
-    def rows_by_env(self, batch: TensorDict) -> list[torch.Tensor]:
-        """Return the rows of each env that is in a batch which came from :meth:`in_sequence`, int64 [B_i] each."""
-        _, counts = (batch["sequence"] % self.num_envs).unique_consecutive(return_counts=True)
-        return list(torch.arange(len(batch), device=counts.device).split(counts.tolist()))
+    def env_of(self, batch: TensorDict) -> torch.Tensor:
+        """Return the env of each record, int64 [B]."""
+        return batch["sequence"] % self.num_envs
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ class GRPO(ClippedSurrogate):
         self.storage.step(judged, dones)
         self.episodes.step(rewards, dones, success)
         self.queue.rest(~self.episodes.alive)
-        self.actor.reset(dones)  # type: ignore[operator]
+        self._reset_models(dones)
         self._reports_success = success is not None
         extras.get("log", {}).pop("charts/success_rate", None)  # second episodes are short ones: counted, they bias it
         dones.zero_()
@@ -184,6 +184,8 @@ class GRPO(ClippedSurrogate):
         if self.options.zero_std_groups == "resample" and len(rows) > 0:
             drawn = torch.randint(len(rows), (len(batch) - len(rows),), device=self.device)
             rows = torch.cat((rows, rows[drawn]))
+            if self.memory is not None:
+                rows = rows.sort().values  # each env's together
         return batch[rows]
 
     @torch.no_grad()
@@ -191,7 +193,7 @@ class GRPO(ClippedSurrogate):
         """Store the parameters of the reference's distributions at the visited states as "reference_0", ..."""
         assert self.reference is not None
         with self.reference.applied():
-            parts = [self._evaluate(micro).parameters for micro in batch.split(self._pass_size(batch))]
+            parts = [self._evaluate(micro).parameters for micro in self._split(batch, self._pass_size(batch))]
         for i, parameter in enumerate(zip(*parts, strict=True)):
             batch[f"reference_{i}"] = torch.cat(parameter)
 

@@ -93,7 +93,7 @@ class PPO(ClippedSurrogate):
         """Return the losses and diagnostics of each decision, every entry [B]."""
         micro = self.policy.restore(micro)
         policy = self.policy.evaluate(micro)
-        value = self.critic(micro).squeeze(-1)
+        value = (self.critic(micro) if self.memory is None else self.memory.replay(self.critic, micro)).squeeze(-1)
         terms = self._policy_terms(micro, policy)
         o = self.options
         value_clip = o.clip_param if o.use_clipped_value_loss else None

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from ..models.recurrent import RecurrentMemory
 from ..utils.moments import RewardScaler
 from ..utils.rng import rng_state, set_rng_state
 from ..utils.runner_files import save_whole
@@ -22,6 +23,7 @@ class Resumable(Protocol):
     device: str
     env: Any
     gpu_world_size: int
+    memory: RecurrentMemory | None
 
     def parameters(self) -> Iterable[torch.Tensor]:
         """Iterate over the trained parameters."""
@@ -38,6 +40,7 @@ def run_state(algorithm: Resumable) -> dict[str, Any]:
     return {
         "iteration": algorithm.iteration,
         "reward_scaler": None if scaler is None else scaler.state_dict(),
+        "memory": None if algorithm.memory is None else algorithm.memory.state_dict(),
         "rng": rng_state(algorithm.device),
         # Isaac Lab's curricula count env steps; an env does not save its own state
         "env_steps": getattr(_unwrapped(algorithm), "common_step_counter", None),
@@ -49,6 +52,8 @@ def restore_run_state(algorithm: Resumable, state: dict[str, Any]) -> None:
     algorithm.iteration = state["iteration"]
     if algorithm.reward_scaler is not None and state["reward_scaler"] is not None:
         _restore_reward_scaler(algorithm, state["reward_scaler"])
+    if algorithm.memory is not None:
+        _restore_memory(algorithm, state.get("memory") or {})
     env = _unwrapped(algorithm)
     if state.get("env_steps") is not None and hasattr(env, "common_step_counter"):
         env.common_step_counter = state["env_steps"]
@@ -70,6 +75,13 @@ def _restore_reward_scaler(algorithm: Resumable, state: dict[str, torch.Tensor])
         returns = torch.zeros_like(scaler.returns)
     started = algorithm.env.episode_length_buf.to(returns.device) == 0
     scaler.load_state_dict({**state, "returns": returns.masked_fill(started, 0.0)})
+
+
+def _restore_memory(algorithm: Resumable, state: dict[str, list[torch.Tensor]]) -> None:
+    """Restore the hidden states only of envs that are still in the same episode, as with the running returns."""
+    assert algorithm.memory is not None
+    started = algorithm.env.episode_length_buf.to(algorithm.device) == 0
+    algorithm.memory.load_state_dict({} if algorithm.gpu_world_size > 1 else state, started)
 
 
 def write_checkpoint(algorithm: Resumable, folder: Path) -> Path | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -11,15 +12,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from rsl_rl.env import VecEnv
-from rsl_rl.utils import reduce_gradients_in_buckets
 from tensordict import TensorDict
 from torch import nn
 
 from ..models.policy import PolicyEvaluation
 from ..options import SurrogateOptions
+from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate
+from .mini_batches import every, num_units, shuffled, split
 from .resume import write_checkpoint
 from .schedules import RateController
 
@@ -99,6 +101,8 @@ class ClippedSurrogate(DecisionAlgorithm):
     def update(self) -> dict[str, float]:
         """Run the epochs over the iteration's decisions and return the metrics."""
         start = time.perf_counter()
+        if self.memory is not None:
+            self.batch = self.memory.in_sequence(self.batch)
         # tensors of the rollout are inference tensors; indexing them here gives tensors that autograd may record
         if self.options.recompute_log_probs:
             self._recompute_log_probs(self.batch)
@@ -119,14 +123,14 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     def _run_epochs(self, batch: TensorDict) -> dict[str, float]:
         """Take the optimiser steps of one iteration and return the mean of their metrics."""
-        num_mini_batches = self._agreed_mini_batches(len(batch))
+        rows, env = torch.arange(len(batch), device=self.device), self._env_of(batch)
+        num_mini_batches = self._agreed_mini_batches(num_units(rows, env))
         if num_mini_batches == 0:
             return {}
         totals: dict[str, torch.Tensor] = {}
         num_steps, stopped = 0, False
         for _ in range(self.options.num_learning_epochs):
-            order = torch.randperm(len(batch), device=self.device)
-            for index in order.tensor_split(num_mini_batches):
+            for index in shuffled(rows, num_mini_batches, env):
                 metrics = self._minibatch_step(batch[index])
                 if metrics is None:
                     continue
@@ -163,7 +167,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         if self.rnd is not None:
             self.rnd.optimizer.zero_grad()
         sums: dict[str, torch.Tensor] = {}
-        for micro in minibatch.split(self.options.micro_batch_size or len(minibatch)):
+        for micro in self._split(minibatch, self.options.micro_batch_size or len(minibatch)):
             terms = self._loss_terms(micro)
             (self._loss(terms).sum() / len(minibatch)).backward()
             for name, term in terms.items():
@@ -208,18 +212,29 @@ class ClippedSurrogate(DecisionAlgorithm):
     @torch.no_grad()
     def _recompute_log_probs(self, batch: TensorDict) -> None:
         """Replace the stored log-probabilities by those that the update's own batch shape gives."""
-        batch["log_prob"] = torch.cat([self._evaluate(m).log_prob for m in batch.split(self._pass_size(batch))])
+        size = self._pass_size(batch)
+        batch["log_prob"] = torch.cat([self._evaluate(m).log_prob for m in self._split(batch, size)])
 
     @torch.no_grad()
     def _final_kl(self, batch: TensorDict) -> float:
         """Return KL(old || new) after the last step, in closed form on a minibatch's worth of rows, over all ranks."""
-        sample = batch[:: self.options.num_mini_batches]  # rows of all times
-        sums = [self._evaluate(m).kl.sum() for m in sample.split(self.options.micro_batch_size or len(sample))]
+        rows = torch.arange(len(batch), device=self.device)
+        sample = batch[every(self.options.num_mini_batches, rows, self._env_of(batch))]  # rows of all times
+        pieces = self._split(sample, self.options.micro_batch_size or len(sample))
+        sums = [self._evaluate(m).kl.sum() for m in pieces]
         return self._over_ranks(torch.stack(sums).sum() / len(sample)).item()
 
     def _pass_size(self, batch: TensorDict) -> int:
         """Return the number of decisions of one forward pass over all of ``batch``."""
         return self.options.micro_batch_size or -(-len(batch) // self.options.num_mini_batches)
+
+    def _split(self, batch: TensorDict, size: int) -> Iterable[TensorDict]:
+        """Return pieces of about ``size`` decisions, in order."""
+        return split(batch, size, self._env_of(batch))
+
+    def _env_of(self, batch: TensorDict) -> torch.Tensor | None:
+        """Return the env of each decision [B] if what an env did must stay together: where a model is recurrent."""
+        return None if self.memory is None else self.memory.env_of(batch)
 
     def _evaluate(self, stored: TensorDict) -> PolicyEvaluation:
         return self.policy.evaluate(self.policy.restore(stored))

@@ -9,7 +9,14 @@ from .algorithm import GrpoOptions, PpoOptions, SurrogateOptions
 from .base import Options
 from .check import check_known, check_value, check_values, expected, unknown
 from .declaration import Declared, Option, Relation, declared, option
-from .mlp import FeatureCriticOptions, GaussianOptions, MlpOptions, OrthogonalMlpOptions, RnnOptions
+from .mlp import (
+    FeatureCriticOptions,
+    GaussianOptions,
+    MlpOptions,
+    OrthogonalMlpOptions,
+    OrthogonalRnnOptions,
+    RnnOptions,
+)
 from .run import (
     CurriculumOptions,
     EnvOptions,
@@ -27,6 +34,7 @@ BY_CLASS_NAME: dict[str, type[Options]] = {
     "gr00t_rl.models:FlowMlpActor": FlowMlpActorOptions,
     "gr00t_rl.models:Gr00tFeatureCritic": FeatureCriticOptions,
     "gr00t_rl.models:OrthogonalMLPModel": OrthogonalMlpOptions,
+    "gr00t_rl.models:OrthogonalRNNModel": OrthogonalRnnOptions,
     "MLPModel": MlpOptions,
     "RNNModel": RnnOptions,
     "GaussianDistribution": GaussianOptions,

@@ -48,6 +48,11 @@ class RnnOptions(MlpOptions):
 
 
 @dataclass
+class OrthogonalRnnOptions(OrthogonalMlpOptions, RnnOptions):
+    """``OrthogonalRNNModel``: orthogonal initialisation of recurrent layers too (detail 32 of PPO)."""
+
+
+@dataclass
 class FeatureCriticOptions(MlpOptions):
     """``Gr00tFeatureCritic``: an MLP on the actor's cached features, for robots without privileged state."""
 

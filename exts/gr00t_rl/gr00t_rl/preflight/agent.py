@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from ..options import RunnerOptions, check_values, declared, options_of, unknown
+from ..options import RnnOptions, RunnerOptions, check_values, declared, options_of, unknown
 from ..utils.errors import ConfigurationError
 from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
 
@@ -31,6 +31,12 @@ def check_agent(cfg: Any) -> None:
         raise ConfigurationError(
             f"agent.actor.n_action_steps is {actor.n_action_steps}; set an integer from 1 to "
             f"agent.num_steps_per_env={cfg.num_steps_per_env}"
+        )
+    critic = options_of(str(getattr(getattr(cfg, "critic", None), "class_name", None)))
+    if hasattr(actor, "n_action_steps") and critic is not None and issubclass(critic, RnnOptions):
+        raise ConfigurationError(
+            f"agent.critic.class_name is {cfg.critic.class_name!r}, which is recurrent and needs an actor with one "
+            "decision per env step; set MLPModel"
         )
     if "Gr00tActor" in actor.class_name:
         if actor.checkpoint != "tiny":

@@ -13,7 +13,8 @@ from types import ModuleType
 # rsl_rl has itself, such as ``PPO``, keep their meaning there: ours is "gr00t_rl.algorithms:PPO".
 _EXPORTS = {
     "rsl_rl.models": dict.fromkeys(
-        ("FlowMlpActor", "Gr00tActor", "Gr00tFeatureCritic", "OrthogonalMLPModel"), "gr00t_rl.models"
+        ("FlowMlpActor", "Gr00tActor", "Gr00tFeatureCritic", "OrthogonalMLPModel", "OrthogonalRNNModel"),
+        "gr00t_rl.models",
     ),
     "rsl_rl.storage": {"DecisionStorage": "gr00t_rl.storage"},
 }

@@ -257,6 +257,10 @@ def test_curiosity_rewards_every_env_step():
     assert alg.intrinsic_rewards.min() > 0
 
 
+@pytest.mark.skipif(
+    "use_mixed_precision" not in inspect.signature(StockPPO.__init__).parameters,
+    reason="rsl_rl 5.4 moves the normalisers at every step",
+)
 def test_curiosity_equals_that_of_stock_ppo():
     """One full-batch step from equal weights on equal data leaves equal predictors and equal normalisers."""
     runners = [curious_runner(class_name) for class_name in ("PPO", "gr00t_rl.algorithms:PPO")]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,7 @@ def runner_cfg(actor: str = "mlp", image: bool = False, num_steps: int = 7, **al
         "save_interval": 1000,
         "obs_groups": {"actor": groups, "critic": ["critic"]},
         "logger": "tensorboard",
-        "actor": {**ACTORS[actor]},
+        "actor": copy.deepcopy(ACTORS[actor]),  # rsl_rl 5.4 takes entries out of it
         "critic": {"class_name": "MLPModel", "hidden_dims": [32, 32], "activation": "elu", "obs_normalization": True},
         "algorithm": {
             "class_name": "gr00t_rl.algorithms:PPO",

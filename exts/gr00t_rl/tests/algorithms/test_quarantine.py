@@ -31,7 +31,10 @@ def make(algorithm: str, actor: str, plain: bool, faults: tuple[Fault, ...] = ()
         cfg = grpo_cfg(actor, num_learning_epochs=1, adam_eps=ADAM_EPS)
     else:
         env = FaultyEnv(6, 8, 0.0, faults=faults)
-        cfg = runner_cfg(actor, num_steps=STEPS, reward_scaling=not plain, num_learning_epochs=1, adam_eps=ADAM_EPS)
+        recurrent, name = actor == "rnn", "mlp" if actor == "rnn" else actor
+        cfg = runner_cfg(name, num_steps=STEPS, reward_scaling=not plain, num_learning_epochs=1, adam_eps=ADAM_EPS)
+        for model in (cfg["actor"], cfg["critic"]) if recurrent else ():
+            model |= {"class_name": "RNNModel", "rnn_type": "lstm", "rnn_hidden_dim": 8, "rnn_num_layers": 1}
         cfg["critic"]["obs_normalization"] = not plain
     cfg["actor"]["obs_normalization"] = not plain
     return make_runner(cfg, env)
@@ -92,6 +95,8 @@ def by_hand_ppo(runner: Any, step: int, bad: bool, rests: bool) -> dict[str, tor
         if now == step and rests:
             env.episode_length_buf[BAD] = env.max_episode_length
             alg.queue.clear(torch.arange(env.num_envs) == BAD)
+            if alg.memory is not None:
+                alg.memory.reset(torch.arange(env.num_envs) == BAD)
 
     rollout(runner, break_off)
     with torch.no_grad():
@@ -178,7 +183,7 @@ SETTINGS = [
     for actor in ("mlp", "flow_sde_one", "gaussian")
     for plain in (False, True)
     if actor != "gaussian" or not plain
-]
+] + [("ppo", "rnn", False)]
 
 
 @pytest.mark.parametrize(("algorithm", "actor", "plain"), SETTINGS)

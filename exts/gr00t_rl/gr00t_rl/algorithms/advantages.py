@@ -11,7 +11,9 @@ ZERO_STD = 1e-6
 """Spread of returns below which a group is said to have none; float32 sums of equal rewards may differ by less."""
 
 
-def group_advantages(returns: torch.Tensor, estimator: str = "grpo", eps: float = 1e-4) -> torch.Tensor:
+def group_advantages(
+    returns: torch.Tensor, estimator: str = "grpo", eps: float = 1e-4, good: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return how much better each episode was than the others of its group.
 
     Args:
@@ -21,16 +23,17 @@ def group_advantages(returns: torch.Tensor, estimator: str = "grpo", eps: float 
             2503.20783); "rloo": R less the mean of the others, S / (S - 1) times R - mean (Ahmadian et al., arXiv
             2402.14740).
         eps: Added to the standard deviation.
+        good: Episodes that are compared, bool [G, S]; None for all. The others are as if they were not there.
 
     Returns:
-        Advantages [G, S]; they sum to 0 in each group.
+        Advantages [G, S]; they sum to 0 in each group, and are 0 where not ``good`` or alone in a group.
     """
-    centred = returns - returns.mean(dim=1, keepdim=True)
+    centred, size = _centred(returns, good)
     if estimator == "grpo":
-        return centred / (returns.std(dim=1, keepdim=True) + eps)
+        std = (centred.square().sum(1, keepdim=True) / (size - 1).clamp_min(1)).sqrt()
+        return centred / (std + eps)
     if estimator == "rloo":
-        size = returns.shape[1]
-        return centred * size / (size - 1)
+        return centred * size / (size - 1).clamp_min(1)
     if estimator == "dr_grpo":
         return centred
     raise ValueError(f"estimator is {estimator!r}; set one of {', '.join(ESTIMATORS)}")
@@ -71,12 +74,13 @@ def decision_advantages(
     return centred.view_as(to_go)
 
 
-def informative_groups(returns: torch.Tensor) -> torch.Tensor:
-    """Return which groups have episodes of different returns, bool [G], for returns [G, S]."""
-    return returns.std(dim=1) > ZERO_STD
+def informative_groups(returns: torch.Tensor, good: torch.Tensor | None = None) -> torch.Tensor:
+    """Return which groups have ``good`` episodes of different returns, bool [G], for returns [G, S]."""
+    centred, size = _centred(returns, good)
+    return (centred.square().sum(1) / (size.squeeze(1) - 1).clamp_min(1)).sqrt() > ZERO_STD
 
 
-def return_diversity(returns: torch.Tensor) -> torch.Tensor:
+def return_diversity(returns: torch.Tensor, good: torch.Tensor | None = None) -> torch.Tensor:
     """Return the share of the returns' variance that lies within groups, a scalar in [0, 1].
 
     At 1 all starts are equally hard and only the policy's own noise tells episodes apart; at 0 the start alone decides,
@@ -84,10 +88,20 @@ def return_diversity(returns: torch.Tensor) -> torch.Tensor:
 
     Args:
         returns: R, float32 [G, S].
+        good: Episodes that are counted, bool [G, S]; None for all.
     """
-    within = returns.var(dim=1, unbiased=False).mean()
-    total = returns.var(unbiased=False)
+    (centred, size), (overall, _) = _centred(returns, good), _centred(returns.view(1, -1), good)
+    number = size.sum().clamp_min(1)
+    within, total = centred.square().sum() / number, overall.square().sum() / number
     return torch.where(total > ZERO_STD**2, within / total.clamp_min(ZERO_STD**2), torch.zeros_like(total))
+
+
+def _centred(returns: torch.Tensor, good: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return by what good episodes differ from their group's mean, 0 for others, [G, S], and their number [G, 1]."""
+    good = torch.ones_like(returns, dtype=torch.bool) if good is None else good.view_as(returns)
+    size = good.sum(1, keepdim=True)
+    mean = returns.where(good, 0.0).sum(1, keepdim=True) / size.clamp_min(1)
+    return (returns - mean).where(good, 0.0), size
 
 
 def episode_weights(episode: torch.Tensor, num_episodes: int) -> torch.Tensor:

@@ -64,6 +64,7 @@ class GRPO(ClippedSurrogate):
         obs, extras = self.env.reset()  # type: ignore[attr-defined]
         extras["log"] = {}  # what it says is about episodes that were broken off
         self.episodes.begin()
+        self.quarantine.release()
         return obs.to(self.device)
 
     def _check_env(self) -> None:
@@ -88,7 +89,7 @@ class GRPO(ClippedSurrogate):
     def process_env_step(
         self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
     ) -> None:
-        """Add one env step to the episodes; envs whose first one has ended rest.
+        """Add one env step to the episodes; envs whose first one has ended rest, and one that breaks leaves its group.
 
         rsl_rl's logger counts episodes from one end to the next, across our resets: it is shown no end (``dones`` is
         zeroed in place), and :meth:`update` reports the iteration's episodes under the same tags.
@@ -98,12 +99,15 @@ class GRPO(ClippedSurrogate):
             raise ConfigurationError(
                 "agent.algorithm.reward is 'success', but the env reports no extras['success']; set it to 'return'"
             )
+        ends, extras, left_out = self.quarantine.inspect(obs, rewards, dones, extras, self.episodes.alive)
+        if left_out is not None:
+            self.episodes.spoil(left_out)
         judged = rewards if self.options.reward == "return" else (success & dones.bool()).to(rewards.dtype)  # type: ignore
         # a decision runs no longer than its episode: what an env does afterwards is nobody's
         self.storage.step(judged, dones)
         self.episodes.step(rewards, dones, success)
         self.queue.rest(~self.episodes.alive)
-        self._reset_models(dones)
+        self._reset_models(ends)
         self._reports_success = success is not None
         extras.get("log", {}).pop("charts/success_rate", None)  # second episodes are short ones: counted, they bias it
         dones.zero_()
@@ -111,18 +115,21 @@ class GRPO(ClippedSurrogate):
     def compute_returns(self, obs: TensorDict) -> None:
         """Compare the episodes of each group."""
         o, ep = self.options, self.episodes
+        self.storage.discarded |= ep.spoiled
+        self.quarantine.settle(self.iteration, self.storage)
         judged = (ep.success.float() if o.reward == "success" else ep.discounted).view(-1, o.group_size)
+        good = ~ep.spoiled.view_as(judged)
         rows, num_envs = self.storage.rows, self.env.num_envs
         if o.credit == "reward_to_go":
             advantages = self._decision_advantages().view(-1)[rows]
         else:
-            advantages = group_advantages(judged, o.advantage, o.advantage_eps).view(-1)[rows % num_envs]
-        informative = informative_groups(judged)
+            advantages = group_advantages(judged, o.advantage, o.advantage_eps, good).view(-1)[rows % num_envs]
+        informative = informative_groups(judged, good)
         self.batch = self.storage.records()
         self.batch["episode"] = rows % num_envs
         self.batch["advantage"] = advantages
         self.batch["informative"] = informative.repeat_interleave(o.group_size)[rows % num_envs]
-        self._episode_metrics = self._describe(judged, advantages, informative)
+        self._episode_metrics = self._describe(judged, advantages, informative, good)
 
     def _decision_advantages(self) -> torch.Tensor:
         """Return the advantage of each decision by its rewards to go, [D, N]."""
@@ -130,28 +137,31 @@ class GRPO(ClippedSurrogate):
         nothing = torch.zeros_like(st.rewards)
         # GAE without a critic and with lambda 1 is the sum of the discounted rewards from the decision on
         to_go = semi_mdp_gae(st.rewards, nothing, st.discounts, st.valid, nothing[0], lam=1.0)
-        return decision_advantages(to_go, st.valid, o.group_size, o.advantage, o.advantage_eps)
+        return decision_advantages(to_go, st.valid & ~st.discarded, o.group_size, o.advantage, o.advantage_eps)
 
-    def _describe(self, judged: torch.Tensor, advantages: torch.Tensor, informative: torch.Tensor) -> dict[str, float]:
-        """Return the metrics of the iteration's episodes; ``judged`` is [G, S], ``advantages`` [B]."""
-        ep = self.episodes
+    def _describe(
+        self, judged: torch.Tensor, advantages: torch.Tensor, informative: torch.Tensor, good: torch.Tensor
+    ) -> dict[str, float]:
+        """Return the metrics of the iteration's ``good`` episodes; ``judged`` is [G, S], ``advantages`` [B]."""
+        ep, kept = self.episodes, good.view(-1)
+        rewards, diversity, judged = ep.rewards[kept], return_diversity(judged, good), judged.view(-1)[kept]
         values = {
             "frac_zero_std": 1.0 - informative.float().mean(),
-            "return_diversity": return_diversity(judged),
-            "return_mean": ep.rewards.mean(),
-            "return_std": ep.rewards.std(),
-            "return_min": ep.rewards.min(),
-            "return_max": ep.rewards.max(),
+            "return_diversity": diversity,
+            "return_mean": rewards.mean(),
+            "return_std": rewards.std(),
+            "return_min": rewards.min(),
+            "return_max": rewards.max(),
             "advantage_mean": advantages.mean(),
             "advantage_std": advantages.std(),
             "grpo/mean_reward": judged.mean(),
             "grpo/reward_std": judged.std(),
-            "charts/episodic_return": ep.rewards.mean(),
-            "charts/episodic_length": ep.lengths.float().mean(),
+            "charts/episodic_return": rewards.mean(),
+            "charts/episodic_length": ep.lengths[kept].float().mean(),
             "charts/used_steps": ep.lengths.sum() / (self.num_steps * self.env.num_envs),
         }
         if self._reports_success:
-            values["charts/success_rate"] = ep.success.float().mean()
+            values["charts/success_rate"] = ep.success[kept].float().mean()
         return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
 
     # -- update ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -22,7 +21,6 @@ from .base import DecisionAlgorithm
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate
 from .mini_batches import every, num_units, shuffled, split
-from .resume import write_checkpoint
 from .schedules import RateController
 
 
@@ -57,9 +55,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
         self.optimizer = torch.optim.Adam(self._parameter_groups(), eps=options.adam_eps, fused=True)
         self.rates = RateController(self.optimizer, self._schedules(), max_iterations, options.desired_kl)
-        is_first_rank = multi_gpu_cfg is None or multi_gpu_cfg["global_rank"] == 0
-        save = partial(write_checkpoint, self) if is_first_rank else None
-        self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), save)
+        self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue)
         self.batch: TensorDict
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -114,6 +110,7 @@ class ClippedSurrogate(DecisionAlgorithm):
             metrics["final_kl"] = self._final_kl(batch)
             self.rates.end_iteration(metrics["final_kl"])
         metrics["nonfinite_steps"] = float(self.guard.total)
+        metrics["nonfinite_envs"] = float(self.quarantine.count)
         metrics |= self._seconds() | {"perf/update": time.perf_counter() - start}
         metrics["perf/decisions"] = float(len(self.batch))
         if torch.device(self.device).type == "cuda":

@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from tensordict import TensorDict
 
+_ROWS_AT_ONCE = 1024
+
 
 class DecisionStorage:
     """Stores one iteration of decisions, each an option with its own duration.
@@ -34,12 +36,14 @@ class DecisionStorage:
         """Weight of the next decision's value: gamma^k, or 0 at an episode's end, float32 [D, N]."""
         self.durations = torch.zeros(shape, dtype=torch.long, device=device)
         """Env steps each decision ran, int64 [D, N]."""
+        self.discarded = torch.zeros(shape, dtype=torch.bool, device=device)
+        """Decisions that are left out of the records, bool [D, N]."""
         self._env = torch.arange(num_envs, device=device)
         self.clear()
 
     def clear(self) -> None:
         """Forget all decisions."""
-        for array in (self.rewards, self.values, self.discounts, self.durations):
+        for array in (self.rewards, self.values, self.discounts, self.durations, self.discarded):
             array.zero_()
         self._slot = torch.full((self.num_envs,), -1, dtype=torch.long, device=self.device)
         self._running = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
@@ -85,6 +89,11 @@ class DecisionStorage:
         self.durations.view(-1)[row] += self._running.long()
         self._running &= ~dones.bool()
 
+    def discard(self, envs: torch.Tensor) -> None:
+        """Leave the running decisions of the envs flagged in ``envs`` [N] out of the records."""
+        row = self._slot.clamp(min=0) * self.num_envs + self._env
+        self.discarded.view(-1)[row] |= envs & self._running
+
     @property
     def latest_values(self) -> torch.Tensor:
         """Value at the latest decision of every env, float32 [N]; 0 before its first."""
@@ -97,9 +106,25 @@ class DecisionStorage:
 
     @property
     def rows(self) -> torch.Tensor:
-        """Position of each stored record in the flattened [D, N] arrays, int64 [R]."""
+        """Position of each stored record in the flattened [D, N] arrays, int64 [R]; without those left out."""
+        self._drop_discarded()
         return torch.cat(self._rows)
 
     def records(self) -> TensorDict:
-        """Return the stored records as one TensorDict of batch size [R]."""
+        """Return the stored records, without those left out, as one TensorDict of batch size [R]."""
+        self._drop_discarded()
         return self._records[0] if len(self._records) == 1 else torch.cat(self._records)  # type: ignore[return-value]
+
+    def _drop_discarded(self) -> None:
+        """Close the gaps that records which are left out make, in place: a second copy of all might not fit."""
+        rows = torch.cat(self._rows)
+        left_out = self.discarded.view(-1)[rows]
+        if not left_out.any():
+            return
+        records: TensorDict = torch.cat(self._records)  # type: ignore[assignment, arg-type]
+        kept = (~left_out).nonzero().squeeze(-1)
+        done = 0
+        for part in kept.split(_ROWS_AT_ONCE):  # rows only move forward: what is overwritten has been read
+            records[done : done + len(part)] = records[part]
+            done += len(part)
+        self._rows, self._records = [rows[kept]], [records[:done]]

@@ -17,6 +17,7 @@ import torch
 from rsl_rl.runners import OnPolicyRunner
 
 from .errors import ConfigurationError
+from .finite import find_nonfinite
 from .whole_files import PARTIAL, remove_leftovers, whole_file
 
 
@@ -32,14 +33,24 @@ def install(algorithm_type: type) -> None:
             return stock_save(self, path, infos)
         state = self.alg.save()
         state["iter"], state["infos"] = self.current_learning_iteration, infos
+        bad = find_nonfinite(state)
+        if bad is not None:  # sums and moments never become finite again: going on would be in vain
+            raise ConfigurationError(
+                f"the training state is not finite ({bad}), so {path} was not written; "
+                f"{advise(self.alg.newest_checkpoint)}"  # type: ignore[attr-defined]
+            )
         save_whole(state, path)
+        self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
         self.logger.save_model(path, self.current_learning_iteration)
 
     @functools.wraps(stock_load)
     def load(self: OnPolicyRunner, path: str, *args: Any, **kwargs: Any) -> dict:
-        if isinstance(self.alg, algorithm_type):
-            check_readable(path)
-        return stock_load(self, path, *args, **kwargs)
+        if not isinstance(self.alg, algorithm_type):
+            return stock_load(self, path, *args, **kwargs)
+        check_readable(path)
+        infos = stock_load(self, path, *args, **kwargs)
+        self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
+        return infos
 
     @functools.wraps(stock_learn)
     def learn(self: OnPolicyRunner, *args: Any, **kwargs: Any) -> None:
@@ -50,6 +61,17 @@ def install(algorithm_type: type) -> None:
 
     for method in (save, load, learn):
         setattr(OnPolicyRunner, method.__name__, method)
+
+
+def advise(newest: str | None) -> str:
+    """Return which file to go on from after a stop, as the end of a sentence.
+
+    Args:
+        newest: The newest checkpoint that was checked to be finite, None if there is none.
+    """
+    if newest is None:
+        return "start anew: this run has no finite checkpoint"
+    return f"resume from {newest}, the newest that was checked to be finite"
 
 
 def save_whole(state: dict[str, Any], path: str) -> None:
@@ -87,4 +109,7 @@ def check_readable(path: str) -> dict[str, Any]:
             f"checkpoint {path} is not one of this package: it has no {' and no '.join(sorted(missing))}; pass a "
             "model_*.pt that a run with this --agent wrote"
         )
+    bad = find_nonfinite(content)
+    if bad is not None:
+        raise ConfigurationError(f"checkpoint {path} is not finite ({bad}); pass --checkpoint with an earlier one")
     return content

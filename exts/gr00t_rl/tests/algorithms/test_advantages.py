@@ -104,3 +104,25 @@ def test_decision_advantages_of_the_last_to_run_are_zero():
 def test_decision_advantages_refuse_unknown_estimators():
     with pytest.raises(ValueError, match="estimator is 'mean'"):
         decision_advantages(torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), 2, "mean")
+
+
+GOOD = torch.tensor([[True, False, True, True], [True, True, False, False], [False, True, False, False]])
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "dr_grpo", "rloo"])
+def test_episodes_that_broke_are_as_if_they_were_not_there(estimator):
+    """The rest has the advantages of a smaller group; one alone has none, and what the broken ones hold is nobody's."""
+    returns = RETURNS.where(GOOD, 1e6)
+    advantages = group_advantages(returns, estimator, good=GOOD)
+    for row, good in enumerate(GOOD[:2]):
+        expected = group_advantages(RETURNS[row : row + 1, good], estimator)
+        torch.testing.assert_close(advantages[row : row + 1, good], expected)
+    assert (advantages[~GOOD] == 0).all() and (advantages[2] == 0).all()
+    assert informative_groups(returns, GOOD).tolist() == [True, True, False]
+
+
+def test_diversity_without_the_episodes_that_broke():
+    """(1, 0, 1) and (0.5,): squares of 2/3 within, and between the two 3/4 * (2/3 - 1/2)^2 more."""
+    returns = torch.tensor([[1.0, 9.0, 0.0, 1.0], [0.5, 9.0, 9.0, 9.0]])
+    good = torch.tensor([[True, False, True, True], [True, False, False, False]])
+    assert return_diversity(returns, good).item() == pytest.approx((2 / 3) / (2 / 3 + 3 / 4 * 1 / 36), rel=1e-5)

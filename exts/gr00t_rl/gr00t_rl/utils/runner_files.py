@@ -82,7 +82,7 @@ def save_whole(state: dict[str, Any], path: str) -> None:
     """
     with whole_file(Path(path)) as file:
         torch.save(state, file)
-    for left in remove_leftovers(Path(path).absolute().parent.parent, f"*/.model_*.pt{PARTIAL}"):
+    for left in remove_leftovers(Path(path).absolute().parent.parent, f"*/.*.pt{PARTIAL}"):
         print(f"[gr00t_rl] removed {left}, which a killed run left half written")
 
 

@@ -103,7 +103,7 @@ def test_gradient_is_that_of_one_process_with_all_data(ranks):
     alone = make_runner(runner_cfg(num_learning_epochs=1, num_mini_batches=1), PointMassEnv(), seed=100).alg
     alone._end_iteration = lambda *_: None
     terms = alone._loss_terms(union)
-    (terms["policy"] + alone.value_loss_coef * terms["value"]).mean().backward()
+    (terms["policy"] + alone.options.value_loss_coef * terms["value"]).mean().backward()
     expected = torch.cat([p.grad.flatten() for p in alone.parameters()])
     assert expected.abs().max() > 1e-3
     for rank in ranks:

@@ -6,17 +6,19 @@ from __future__ import annotations
 import torch
 
 MAX_LOG_RATIO = 20.0
-"""Size of a log-ratio beyond which its sample no longer moves the policy; e^20 is 5e8, e^89 overflows float32."""
+"""Log-ratio beyond which a sample no longer moves the policy; e^20 is 5e8, e^89 overflows float32."""
 
 
 def probability_ratio(log_ratio: torch.Tensor) -> torch.Tensor:
-    """Return r = exp(log r) per sample [B], its exponent bounded by :data:`MAX_LOG_RATIO`, with gradient 0 beyond.
+    """Return r = exp(log r) per sample [B], at most exp(:data:`MAX_LOG_RATIO`), with gradient 0 beyond.
 
-    An infinite ratio would make 0 * inf = NaN of a clipped sample's gradient and cost its whole minibatch. Where r is
-    clipped, its gradient is 0 already. A sample with A < 0 and r > e^20 loses a gradient that is 5e8 times that of
-    the others: under ``max_grad_norm`` it would be all that is left of the step.
+    An infinite ratio would make 0 * inf = NaN of a clipped sample's gradient and cost its whole minibatch. Where A > 0
+    such an r is clipped, and its gradient is 0 already. With A < 0 a gradient is lost that is 5e8 times that of other
+    samples: under ``max_grad_norm`` it would be all that is left of the step. A log-ratio that is itself infinite or NaN
+    stays so, for the guard to see.
     """
-    return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+    beyond = (log_ratio > MAX_LOG_RATIO) & log_ratio.isfinite()
+    return torch.where(beyond, MAX_LOG_RATIO, log_ratio).exp()
 
 
 def clipped_surrogate(

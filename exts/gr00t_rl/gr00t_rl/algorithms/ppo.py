@@ -82,13 +82,12 @@ class PPO(ClippedSurrogate):
     def _warming_up(self) -> bool:
         return self.iteration < self.options.num_critic_warmup_iterations
 
-    def _minibatch_step(self, minibatch: TensorDict, num_rows: int | None = None) -> dict[str, torch.Tensor] | None:
+    def _minibatch_step(self, minibatch: TensorDict) -> dict[str, torch.Tensor] | None:
         """Take one optimiser step, see :class:`ClippedSurrogate`."""
         o = self.options
         if o.normalize_advantage and o.normalize_advantage_per_mini_batch:
-            counted = minibatch["advantage"][:num_rows]
-            minibatch["advantage"][:num_rows] = normalize(counted)
-        return super()._minibatch_step(minibatch, num_rows)
+            minibatch["advantage"] = normalize(minibatch["advantage"])
+        return super()._minibatch_step(minibatch)
 
     def _optimizer_step(self) -> None:
         """Step the optimisers; during the warm-up the actor's parameters stay untouched."""

@@ -143,9 +143,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         num_steps, stopped = 0, False
         try:
             for index in self._minibatches(rows, num_mini_batches):
-                # a rank without a row must take part in the others' step: with one that does not count
-                minibatch = batch[index] if len(index) > 0 else batch[rows.new_zeros(1)]
-                metrics = self._minibatch_step(minibatch, len(index))
+                metrics = self._minibatch_step(batch[index])
                 if metrics is None:
                     continue
                 for name, value in metrics.items():
@@ -175,14 +173,13 @@ class ClippedSurrogate(DecisionAlgorithm):
             num_rows = int(most)
         return min(self.options.num_mini_batches, num_rows)
 
-    def _minibatch_step(self, minibatch: TensorDict, num_rows: int | None = None) -> dict[str, torch.Tensor] | None:
+    def _minibatch_step(self, minibatch: TensorDict) -> dict[str, torch.Tensor] | None:
         """Take one optimiser step on the mean over the rows of all ranks' minibatches, each row counting alike.
 
         The gradient of all micro-batches together is that of the whole minibatch.
 
         Args:
-            minibatch: Rows of this rank [B].
-            num_rows: How many of them count, B or 0; B where None.
+            minibatch: Rows of this rank [B]; none where it has fewer than the others.
 
         Returns:
             This rank's share of the metrics, whose sum over ranks is the metric, or None if the gradient was not
@@ -191,7 +188,9 @@ class ClippedSurrogate(DecisionAlgorithm):
         Raises:
             TargetKlExceeded: If the policy has moved further than ``target_kl`` on the minibatch; no step was taken.
         """
-        num_rows = len(minibatch) if num_rows is None else num_rows
+        num_rows = len(minibatch)
+        if num_rows == 0:  # it takes part in the others' step all the same, with a row that does not count
+            minibatch = self.batch[torch.zeros(1, dtype=torch.long, device=self.device)]
         self.optimizer.zero_grad()
         if self.rnd is not None:
             self.rnd.optimizer.zero_grad()

@@ -14,7 +14,7 @@ def probability_ratio(log_ratio: torch.Tensor) -> torch.Tensor:
 
     An infinite ratio would make 0 * inf = NaN of a clipped sample's gradient and cost its whole minibatch. Where A > 0
     such an r is clipped, and its gradient is 0 already. With A < 0 a gradient is lost that is 5e8 times that of other
-    samples: under ``max_grad_norm`` it would be all that is left of the step. A log-ratio that is itself infinite or NaN
+    samples: under ``max_grad_norm`` it would be all that is left of the step. A log-ratio that is itself not finite
     stays so, for the guard to see.
     """
     beyond = (log_ratio > MAX_LOG_RATIO) & log_ratio.isfinite()

@@ -18,6 +18,7 @@ from torch import nn
 
 from ..models.policy import PolicyEvaluation
 from ..options import SurrogateOptions
+from ..utils.errors import ConfigurationError
 from .base import DecisionAlgorithm
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate, probability_ratio
@@ -61,6 +62,9 @@ class ClippedSurrogate(DecisionAlgorithm):
         max_iterations: int | None = None,
     ) -> None:
         super().__init__(actor, critic, env, obs_groups, num_steps, options, device, multi_gpu_cfg)
+        fixed_noise: str | None = getattr(actor, "fixed_noise", None)
+        if options.entropy_coef > 0 and fixed_noise is not None:
+            raise ConfigurationError(f"agent.algorithm.entropy_coef is {options.entropy_coef}, but {fixed_noise}")
         # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
         self.optimizer = torch.optim.Adam(self._parameter_groups(), eps=options.adam_eps, fused=True)
         self.rates = RateController(self.optimizer, self._schedules(), max_iterations, options.desired_kl)

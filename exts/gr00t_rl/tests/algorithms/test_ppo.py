@@ -317,6 +317,27 @@ def test_gradients_are_clipped_by_their_global_norm():
     assert norms == pytest.approx([0.01] * 2, rel=1e-3)
 
 
+@pytest.mark.parametrize("actor", ["flow_sde_one", "flow_sde_all"])
+def test_entropy_bonus_that_would_do_nothing_is_refused(actor):
+    """Also where no cfg of Isaac Lab's was checked before."""
+    with pytest.raises(
+        ConfigurationError, match=r"entropy_coef is 1.0, but the noise .* flow_noise or gaussian"
+    ) as error:
+        make_runner(runner_cfg(actor, entropy_coef=1.0), PointMassEnv())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("actor", ["mlp", "gaussian", "flow_noise"])
+def test_entropy_bonus_does_something_where_it_is_accepted(actor):
+    found = []
+    for coefficient in (0.0, 1.0):
+        runner = make_runner(runner_cfg(actor, entropy_coef=coefficient), PointMassEnv())
+        collect(runner)
+        runner.alg.update()
+        found.append(torch.cat([p.detach().flatten() for p in runner.alg.actor.parameters()]))
+    assert not torch.equal(*found)
+
+
 @pytest.mark.parametrize("critic_rate", [None, 0.0, 2e-3])
 def test_rates_of_actor_and_critic(critic_rate):
     """The critic's rate is the actor's unless it is set, to 0 too."""

@@ -331,7 +331,7 @@ def test_settings_of_flow_noise_and_of_the_flow_mlp(change, message):
 def test_entropy_bonus_for_noise_that_does_not_learn(actor, says):
     """It would do nothing; and there is what to use instead."""
     line = line_of(check_agent, agent(actor=actor, algorithm={"entropy_coef": 0.01}))
-    assert line.startswith("agent.algorithm.entropy_coef is 0.01, but") and says in line
+    assert "agent.algorithm.entropy_coef is 0.01, but" in line and says in line
     check_agent(agent(actor=actor))
     for head in ("gaussian", "flow_noise"):
         check_agent(agent(actor={"head": head}, algorithm={"entropy_coef": 0.01}))

@@ -57,8 +57,8 @@ class SurrogateOptions(Options):
     desired_kl: float = option(
         0.01,
         "Target of KL(old || new) per iteration of the adaptive schedule [nats per decision]. A decision counts its "
-        "random denoising steps: with stochastic_steps=one, one of K, so that the same change of the policy shows about "
-        "1/K of the KL that it has with all.",
+        "random denoising steps: with stochastic_steps=one, one of K, so that the same change of the policy shows "
+        "about 1/K of the KL that it has with all.",
         above=0,
     )
     max_grad_norm: float = option(

@@ -320,9 +320,7 @@ def test_gradients_are_clipped_by_their_global_norm():
 @pytest.mark.parametrize("actor", ["flow_sde_one", "flow_sde_all"])
 def test_entropy_bonus_that_would_do_nothing_is_refused(actor):
     """Also where no cfg of Isaac Lab's was checked before."""
-    with pytest.raises(
-        ConfigurationError, match=r"entropy_coef is 1.0, but the noise .* flow_noise or gaussian"
-    ) as error:
+    with pytest.raises(ConfigurationError, match=r"entropy_coef is 1.0, but .*=flow_noise or gaussian") as error:
         make_runner(runner_cfg(actor, entropy_coef=1.0), PointMassEnv())
     assert "\n" not in str(error.value)
 

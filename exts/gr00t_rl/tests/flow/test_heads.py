@@ -239,7 +239,7 @@ def test_published_first_step_has_its_own_likelihood():
         field, x0
     )
     assert sample.std[0].flatten().tolist() == pytest.approx([0.5, 3**0.5 / 4, 1 / 4, 3**-0.5 / 4])
-    x, x_next, _ = sample.transitions
+    x_next = sample.transitions.x_next
     mean = 0.625 * x0 + 0.25 * (x0 + field.a * x0 + field.b)  # w0 (x - t v) + w1 (x + (1 - t) v) at t = 0
     expected = Normal(mean, 0.5).log_prob(x_next[:, 0]).flatten(1).sum(1)
     found = chain_log_prob(x_next[:, :1], sample.mean[:, :1], sample.std[:, :1])

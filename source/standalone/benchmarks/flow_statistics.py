@@ -32,7 +32,7 @@ from gr00t_rl.algorithms import PPO
 from gr00t_rl.flow import FlowHead, FlowSde, Transitions, VelocityFn, chain_kl, chain_log_prob
 
 MARK = "statistics of "
-STATES, DRAWS, PARTS = 32, 32, 24
+STATES, DRAWS, PARTS = 16, 16, 16
 """States, chains per state and part, and parts."""
 
 

@@ -9,9 +9,8 @@ in, all statistics being of the executed actions:
 - ``spread``: the standard deviation of the actions that the SDE's chain gives over that of the ODE's, both over the
   initial noise as well: 1 if the marginals were the same. Of all actions together (root mean square), and the median of
   single numbers' own;
-- ``gradient``: the cosine between the policy gradient that the likelihood gives, E[f grad log p], and the true one, for
-  the mean f of random linear functions of the actions. The true one is found by differentiating the sampled chain
-  itself. Both are means of independent parts, whose products with each other estimate lengths without bias;
+- ``gradient``: the cosine between the expected policy gradient that the likelihood gives, E[f grad log p], and the true
+  one, grad E[f], for a random linear function f of each state's actions;
 - ``KL``: of one random step over that of all, after the same small change of the weights.
 """
 
@@ -29,10 +28,10 @@ from typing import NamedTuple
 import torch
 
 from gr00t_rl.algorithms import PPO
-from gr00t_rl.flow import FlowHead, FlowSde, Transitions, VelocityFn, chain_kl, chain_log_prob
+from gr00t_rl.flow import FlowHead, FlowSde, VelocityFn, chain_kl
 
 MARK = "statistics of "
-STATES, DRAWS, PARTS = 16, 16, 16
+STATES, DRAWS, PARTS = 16, 32, 8
 """States, chains per state and part, and parts."""
 
 
@@ -75,32 +74,50 @@ def gradients(
     direction: torch.Tensor,
     parameters: list[torch.Tensor],
     executed: Counted,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return gradients [P] of E[f] for f = <direction, executed actions>: the true one, by "chain" and by "executed".
+) -> dict[str, torch.Tensor]:
+    """Return expected policy gradients [P] for f = <direction, executed actions>, by what the likelihood counts.
+
+    The noise eps of a counted number of a random step with mean m and standard deviation s contributes
+    E[f grad m eps / s] to E[f grad log p], which is E[df/dx' grad m], x' being the number reached (Stein's lemma: m
+    does not depend on eps). So that no score has to be averaged: it is the gradient by backpropagation through the
+    chain, in which only what is counted passes the weights. "true" counts all numbers of all steps, "chain" those of
+    the random steps, "executed" the executed ones of these.
 
     Args:
-        head: Samples the chain.
+        head: Of the chain.
         velocity: The field of all rows, differentiable in ``parameters``.
-        x0: Initial noise [states * draws, H, A], draws of a state together.
-        direction: One linear function per state, [states, n, A'].
+        x0: Initial noise [B, H, A].
+        direction: One linear function per row, [B, n, A'].
         parameters: Weights.
         executed: The steps n and dimensions A' of ``direction``.
     """
-    states = len(direction)
-    sample = head.sample(velocity, x0)
-    f = (executed.of(sample.actions).unflatten(0, (states, -1)) * direction[:, None]).flatten(2).sum(-1)
-    true = _gradient(f.mean(), parameters)
-    f = f.detach()
-    # each draw against the mean of the others of its state
-    advantage = (f - f.mean(1, keepdim=True)) * f.shape[1] / (f.shape[1] - 1)
-    fixed = Transitions(*(part.detach() for part in sample.transitions))
-    found = []
-    for count in (lambda x: x, executed.of):
-        mean, std = head.distribution(velocity, fixed)
-        log_prob = chain_log_prob(count(fixed.x_next), count(mean), count(std))
-        surrogate = (log_prob * advantage.flatten()).mean()
-        found.append(_gradient(surrogate, parameters))
-    return true, found[0], found[1]
+    batch, steps = len(x0), head.num_steps
+    chosen = torch.randint(steps, (batch, 1, 1, 1)) if head.stochastic_steps == "one" else None
+    with torch.no_grad():
+        noise = [torch.randn_like(x0).unsqueeze(1) for _ in range(steps)]
+
+    def move(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the mean of the next state, its standard deviation, and which rows are random there."""
+        step = torch.full((batch, 1), k, dtype=torch.long)
+        v = velocity(x, step)
+        mean, std = head.transition(x, v, step)
+        random = torch.ones(batch, 1, 1, 1) if chosen is None else (chosen == k).float()
+        return random * mean + (1.0 - random) * (x + v / steps), random * std, random
+
+    states = [x0.unsqueeze(1)]
+    for k in range(steps):
+        mean, std, _ = move(states[-1], k)
+        states.append(mean + std * noise[k])
+    f = (executed.of(states[-1].squeeze(1)) * direction).sum() / batch
+    slopes = torch.autograd.grad(f, states[1:], retain_graph=True)
+    counted = torch.zeros_like(x0[:1, None])
+    executed.of(counted).fill_(1.0)
+    sums = {"true": torch.zeros(()), "chain": torch.zeros(()), "executed": torch.zeros(())}
+    for k in range(steps):
+        mean, _, random = move(states[k].detach(), k)
+        for name, mask in (("true", 1.0), ("chain", random), ("executed", random * counted)):
+            sums[name] = sums[name] + (slopes[k] * mask * mean).sum()
+    return {name: _gradient(value, parameters) for name, value in sums.items()}
 
 
 def _gradient(value: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:
@@ -109,24 +126,12 @@ def _gradient(value: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tens
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> tuple[float, float]:
-    """Return the cosine between the expectations of ``a`` and ``b``, and its standard error (jackknife).
-
-    Args:
-        a: Estimates of one vector, [parts, P], of independent parts.
-        b: Estimates of the other, [parts, P], of the same parts.
-    """
-    aa, bb, ab = a @ a.T, b @ b.T, a @ b.T
-    off = ~torch.eye(len(a), dtype=torch.bool)
-
-    def value(kept: torch.Tensor) -> float:
-        mask = off & kept[:, None] & kept
-        length = (aa[mask].mean() * bb[mask].mean()).clamp_min(1e-30).sqrt()
-        return (ab[mask].mean() / length).item()
-
+    """Return the cosine between the means of ``a`` and ``b`` [parts, P], and its standard error (jackknife)."""
     parts = len(a)
-    left_out = torch.tensor([value(torch.arange(parts) != i) for i in range(parts)])
+    whole = torch.cosine_similarity(a.mean(0), b.mean(0), dim=0).item()
+    left_out = torch.cosine_similarity(a.sum(0) - a, b.sum(0) - b, dim=1)
     error = ((parts - 1) / parts * (left_out - left_out.mean()).square().sum()).sqrt().item()
-    return value(torch.ones(parts, dtype=torch.bool)), error
+    return whole, error
 
 
 @torch.no_grad()
@@ -165,16 +170,18 @@ class MeasuredPPO(PPO):
             of_all, median = (sum(column) / 8 for column in zip(*found, strict=True))
             text = f"{of_all:.2f}, median of single numbers {median:.2f}"
             print(f"{MARK}spread, a = {level}, {random_steps}, {first}: {text}", flush=True)
-        direction = torch.randn(STATES, executed.steps, executed.dims)
-        for random_steps in ("one", "all"):
-            head, rows = FlowSde(steps, 1.0, random_steps), []
+        direction = torch.randn(STATES, executed.steps, executed.dims).repeat_interleave(DRAWS, dim=0)
+        for level, random_steps in ((a, s) for a in (0.5, 1.0) for s in ("one", "all")):
+            head, parts = FlowSde(steps, level, random_steps), []
             for _ in range(PARTS):
                 field = actor.velocity_field(observed).velocity  # type: ignore
-                rows.append(gradients(head, field, torch.randn(chain), direction, self.actor_parameters, executed))
-            true, whole, part = (torch.stack(column) for column in zip(*rows, strict=True))
-            for name, other in (("chain", whole), ("executed", part)):
+                parts.append(gradients(head, field, torch.randn(chain), direction, self.actor_parameters, executed))
+            true, *others = (torch.stack([part[name] for part in parts]) for name in ("true", "chain", "executed"))
+            texts = []
+            for name, other in zip(("chain", "executed"), others, strict=True):
                 value, error = cosine(true, other)
-                print(f"{MARK}gradient, a = 1.0, {random_steps}, {name}: {value:.3f} +- {error:.3f}", flush=True)
+                texts.append(f"{name} {value:.3f} +- {error:.3f}")
+            print(f"{MARK}gradient, a = {level}, {random_steps}: {', '.join(texts)}", flush=True)
         shift = [1e-3 * torch.randn_like(p) * p.std().nan_to_num(0.0) for p in self.actor_parameters]
 
         def change(sign: float) -> None:

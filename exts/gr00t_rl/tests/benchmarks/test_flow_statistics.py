@@ -8,7 +8,7 @@ import torch
 from flow_statistics import Counted, cosine, divergence, gradients, spread
 from torch import nn
 
-from gr00t_rl.flow import FlowSde
+from gr00t_rl.flow import FlowSde, Transitions, chain_log_prob
 
 
 class CoupledField(nn.Module):
@@ -41,28 +41,55 @@ def test_spread_of_one_step_by_hand():
     assert of_all == pytest.approx(expected, rel=0.02) and median == pytest.approx(expected, rel=0.03)
 
 
-@pytest.mark.parametrize(("coupling", "exact"), [(0.0, True), (3.0, False)])
-def test_executed_is_exact_without_feedback_only(coupling, exact):
-    """The whole chain's likelihood gives the true direction; a part of it does where nothing else feeds back."""
+def of(name: str, coupling: float, steps: str = "all") -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the true gradient and another by :func:`gradients`, of the mean of the first number."""
     torch.manual_seed(0)
-    field, rows = CoupledField(coupling), []
-    for _ in range(8):
-        x0 = torch.randn(4 * 4096, 1, 2)
-        rows.append(gradients(FlowSde(4, 1.0, "all"), field, x0, torch.ones(4, 1, 1), [*field.parameters()], FIRST))
-    true, chain, executed = (torch.stack(column) for column in zip(*rows, strict=True))
-    for found, same in ((chain, True), (executed, exact)):
-        value, error = cosine(true, found)
-        assert error < 0.02
-        assert (abs(value - 1.0) < 0.03) == same, value
+    field, x0 = CoupledField(coupling), torch.randn(20_000, 1, 2)
+    found = gradients(FlowSde(4, 1.0, steps), field, x0, torch.ones(20_000, 1, 1), [*field.parameters()], FIRST)
+    return found["true"], found[name]
 
 
-def test_cosine_of_noisy_estimates():
-    """Of vectors at 60 degrees, from parts whose noise is as long as they are."""
-    torch.manual_seed(0)
-    a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 3**0.5 / 2])
-    noise = 0.7 * torch.randn(2, 150, 2)
-    value, error = cosine(a + noise[0], b + noise[1])
-    assert error < 0.1 and value == pytest.approx(0.5, abs=4 * error)
+def test_whole_chains_likelihood_gives_the_true_gradient():
+    true, found = of("chain", 3.0)
+    torch.testing.assert_close(found, true)
+    _, of_one = of("chain", 3.0, "one")
+    assert not torch.allclose(of_one, true, rtol=0.1)  # of one of four steps
+
+
+@pytest.mark.parametrize(("coupling", "low", "high"), [(0.0, 0.999, 1.001), (3.0, 0.0, 0.97)])
+def test_executed_is_exact_without_feedback_only(coupling, low, high):
+    """Where the number that is not executed feeds back, the direction is another one."""
+    value, _ = cosine(*(x[None].expand(2, -1) for x in of("executed", coupling)))
+    assert low < value < high
+
+
+@pytest.mark.parametrize("steps", ["one", "all"])
+@pytest.mark.parametrize("name", ["chain", "executed"])
+def test_gradient_is_that_of_the_score(name, steps):
+    """E[(f - mean) grad log p] with the head's own sampling and scoring, within four standard errors."""
+    _, expected = of(name, 2.0, steps)
+    field, head = CoupledField(2.0), FlowSde(4, 1.0, steps)
+    parts = []
+    for _ in range(20):
+        sample = head.sample(field, torch.randn(20_000, 1, 2))
+        fixed = Transitions(*(part.detach() for part in sample.transitions))
+        f = FIRST.of(sample.actions).flatten().detach()
+        mean, std = head.distribution(field, fixed)
+        count = FIRST.of if name == "executed" else lambda x: x
+        log_prob = chain_log_prob(count(fixed.x_next), count(mean), count(std))
+        gradient = torch.autograd.grad(((f - f.mean()) * log_prob).mean(), [*field.parameters()])
+        parts.append(torch.cat([g.flatten() for g in gradient]))
+    stacked = torch.stack(parts)
+    error = stacked.std(0) / 20**0.5
+    assert ((stacked.mean(0) - expected).abs() < 4.0 * error + 0.02 * expected.abs()).all()
+    assert expected.norm() > 10.0 * error.norm()
+
+
+def test_cosine():
+    """Of vectors at 60 degrees; equal parts leave no error."""
+    a, b = torch.tensor([1.0, 0.0]).expand(3, 2), torch.tensor([0.5, 3**0.5 / 2]).expand(3, 2)
+    value, error = cosine(a, b)
+    assert value == pytest.approx(0.5) and error == pytest.approx(0.0, abs=1e-6)
 
 
 def test_one_step_shows_a_share_of_the_divergence():

@@ -1,12 +1,12 @@
 """Train a task: `uv run scripts/rsl_rl/train.py --task Gr00t-Push-Cube-Franka` (or with `isaaclab.sh -p`).
 
 The same as `isaaclab train --rl_library rsl_rl`, but it picks the device and names the tasks when the id is wrong.
+`gr00t-rl train` is the same command.
 """
 
 import sys
 
-from isaaclab_rl.entrypoints import run_train_cli
-from launch import launch
+from gr00t_rl.cli.train import main
 
 if __name__ == "__main__":
-    sys.exit(launch(run_train_cli, sys.argv[1:]))
+    sys.exit(main())

@@ -2,7 +2,7 @@
 """Reinforcement learning of GR00T N1.5 policies in Isaac Lab through rsl_rl.
 
 Importing the package makes its classes known to rsl_rl by bare name (``class_name: "Gr00tActor"``); it imports
-neither Isaac Lab nor transformers.
+none of Isaac Lab, rsl_rl, torch and transformers.
 """
 
 from .utils.registration import register_with_rsl_rl

@@ -19,6 +19,7 @@ from .options import (
     Gr00tActorOptions,
     GrpoOptions,
     OrthogonalMlpOptions,
+    OrthogonalRnnOptions,
     PpoOptions,
     RunnerOptions,
 )
@@ -96,6 +97,15 @@ class OrthogonalMlpCfg(OrthogonalMlpOptions):
     """MLP with orthogonal initialisation and clipped observations: :class:`gr00t_rl.models.OrthogonalMLPModel`."""
 
     class_name: str = "gr00t_rl.models:OrthogonalMLPModel"
+    distribution_cfg: RslRlMLPModelCfg.DistributionCfg | None = None  # type: ignore[assignment]
+    stochastic: bool = False
+
+
+@configclass
+class OrthogonalRnnCfg(OrthogonalRnnOptions):
+    """The same with recurrent layers: :class:`gr00t_rl.models.OrthogonalRNNModel`."""
+
+    class_name: str = "gr00t_rl.models:OrthogonalRNNModel"
     distribution_cfg: RslRlMLPModelCfg.DistributionCfg | None = None  # type: ignore[assignment]
     stochastic: bool = False
 
@@ -212,6 +222,18 @@ class MlpRunnerCfg(RunnerCfg):
     critic: OrthogonalMlpCfg = OrthogonalMlpCfg()  # type: ignore[assignment]
     # 3e-4 is meant for one env and minibatches of 64; thousands of samples per minibatch bear 1e-3
     algorithm: PpoCfg = PpoCfg(learning_rate=1e-3, reward_scaling=True)  # type: ignore[assignment]
+
+
+@configclass
+class RnnRunnerCfg(MlpRunnerCfg):
+    """The same with an LSTM before each MLP, for tasks in which what was seen earlier matters."""
+
+    actor: OrthogonalRnnCfg = OrthogonalRnnCfg(  # type: ignore[assignment]
+        output_gain=0.01,
+        distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
+        stochastic=True,
+    )
+    critic: OrthogonalRnnCfg = OrthogonalRnnCfg()  # type: ignore[assignment]
 
 
 @configclass

@@ -1,5 +1,6 @@
 """What pip, uv, Kit and Isaac Lab read about the package agrees, and the repository names no machine."""
 
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from shutil import copytree, ignore_patterns
 
 import pytest
 from packaging.requirements import Requirement
+
+import gr00t_rl
 
 EXTENSION = Path(__file__).parents[1]
 ROOT = EXTENSION.parents[1]
@@ -42,7 +45,8 @@ def project_files() -> list[str]:
 
 def test_version_has_one_source():
     """The installed metadata carries the version of extension.toml."""
-    assert metadata.version("gr00t_rl") == load_toml(EXTENSION / "config" / "extension.toml")["package"]["version"]
+    version = load_toml(EXTENSION / "config" / "extension.toml")["package"]["version"]
+    assert metadata.version("gr00t_rl") == gr00t_rl.__version__ == version
 
 
 def test_isaac_lab_finds_the_tasks():
@@ -107,3 +111,20 @@ def test_no_lock_files_hosts_or_machine_paths():
             if HOST.search(line) or MACHINE_PATH.search(line):
                 found.append(f"{name}:{number}: {line.strip()[:80]}")
     assert not found, "\n".join(found)
+
+
+def test_json_files_are_strict():
+    """Every JSON file of the repository can be read outside Python: no NaN, no Infinity, no broken syntax."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    files = [name for name in project_files() if name.endswith(".json")]
+    assert any(name.startswith("docs/results/") for name in files)
+    broken = []
+    for name in files:
+        try:
+            json.loads((ROOT / name).read_text(encoding="utf-8"), parse_constant=refuse)
+        except ValueError as error:
+            broken.append(f"{name}: {error}")
+    assert not broken, "\n".join(broken)

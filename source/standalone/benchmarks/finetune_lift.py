@@ -2,13 +2,14 @@
 """How far RL lifts a base policy: train, evaluate before and after, draw.
 
     python source/standalone/benchmarks/finetune_lift.py --task Gr00t-Push-Cube-Franka --iterations 120 --seeds 1 2 3 \
-        --out docs/results/lift --plot docs/images/lift.png
+        --out docs/results/lift.json --plot docs/images/lift.png
 
-Each seed is one call of Isaac Lab's ``train`` and four of ``scripts/rsl_rl/evaluate.py``: base and trained policy, with
-the initial noise as trained (``init_noise_scale`` 1) and without it (0). What is recorded goes to
-``OUT/<task>_<agent>_seed<seed>.json``; records that exist are not made again. ``--run DIR ...`` takes a finished run of
-the one ``--seeds`` and the runs that continued it, in order, instead of training, as it was at ``--iterations`` if it
-went on longer and has a checkpoint there. The base is evaluated once for all seeds.
+Each seed is one call of Isaac Lab's ``train`` and four of ``gr00t-rl evaluate``: base and trained policy, with
+the initial noise as trained (``init_noise_scale`` 1) and without it (0). What is recorded is added to the study file
+``--out`` as ``<task>_<agent>_seed<seed>``, and of the base, evaluated once for all seeds, as ``<task>_<agent>_base``;
+what is in it is not made again. ``--run DIR ...`` takes a finished run of the one ``--seeds`` and the runs that
+continued it, in order, instead of training, as it was at ``--iterations`` if it went on longer and has a checkpoint
+there.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from learning_curves import read_curve
+from learning_curves import curve_of
+from records import add_run, read_study
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).resolve().parents[3]
 SCALES = ("1", "0")
 KEPT = ("success_rate", "success_ci95", "num_episodes", "mean_return", "mean_length", "seed")
 WARM_UP = 4
@@ -53,7 +54,7 @@ def train(args: argparse.Namespace, seed: int, folder: Path) -> Path:
 
 def evaluate(args: argparse.Namespace, checkpoint: str, scale: str, folder: Path) -> dict[str, Any]:
     """Evaluate "base" or a run's file, and return the headline numbers."""
-    command = [str(ROOT / "scripts" / "rsl_rl" / "evaluate.py"), "--task", args.task, "--agent", args.agent]
+    command = ["-m", "gr00t_rl", "evaluate", "--task", args.task, "--agent", args.agent]
     command += ["--checkpoint", checkpoint, "--num_episodes", str(args.episodes), "--num_envs", str(args.eval_envs)]
     command += ["--device", "cpu", "--report", "none", "--json", str(folder / "result.json")]
     call([*command, f"agent.actor.init_noise_scale={scale}", *args.overrides], folder)
@@ -74,7 +75,7 @@ def join_curves(runs: list[Path], last: int) -> dict[str, list[float]]:
     What a run did after the checkpoint that was continued is left out, and so is the success of a continuation's first
     iterations, in which only quick successes have ended. Time and env steps go on counting.
     """
-    parts = [read_curve(run) for run in runs]
+    parts = [curve_of(run) for run in runs]
     ends = [part["iteration"][0] for part in parts[1:]] + [last + 1]
     joined: dict[str, list[float]] = {name: [] for name in parts[0]}
     for part, end in zip(parts, ends, strict=True):
@@ -88,34 +89,34 @@ def join_curves(runs: list[Path], last: int) -> dict[str, list[float]]:
 
 
 def stem(args: argparse.Namespace) -> str:
-    """Name of the records."""
+    """Begin of the records' names."""
     return f"{args.task}_{args.agent.removeprefix('rsl_rl_').removesuffix('cfg_entry_point').strip('_') or 'ppo'}"
 
 
 def make(args: argparse.Namespace, seed: int) -> None:
     """Train and evaluate one seed."""
-    file = args.out / f"{stem(args)}_seed{seed}.json"
-    if file.exists():
+    record_name, base_name = f"{stem(args)}_seed{seed}", f"{stem(args)}_base"
+    study = read_study(args.out)
+    if record_name in study:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        base_file = args.out / f"{stem(args)}_base.json"
-        if not base_file.exists():
+        if base_name not in study:
             base = {f"init_noise_{scale}": evaluate(args, "base", scale, folder) for scale in SCALES}
-            base_file.write_text(json.dumps(base, indent=1) + "\n")
+            add_run(args.out, base_name, base)
         runs = [run.resolve() for run in args.run] or [train(args, seed, folder)]
         checkpoint, last = last_checkpoint(runs[-1], args.iterations)
         curve = join_curves(runs, last)
         after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in SCALES}
     record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
     record |= {"overrides": args.overrides, "train_overrides": args.train_overrides, "after": after, "curve": curve}
-    file.write_text(json.dumps(record, indent=1) + "\n")
+    add_run(args.out, record_name, record)
 
 
 def records(args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The base's evaluation and the records of all seeds."""
-    base = json.loads((args.out / f"{stem(args)}_base.json").read_text())
-    return base, [json.loads((args.out / f"{stem(args)}_seed{seed}.json").read_text()) for seed in args.seeds]
+    study = read_study(args.out)
+    return study[f"{stem(args)}_base"], [study[f"{stem(args)}_seed{seed}"] for seed in args.seeds]
 
 
 def share(result: dict[str, Any]) -> str:
@@ -168,12 +169,11 @@ def main() -> None:
     parser.add_argument("--eval_envs", type=int, default=256)
     parser.add_argument("--run", type=Path, nargs="+", default=[], help="folders of a run of the one seed, in parts")
     parser.add_argument("--train_overrides", nargs="*", default=[], help="Hydra overrides of the training alone")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the records")
+    parser.add_argument("--out", type=Path, required=True, help="study file, such as docs/results/lift.json")
     parser.add_argument("--plot", type=Path, help="picture to draw")
     args, args.overrides = parser.parse_known_args()
     if args.run and len(args.seeds) != 1:
         parser.error("--run is one run: give its seed with --seeds")
-    args.out.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         make(args, seed)
     report(args)

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Clone a flow policy from demonstrations, then fine-tune it with our PPO through rsl_rl's own runner.
 
-    python source/standalone/benchmarks/flow_finetune.py --env point_mass --head flow_noise --seed 1 --out runs/flow
-    python source/standalone/benchmarks/flow_finetune.py --env Hopper-v5 --head flow_noise --seed 1 --out runs/flow
-    python source/standalone/benchmarks/flow_finetune.py --out runs/flow --plot flow_finetune.png
+    python source/standalone/benchmarks/flow_finetune.py --env point_mass --head flow_noise --seed 1 --out flow.json
+    python source/standalone/benchmarks/flow_finetune.py --env Hopper-v5 --head flow_noise --seed 1 --out flow.json
+    python source/standalone/benchmarks/flow_finetune.py --out flow.json --plot flow_finetune.png
 
 Demonstrations of the point mass come from a PD controller that heads for one of the two nearest goals at random, those
-of a Gymnasium env from a Gaussian MLP that our PPO trains to a medium level first. ``OUT/<env>_demos_seed<N>.pt`` and
-``OUT/<env>_base_seed<N>.pt`` keep demonstrations and cloned policy, which serve all heads of a seed. A run writes
-``OUT/<env>_<head>_seed<N>.json`` (settings, returns before and after) and ``.csv`` (one row per iteration). Any env but
-the point mass needs ``gymnasium[mujoco]``, the extra ``benchmarks``.
+of a Gymnasium env from a Gaussian MLP that our PPO trains to a medium level first. A run is added to the study file
+``--out`` as ``<env>_<head>_seed<N>``: settings, returns before and after, and a series per column of the iterations.
+The folder of the same name (``flow/`` for ``flow.json``) keeps demonstrations and cloned policy, which serve all heads
+of a seed. Any env but the point mass needs ``gymnasium[mujoco]``, the extra ``benchmarks``.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import json
+import math
 import platform
 import time
 from collections.abc import Sequence
@@ -36,6 +36,7 @@ from demonstrations import (
     record,
     train_expert,
 )
+from records import add_run, read_study
 from rsl_rl.runners import OnPolicyRunner
 
 from gr00t_rl.models import FlowMlpActor
@@ -97,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--env", choices=SETTINGS, default="point_mass")
     parser.add_argument("--head", choices=HEADS, default="flow_noise")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the records")
+    parser.add_argument("--out", type=Path, required=True, help="study file, such as docs/results/flow_finetune.json")
     parser.add_argument("--iterations", type=int, help="PPO iterations (0: demonstrations and cloning only)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end the fine-tuning after this time")
     parser.add_argument("--log-prob-over", choices=("executed", "chain"), default="executed")
@@ -166,11 +167,12 @@ def demonstrations_of(env: str, settings: dict[str, Any], seed: int, file: Path)
     return Demonstrations(**content), about
 
 
-def base_policy(actor: FlowMlpActor, env: str, settings: dict[str, Any], seed: int, out: Path) -> dict[str, Any]:
+def base_policy(actor: FlowMlpActor, env: str, settings: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
     """Load the seed's cloned policy into ``actor``, or make it, and return what is known of its making."""
-    file = out / f"{env}_base_seed{seed}.pt"
+    file = folder / f"{env}_base_seed{seed}.pt"
     if not file.exists():
-        demos, about = demonstrations_of(env, settings, seed, out / f"{env}_demos_seed{seed}.pt")
+        folder.mkdir(parents=True, exist_ok=True)
+        demos, about = demonstrations_of(env, settings, seed, folder / f"{env}_demos_seed{seed}.pt")
         torch.manual_seed(seed)
         about["clone_loss"] = clone(actor, demos, settings["clone_steps"])
         # the head is not part of it: one cloned policy serves them all
@@ -194,7 +196,7 @@ def finetune(args: argparse.Namespace) -> dict[str, Any]:
     env = make_env(args.env, settings["num_envs"], args.seed)
     runner = OnPolicyRunner(env, cfg, None, "cpu")
     actor: Any = runner.alg.get_policy()
-    base = base_policy(actor, args.env, settings, args.seed, args.out)
+    base = base_policy(actor, args.env, settings, args.seed, args.out.with_suffix(""))
 
     def judge(episodes: int, scale: float) -> dict[str, Any]:
         return evaluate(actor, args.env, episodes, args.seed + 3000, scale)
@@ -216,7 +218,7 @@ def finetune(args: argparse.Namespace) -> dict[str, Any]:
         "base": base,
         "before": before,
         "after": after,
-        "iterations": rows,
+        "iterations": {key: [row.get(key) for row in rows] for key in COLUMNS},
     }
 
 
@@ -253,36 +255,25 @@ def learn(
     return rows
 
 
-def write(result: dict[str, Any], out: Path) -> None:
-    """Write the record: JSON without the rows, CSV with them."""
-    stem = out / f"{result['env']}_{result['head']}_seed{result['seed']}"
-    rows = result.pop("iterations")
-    stem.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    with open(stem.with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def plot(out: Path, image: Path) -> None:
-    """Draw the evaluated return of all records in ``out`` over env steps, one panel per env."""
+    """Draw the evaluated return of all runs of the study ``out`` over env steps, one panel per env."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    records = [json.loads(file.read_text()) for file in sorted(out.glob("*_seed*.json"))]
+    records = list(read_study(out).values())
     if not records:
-        raise SystemExit(f"error: {out} holds no records; run --env and --head with this --out first")
+        raise SystemExit(f"error: {out} holds no runs; run --env and --head with this --out first")
     envs = sorted({r["env"] for r in records}, key=list(SETTINGS).index)
     figure, axes = plt.subplots(1, len(envs), figsize=(6 * len(envs), 4), squeeze=False)
     for axis, env in zip(axes[0], envs, strict=True):
         mine = [r for r in records if r["env"] == env]
         for r in mine:
-            with open(out / f"{env}_{r['head']}_seed{r['seed']}.csv", newline="") as file:
-                rows = [row for row in csv.DictReader(file) if row["eval_return"]]
-            x = [0.0, *(float(row["env_steps"]) / 1e3 for row in rows)]
-            y = [r["before"]["init_noise_1"]["return"], *(float(row["eval_return"]) for row in rows)]
+            steps, returns = (r["iterations"][key] for key in ("env_steps", "eval_return"))
+            judged = [i for i, value in enumerate(returns) if not math.isnan(value)]
+            x = [0.0, *(steps[i] / 1e3 for i in judged)]
+            y = [r["before"]["init_noise_1"]["return"], *(returns[i] for i in judged)]
             color = f"C{list(HEADS).index(r['head'])}"
             first = r["seed"] == min(other["seed"] for other in mine if other["head"] == r["head"])
             axis.plot(x, y, color=color, label=r["head"] if first else None)
@@ -300,11 +291,11 @@ def plot(out: Path, image: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run or draw."""
     args = build_parser().parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
     if args.plot is not None:
         plot(args.out, args.plot)
-    else:
-        write(finetune(args), args.out)
+        return
+    read_study(args.out)  # refuses a file that is none before the work, not after it
+    add_run(args.out, f"{args.env}_{args.head}_seed{args.seed}", finetune(args))
 
 
 if __name__ == "__main__":

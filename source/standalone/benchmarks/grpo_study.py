@@ -2,19 +2,18 @@
 """PPO against GRPO and RLOO with the same env steps: dense and sparse rewards, group sizes, the zero-variance filter.
 
     python source/standalone/benchmarks/grpo_study.py --task Gr00t-Push-Cube-Franka --policy gr00t --base DIR \
-        --env_steps 2000000 --seeds 1 2 3 --out docs/results/grpo_study --plot docs/images/grpo_study.png
+        --env_steps 2000000 --seeds 1 2 3 --out docs/results/grpo_study.json --plot docs/images/grpo_study.png
 
-Each run goes through Isaac Lab's own ``train`` and is written whole to ``OUT/<task>_<policy>_<arm>_seed<seed>.json``;
-runs whose file exists are not repeated, so that an interrupted call goes on. ``OUT/summary.json`` has one row per run:
-success over the last tenth of the env steps, and the env steps and minutes until success first reached 80 %.
+Each run goes through Isaac Lab's own ``train`` and is added to the study file ``--out`` as
+``<task>_<policy>_<arm>_seed<seed>``; runs that are in it are not repeated, so that an interrupted call goes on. Printed
+is one row per run: success and return over the last tenth of the env steps, and the env steps and minutes until success
+first reached 80 %.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,8 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from finetune_lift import WARM_UP
-from learning_curves import read_curve
+from learning_curves import curve_of
+from records import Record, add_run, read_study
 
 POLICIES = {"gr00t": "", "mlp": "mlp_", "flow_mlp": "flow_mlp_"}
 SPARSE = "env.rewards=sparse"
@@ -96,11 +96,11 @@ def iterations(args: argparse.Namespace, arm: Arm) -> int:
     return max(1, math.ceil(args.env_steps / (steps * (args.num_envs or env_cfg.scene.num_envs))))
 
 
-def train(args: argparse.Namespace, arm: Arm, seed: int) -> Path:
-    """Train once and write the curve; return its file."""
-    file = args.out / f"{args.task}_{args.policy}_{arm.name}_seed{seed}.json"
-    if file.exists():
-        return file
+def train(args: argparse.Namespace, arm: Arm, seed: int) -> Record:
+    """Return the study's record of a run, after training it if there is none yet."""
+    name = f"{args.task}_{args.policy}_{arm.name}_seed{seed}"
+    if name in (study := read_study(args.out)):
+        return study[name]
     command = [
         *(sys.executable, "-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--device", args.device),
         *("--task", args.task, "--agent", arm.agent(args.policy), "--seed", str(seed)),
@@ -116,17 +116,11 @@ def train(args: argparse.Namespace, arm: Arm, seed: int) -> Path:
             done = subprocess.run(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command[1:])} failed:\n{log.read_text()[-2000:]}")
-        curve = read_curve(next(Path(folder).rglob("events.out.tfevents*")).parent)
+        curve = curve_of(next(Path(folder).rglob("events.out.tfevents*")).parent)
     shown = [part if part != str(args.base and args.base.resolve()) else "BASE" for part in command[1:]]
-    write_json(file, {"arm": arm.name, "command": shown, "seed": seed, **curve})
-    return file
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write a file whole or not at all."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, file)
+    record = {"arm": arm.name, "command": shown, "seed": seed, **curve}
+    add_run(args.out, name, record)
+    return record
 
 
 def summarise(curve: dict[str, Any]) -> dict[str, float | None]:
@@ -177,20 +171,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--override", nargs="*", default=[], help="Hydra overrides of every run")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the curves and of summary.json")
+    parser.add_argument("--out", type=Path, required=True, help="study file, such as docs/results/grpo_study.json")
     parser.add_argument("--plot", type=Path, help="picture to draw")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     curves: dict[str, list[dict[str, Any]]] = {}
     for seed in args.seeds:
         for name in args.arms:
-            curve = json.loads(train(args, ARMS[name], seed).read_text())
+            curve = train(args, ARMS[name], seed)
             if ARMS[name].algorithm == "ppo":
                 curve |= {key: curve[key][WARM_UP:] for key in ("seconds", "env_steps", "return", "success_rate")}
             curves.setdefault(name, []).append(curve)
             row = summarise(curve)
             print(f"{name:22s} seed {seed}  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    write_json(args.out / "summary.json", {arm: [summarise(curve) for curve in runs] for arm, runs in curves.items()})
     if args.plot:
         plot(curves, args)
 

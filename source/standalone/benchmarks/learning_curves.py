@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Train tasks with several seeds through Isaac Lab's own ``train``, and draw return and success over time.
 
-    python source/standalone/benchmarks/learning_curves.py --out docs/results/reach \
+    python source/standalone/benchmarks/learning_curves.py --out docs/results/reach.json \
         --run Gr00t-Reach-Franka:rsl_rl_cfg_entry_point:60 --seeds 1 2 3 --plot docs/images/reach.png
 
-A run is ``TASK:AGENT:ITERATIONS``, then Hydra overrides, comma separated, if any. Each run's curve is written to
-``OUT/<task>_<agent>_seed<seed>.json``; runs whose file exists are not repeated, so that an interrupted call goes on.
+A run is ``TASK:AGENT:ITERATIONS``, then Hydra overrides, comma separated, if any. Each run's curve is added to the
+study file ``--out`` as ``<task>_<agent>_seed<seed>``; runs that are in it are not repeated, so that an interrupted call
+goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from records import add_run, read_study
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -49,15 +49,15 @@ class Run:
 
     @property
     def name(self) -> str:
-        """File name stem."""
+        """Label, and begin of the names of its records."""
         return f"{self.task}_{self.agent.removeprefix('rsl_rl_').removesuffix('cfg_entry_point').strip('_') or 'gr00t'}"
 
 
-def train(run: Run, seed: int, out: Path) -> Path:
-    """Train once and write the curve; return its file."""
-    file = out / f"{run.name}_seed{seed}.json"
-    if file.exists():
-        return file
+def train(run: Run, seed: int, out: Path) -> None:
+    """Train once and add the curve to the study ``out``, unless it is there."""
+    name = f"{run.name}_seed{seed}"
+    if name in read_study(out):
+        return
     with tempfile.TemporaryDirectory() as folder:
         command = [
             *(sys.executable, "-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--device", "cpu"),
@@ -69,32 +69,29 @@ def train(run: Run, seed: int, out: Path) -> Path:
         if result.returncode != 0:
             raise SystemExit(f"{' '.join(command)} failed:\n{(Path(folder) / 'log.txt').read_text()[-2000:]}")
         events = next(Path(folder).rglob("events.out.tfevents*"))
-        curve = read_curve(events.parent)
-    file.write_text(json.dumps({"command": command[1:], "seed": seed, **curve}, indent=1) + "\n")
-    return file
+        curve = curve_of(events.parent)
+    add_run(out, name, {"command": command[1:], "seed": seed, **curve})
 
 
-def read_curve(folder: Path) -> dict[str, list[float]]:
-    """Read the scalars of a run: per iteration its number, wall seconds since the first, env steps and the metrics."""
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    sps = {e.step: e.value for e in events.Scalars("charts/SPS")}
-    collect, learn = ({e.step: e.value for e in events.Scalars(f"Perf/{k}_time")} for k in ("collection", "learning"))
-    seconds = np.cumsum([collect[s] + learn[s] for s in sps])
-    steps = np.cumsum([sps[s] * (collect[s] + learn[s]) for s in sps])
-    curve: dict[str, list[float]] = {"iteration": list(sps), "seconds": seconds.round(1).tolist()}
-    curve["env_steps"] = steps.round().tolist()
-    for name, tag in TAGS.items():
-        values = {e.step: e.value for e in events.Scalars(tag)} if tag in events.Tags()["scalars"] else {}
-        curve[name] = [round(values.get(step, float("nan")), 4) for step in sps]
-    return curve
+def curve_of(folder: Path) -> dict[str, list[float]]:
+    """What is recorded of a run: per iteration its number, wall seconds since the first, env steps and the metrics."""
+    from gr00t_rl.utils.event_files import read_curves  # loads torch, which drawing from records does without
+
+    curves = read_curves(folder, TAGS)
+    return {
+        "iteration": curves.iterations.tolist(),
+        "seconds": curves.seconds.round(1).tolist(),
+        "env_steps": curves.env_steps.round().tolist(),
+        **{name: values.round(4).tolist() for name, values in curves.values.items()},
+    }
 
 
 def plot(runs: list[Run], seeds: list[int], out: Path, image: Path) -> None:
     """Draw the mean over seeds, and their range, of return and success over wall time."""
+    study = read_study(out)
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), constrained_layout=True)
     for run in runs:
-        curves = [json.loads((out / f"{run.name}_seed{seed}.json").read_text()) for seed in seeds]
+        curves = [study[f"{run.name}_seed{seed}"] for seed in seeds]
         length = min(len(c["seconds"]) for c in curves)
         minutes = np.mean([c["seconds"][WARM_UP:length] for c in curves], axis=0) / 60
         for axis, metric in zip(axes, TAGS, strict=True):
@@ -113,10 +110,11 @@ def plot(runs: list[Run], seeds: list[int], out: Path, image: Path) -> None:
 
 def report(runs: list[Run], seeds: list[int], out: Path) -> None:
     """Print first and last returns and the final success of each seed."""
+    study = read_study(out)
     print(f"{'run':44s} seed   return first→last   success last   minutes")
     for run in runs:
         for seed in seeds:
-            c = json.loads((out / f"{run.name}_seed{seed}.json").read_text())
+            c = study[f"{run.name}_seed{seed}"]
             returns = c["return"][WARM_UP:]
             first, last = np.mean(returns[:3]), np.mean(returns[-3:])
             minutes = c["seconds"][-1] / 60
@@ -128,12 +126,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", action="append", required=True, help="TASK:AGENT:ITERATIONS[:override,override]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the curves")
+    parser.add_argument("--out", type=Path, required=True, help="study file, such as docs/results/reach.json")
     parser.add_argument("--plot", type=Path, help="picture to draw")
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     args = parser.parse_args()
     runs = [Run.parse(text) for text in args.run]
-    args.out.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(args.jobs) as pool:
         jobs = [pool.submit(train, run, seed, args.out) for seed in args.seeds for run in runs]
         for job in jobs:

@@ -2,27 +2,27 @@
 """Train our PPO, rsl_rl's own and Stable-Baselines3's on the same Gymnasium tasks, and record the episodic returns.
 
     pip install stable-baselines3 'gymnasium[mujoco]'
-    python source/standalone/benchmarks/peers.py --out docs/results/peers --seeds 1 2 3
-    python source/standalone/benchmarks/plot_peers.py --results docs/results/peers --image docs/images/peers.png
+    python source/standalone/benchmarks/peers.py --out docs/results/peers.json --seeds 1 2 3
+    python source/standalone/benchmarks/plot_peers.py --results docs/results/peers.json --image docs/images/peers.png
 
 Every run takes the same number of env steps from the same number of envs, in iterations of the same length, with the
 same discount. ``ours`` is the `ppo_v2` MLP with the continuous-control settings of "The 37 implementation details of
 PPO"; ``sb3`` has the same numbers and ``VecNormalize``; ``rsl_rl`` has the settings that Isaac Lab's tasks use with it,
 and ``rsl_rl_small_batch`` those with the minibatches and epochs of the other two. Returns are those of the episodes
-that training runs, before any scaling. Each run writes ``OUT/<task>_<library>_seed<seed>.json``; existing files are
-not made again.
+that training runs, before any scaling. Each run is added to the study file ``--out`` as
+``<task>_<library>_seed<seed>``; runs that are in it are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from records import add_run, read_study
 
 NUM_ENVS, NUM_STEPS, EPOCHS, MINI_BATCHES = 8, 256, 10, 32
 
@@ -188,9 +188,9 @@ LIBRARIES = {
 
 
 def run(library: str, task: Task, seed: int, out: Path) -> None:
-    """Train once and write the episodes, unless the file exists."""
-    file = out / f"{task.name}_{library}_seed{seed}.json"
-    if file.exists():
+    """Train once and add the episodes to the study ``out``, unless they are there."""
+    name = f"{task.name}_{library}_seed{seed}"
+    if name in read_study(out):
         return
     episodes = LIBRARIES[library](task, seed)
     content = {
@@ -203,9 +203,9 @@ def run(library: str, task: Task, seed: int, out: Path) -> None:
         "episode_ends": [step for step, _ in episodes],
         "returns": [round(float(r), 2) for _, r in episodes],
     }
-    file.write_text(json.dumps(content) + "\n")
+    add_run(out, name, content)
     last = content["returns"][-max(1, len(episodes) // 10) :]
-    print(f"{file.name}: last tenth {sum(last) / len(last):.1f}", flush=True)
+    print(f"{name}: last tenth {sum(last) / len(last):.1f}", flush=True)
 
 
 def main() -> None:
@@ -214,9 +214,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the curves")
+    parser.add_argument("--out", type=Path, required=True, help="study file, such as docs/results/peers.json")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for task in args.tasks:
         for seed in args.seeds:

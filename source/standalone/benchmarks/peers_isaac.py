@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Train an Isaac Lab task with our PPO and with rsl_rl's own, and record return and success per iteration.
 
-    python source/standalone/benchmarks/peers_isaac.py --out docs/results/peers --seeds 1 2 3 --iterations 40
+    python source/standalone/benchmarks/peers_isaac.py --out docs/results/peers.json --seeds 1 2 3 --iterations 40
 
 ``ours`` is the task's `rsl_rl_mlp_cfg_entry_point`; ``rsl_rl`` has the settings that Isaac Lab ships for its own
 Franka reach task, on the same observation groups. Both run through Isaac Lab's own ``train``, with the same env, number
-of envs and steps per iteration. Each run writes ``OUT/<task>_<library>_seed<seed>.json``; existing files are not made
-again.
+of envs and steps per iteration. Each run is added to the study file ``--out`` as ``<task>_<library>_seed<seed>``; runs
+that are in it are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,9 @@ from pathlib import Path
 import numpy as np
 from isaaclab.utils import configclass
 from isaaclab_rl.rsl_rl import RslRlMLPModelCfg, RslRlOnPolicyRunnerCfg, RslRlPpoAlgorithmCfg
+from records import add_run, read_study
+
+from gr00t_rl.utils.event_files import read_curves
 
 AGENTS = {"ours": "rsl_rl_mlp_cfg_entry_point", "rsl_rl": "rsl_rl_stock_cfg_entry_point"}
 TAGS = {"return": "Train/mean_reward", "success_rate": "charts/success_rate"}
@@ -76,9 +78,9 @@ def work(argv: list[str]) -> int:
 
 
 def run(library: str, seed: int, args: argparse.Namespace) -> None:
-    """Train once in a process of its own and write the curve, unless the file exists."""
-    file = args.out / f"{args.task}_{library}_seed{seed}.json"
-    if file.exists():
+    """Train once in a process of its own and add the curve to the study, unless it is there."""
+    name = f"{args.task}_{library}_seed{seed}"
+    if name in read_study(args.out):
         return
     options = {
         "--task": args.task,
@@ -96,26 +98,19 @@ def run(library: str, seed: int, args: argparse.Namespace) -> None:
         events = next(Path(folder).rglob("events.out.tfevents*"), None)
         if result.returncode != 0 or events is None:
             raise SystemExit(f"{library}, seed {seed} failed:\n{(Path(folder) / 'log.txt').read_text()[-3000:]}")
-        curve = read_curve(events.parent, args.num_envs)
+        curve = curve_of(events.parent, args.num_envs)
     content = {"task": args.task, "library": library, "seed": seed, "options": argv, **curve}
-    file.write_text(json.dumps(content) + "\n")
-    last = {name: round(float(np.nanmean(curve[name][-5:])), 3) for name in TAGS}
-    print(f"{file.name}: mean of the last 5 iterations {last}", flush=True)
+    add_run(args.out, name, content)
+    last = {metric: round(float(np.nanmean(curve[metric][-5:])), 3) for metric in TAGS}
+    print(f"{name}: mean of the last 5 iterations {last}", flush=True)
 
 
-def read_curve(folder: Path, num_envs: int) -> dict[str, list[float]]:
-    """Return env steps and the metrics of each iteration from a run's event file."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    scalars = {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
-    iterations = sorted(scalars["Perf/collection_time"])
-    steps = StockRunnerCfg().num_steps_per_env * num_envs
-    curve: dict[str, list[float]] = {"env_steps": [steps * (i + 1) for i in iterations]}
-    for name, tag in TAGS.items():
-        curve[name] = [round(scalars.get(tag, {}).get(i, float("nan")), 4) for i in iterations]
-    return curve
+def curve_of(folder: Path, num_envs: int) -> dict[str, list[float]]:
+    """Return env steps and the metrics of each iteration of a run."""
+    curves = read_curves(folder, TAGS)
+    steps = StockRunnerCfg().num_steps_per_env * num_envs  # exact, unlike those that follow from the speed
+    env_steps = (steps * (curves.iterations + 1)).tolist()
+    return {"env_steps": env_steps, **{name: values.round(4).tolist() for name, values in curves.values.items()}}
 
 
 def main() -> None:
@@ -126,9 +121,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--iterations", type=int, default=40)
     parser.add_argument("--num-envs", type=int, default=128)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the curves")
+    parser.add_argument("--out", type=Path, required=True, help="study file, such as docs/results/peers.json")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for library in args.libraries:
             run(library, seed, args)

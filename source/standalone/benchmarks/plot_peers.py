@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Draw what ``peers.py`` and ``peers_isaac.py`` recorded, and print the final returns.
 
-    python source/standalone/benchmarks/plot_peers.py --results docs/results/peers --image docs/images/peers.png
+    python source/standalone/benchmarks/plot_peers.py --results docs/results/peers.json --image docs/images/peers.png
 
 Lines are means over seeds, bands their range. The final return of a run is the mean of the episodes that ended in the
 last tenth of its env steps.
@@ -10,13 +10,13 @@ last tenth of its env steps.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from records import read_study
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -33,11 +33,10 @@ Runs = dict[str, dict[str, list[dict[str, Any]]]]
 """Task -> library -> one record per seed."""
 
 
-def load(folder: Path) -> Runs:
-    """Read all runs of a folder."""
+def load(study: Path) -> Runs:
+    """Read all runs of a study."""
     runs: Runs = defaultdict(lambda: defaultdict(list))
-    for file in sorted(folder.glob("*_seed*.json")):
-        record = json.loads(file.read_text())
+    for record in read_study(study).values():
         runs[record["task"]][record["library"]].append(record)
     return runs
 
@@ -101,12 +100,12 @@ def table(runs: Runs) -> str:
 def main() -> None:
     """Print the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, required=True, help="folder of the curves")
+    parser.add_argument("--results", type=Path, required=True, help="study file of peers.py and peers_isaac.py")
     parser.add_argument("--image", type=Path, required=True, help="picture to draw")
     args = parser.parse_args()
     runs = load(args.results)
     if not runs:
-        parser.error(f"no *_seed*.json in {args.results}: run peers.py first")
+        parser.error(f"no runs in {args.results}: run peers.py first")
     print(table(runs))
     plot(runs, args.image)
 

@@ -2,20 +2,20 @@
 """Measure what GR00T N1.5 costs per decision and per update, and compare it with what the device can do.
 
     python source/standalone/benchmarks/policy_throughput.py --out docs/results/throughput.json  # full size, on a GPU
-    python source/standalone/benchmarks/policy_throughput.py --tiny --out docs/results/throughput_tiny.json  # on a CPU
+    python source/standalone/benchmarks/policy_throughput.py --out docs/results/throughput.json --tiny  # on a CPU
 
 The network has random weights, which cost the same as trained ones. Timed per batch size, as medians after a warm-up:
 ``encode`` (frozen part: images and prompt to cached features), ``denoise`` (features to an action chunk), ``update``
 (forward and backward of the action head, one denoising step scored, from cached features), ``update_all`` (all steps
 scored) and ``update_pixels`` (the frozen part runs again for the update). Types are those of ``Gr00tActor``: on a GPU
 bfloat16 for the frozen part and under autocast for the head, whose trained weights are float32; on a CPU float32. The
-share of the peak is relative to a large matmul measured first on the same device, in the same type.
+share of the peak is relative to a large matmul measured first on the same device, in the same type. The figures are
+added to the study file ``--out``, named after network and device.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from records import add_run
 
 from gr00t_rl.gr00t.config import Gr00tN1d5Config
 from gr00t_rl.gr00t.flops import Flops, count_flops
@@ -187,7 +188,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-sizes", type=int, nargs="+", help="default: 1 4 16 64, tiny: 1 16 128")
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--out", type=Path, help="JSON file of the figures")
+    parser.add_argument("--out", type=Path, help="study file, such as docs/results/throughput.json")
     args = parser.parse_args()
     device = torch.device(args.device)
     if device.type == "cpu":
@@ -217,8 +218,7 @@ def main() -> None:
     }
     print(f"{name}, {size} network, {policy.dtype}, matmul peak {peak / 1e12:.3g} TFLOP/s\n\n{table(results)}")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(content, indent=1) + "\n")
+        add_run(args.out, f"{size}_{device.type}", content)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Time our PPO's learning against rsl_rl's own PPO on the same networks, data sizes, epochs and minibatches.
 
-    python source/standalone/benchmarks/update_cost.py --out docs/results/peers/update_cost.json
+    python source/standalone/benchmarks/update_cost.py --out docs/results/update_cost.json
 
 Both algorithms are built by the unmodified ``OnPolicyRunner`` from the same configuration but for the algorithm's
 class, and learn from rollouts of the same synthetic env. A repetition times both, in an order that alternates; what
 counts is the median over repetitions of the ratio ours / stock. Two spans are timed: ``update()``, and ``learn`` =
 ``compute_returns()`` + ``update()``, since the two libraries divide the work between them differently. Processor time
-is compared beside wall time: other jobs on the machine disturb it less.
+is compared beside wall time: other jobs on the machine disturb it less. The figures are added to the study file
+``--out``, named after the settings.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from records import add_run
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
@@ -137,6 +138,12 @@ def compare(num_envs: int, args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def name_of(args: argparse.Namespace) -> str:
+    """Name of the record: what tells one setting from another."""
+    envs, network = ("-".join(map(str, sizes)) for sizes in (args.num_envs, args.hidden_dims))
+    return f"envs_{envs}_steps_{args.steps}_network_{network}_{args.epochs}x{args.mini_batches}_{args.schedule}"
+
+
 def main() -> None:
     """Compare at each number of envs, print a table, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,7 +154,7 @@ def main() -> None:
     parser.add_argument("--mini-batches", type=int, default=4)
     parser.add_argument("--schedule", default="adaptive", choices=["adaptive", "fixed"])
     parser.add_argument("--repetitions", type=int, default=11)
-    parser.add_argument("--out", type=Path, help="JSON file of the figures")
+    parser.add_argument("--out", type=Path, help="study file, such as docs/results/update_cost.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
     results = [compare(num_envs, args) for num_envs in args.num_envs]
@@ -159,10 +166,9 @@ def main() -> None:
             times = f"{1e3 * r['ours_s']:.0f} ms | {1e3 * r['stock_s']:.0f} ms"
             print(f"| {result['num_envs']} × {result['steps']} | {span} | {times} | {r['ratio']} ({low}–{high}) |")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         settings = {k: v for k, v in vars(args).items() if k not in ("out", "num_envs")}
         content = {"date": str(date.today()), "machine": platform.machine(), "settings": settings, "results": results}
-        args.out.write_text(json.dumps(content, indent=1) + "\n")
+        add_run(args.out, name_of(args), content)
 
 
 if __name__ == "__main__":

@@ -13,28 +13,31 @@ import torch.distributed as dist
 from rsl_rl.env import VecEnv
 from rsl_rl.extensions import RandomNetworkDistillation, resolve_rnd_config
 from rsl_rl.models import MLPModel
-from rsl_rl.utils import resolve_class, resolve_obs_groups
+from rsl_rl.utils import resolve_obs_groups
 from tensordict import TensorDict
 from torch import nn
 
 from ..models.chunk_queue import ChunkQueue
 from ..models.policy import DecisionPolicy, StepPolicy
+from ..models.recurrent import RecurrentMemory, RecurrentStepPolicy
 from ..options import SurrogateOptions
 from ..storage import DecisionStorage
 from ..utils import runner_files
 from ..utils.errors import ConfigurationError
 from ..utils.log_writer import metric_logger
 from ..utils.moments import RewardScaler
+from ..utils.rsl_rl_versions import resolve_class
 from ..utils.timers import LapTimer
 from .contract import refuse_unsupported
 from .resume import restore_run_state, run_state
+from .time_outs import warn_of_missing_final_obs
 
 
 class DecisionAlgorithm:
     """Collects decisions of one or several env steps; sub-classes learn from them in :meth:`update`.
 
     Args:
-        actor: A :class:`~gr00t_rl.models.policy.DecisionPolicy` module, or any stochastic, feed-forward rsl_rl model.
+        actor: A :class:`~gr00t_rl.models.policy.DecisionPolicy` module, or any stochastic rsl_rl model.
         critic: An rsl_rl model with one output, or None for algorithms that need no values.
         env: The vectorised env; only its shape, and the flag by which image terms learn who will look, are used.
         obs_groups: Names of the observation groups of the sets "actor" and "critic".
@@ -71,7 +74,9 @@ class DecisionAlgorithm:
         sets = ("actor", *(("critic",) if critic is not None else ()), *(("rnd_state",) if self.rnd else ()))
         read = chain.from_iterable(obs_groups[name] for name in sets)
         groups = list(dict.fromkeys(read))
-        self.policy: DecisionPolicy = actor if hasattr(actor, "decide") else StepPolicy(actor, groups)  # type: ignore
+        recurrent = {n: m for n, m in (("actor", actor), ("critic", critic)) if getattr(m, "is_recurrent", False)}
+        self.memory = RecurrentMemory(recurrent, env.num_envs, device) if recurrent else None  # type: ignore[arg-type]
+        self.policy = self._make_policy(groups)
         self.storage = DecisionStorage(env.num_envs, num_steps, options.gamma, device, self.policy.n_action_steps)
         self.policy.expect(self.storage.expected_rows)
         aligned = self.policy.align_decisions
@@ -91,6 +96,15 @@ class DecisionAlgorithm:
         self._step = 0
         self.timer = LapTimer(device)
 
+    def _make_policy(self, obs_groups: list[str]) -> DecisionPolicy:
+        """Return the actor, or what lets an rsl_rl model decide at every env step."""
+        actor: Any = self.actor
+        if hasattr(actor, "decide"):
+            return actor
+        if self.memory is not None and actor.is_recurrent:
+            return RecurrentStepPolicy(actor, obs_groups, self.memory)
+        return StepPolicy(actor, obs_groups)
+
     # -- rollout ---------------------------------------------------------------------------------------------------
 
     def act(self, obs: TensorDict) -> torch.Tensor:
@@ -100,11 +114,15 @@ class DecisionAlgorithm:
             self.timer.start()
             # indexing copies: what is stored must not change when the env reuses its observation buffers
             observed = self.policy.observe(obs[ids])
+            if self.memory is not None:
+                self.memory.recall(ids, observed)
             self.timer.lap("encode")
             chunk, record = self.policy.decide(observed)
             self.timer.lap("denoise")
             if self.critic is not None:
                 record["value"] = self.critic(record).squeeze(-1)
+            if self.memory is not None:
+                self.memory.keep(ids)
             self.storage.open(ids, self.policy.store(record))
             self.queue.push(ids, chunk)
             self.timer.lap("store")
@@ -127,16 +145,25 @@ class DecisionAlgorithm:
             rewards = rewards + self.intrinsic_rewards
         self.storage.step(rewards, dones, self._time_out_values(dones, extras))
         self.queue.clear(dones)
+        self._reset_models(dones)
+
+    def _reset_models(self, dones: torch.Tensor) -> None:
+        """Tell the models which envs were reset, [N]."""
         self.actor.reset(dones)  # type: ignore[operator]
         if self.critic is not None:
             self.critic.reset(dones)  # type: ignore[operator]
+        if self.memory is not None:
+            self.memory.reset(dones)
 
     def _time_out_values(self, dones: torch.Tensor, extras: dict[str, Any]) -> torch.Tensor | None:
-        """Return V(final observation) where a time-out ended the episode and 0 elsewhere, [N]; None without any."""
+        """Return V(final observation) where a time-out ended the episode and 0 elsewhere, [N]; None without any.
+
+        An env that does not report it is bootstrapped as rsl_rl does it, see :mod:`.time_outs`.
+        """
         time_outs = extras.get("time_outs")
         if time_outs is None:
             return None
-        ended = time_outs.to(self.device) & dones.bool()
+        ended = time_outs.to(self.device).bool() & dones.bool()  # rsl_rl's own envs may report floats
         # an episode that also succeeded or failed in its last step has no future, whatever the clock says
         terminated = getattr(getattr(self.env, "unwrapped", self.env), "reset_terminated", None)
         if terminated is not None:
@@ -145,20 +172,23 @@ class DecisionAlgorithm:
         if ids.numel() == 0:
             return None
         if "final_obs" not in extras:
-            raise ConfigurationError(
-                "an episode timed out, but the env reports no extras['final_obs'] to bootstrap from; "
-                "set env.compute_final_obs=True"
-            )
+            warn_of_missing_final_obs()
+            return torch.where(ended, self.storage.latest_values, 0.0)
         final_obs = TensorDict(extras["final_obs"], batch_size=[self.env.num_envs])[ids].to(self.device)
         values = torch.zeros(self.env.num_envs, device=self.device)
-        values[ids] = self._value(final_obs)
+        values[ids] = self._value(final_obs, ids)
         return values
 
-    def _value(self, obs: TensorDict) -> torch.Tensor:
-        """Return the critic's value of observations [B]; features are computed only for critics that read them."""
+    def _value(self, obs: TensorDict, ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the critic's value of observations [B] of the envs ``ids`` (all without it).
+
+        Features are computed only for critics that read them.
+        """
         assert self.critic is not None
         reads_features = getattr(self.critic, "reads_features", False)
-        return self.critic(self.policy.observe(obs) if reads_features else obs).squeeze(-1)
+        observed = self.policy.observe(obs) if reads_features else obs
+        values = self.critic(observed) if self.memory is None else self.memory.peek(self.critic, observed, ids)
+        return values.squeeze(-1)
 
     def _end_iteration(self, batch: TensorDict) -> None:
         """Update the normalisers and make every env decide anew."""
@@ -171,6 +201,8 @@ class DecisionAlgorithm:
         self.storage.clear()
         self.policy.forget()
         self.queue.clear()
+        if self.memory is not None:
+            self.memory.begin()
         self._step = 0
 
     def compute_returns(self, obs: TensorDict) -> None:
@@ -297,6 +329,7 @@ class DecisionAlgorithm:
         critic_class, critic_cfg = resolve_class(cfg["critic"]) if cls.learns_values else (None, {})
         refuse_unsupported(cfg, settings, actor_class, critic_class)
         options = cls.options_type.parse(settings, "agent.algorithm")
+        cfg["algorithm"].setdefault("rnd_cfg", None)  # the runner of rsl_rl 5.4 looks it up
         rnd_cfg = getattr(options, "rnd_cfg", None)
         sets = ["actor"] + ["critic"] * cls.learns_values + ["rnd_state"] * bool(rnd_cfg)
         cfg["obs_groups"] = resolve_obs_groups(obs, cfg["obs_groups"], sets)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rsl_rl.models import RNNModel
+
 from ..utils.errors import ConfigurationError
 
 # option of rsl_rl's PPO: the values that mean "off"
@@ -27,7 +29,8 @@ def refuse_unsupported(
         critic_class: Class of the critic.
 
     Raises:
-        ConfigurationError: If an option that our algorithms do not implement is switched on, or a model is recurrent.
+        ConfigurationError: If an option that our algorithms do not implement is switched on, or a recurrent model
+            stands where it cannot.
     """
     for name, off in _NOT_IMPLEMENTED.items():
         value = algorithm_cfg.pop(name, off[0])
@@ -43,8 +46,14 @@ def refuse_unsupported(
             'algorithm (class_name "PPO")'
         )
     for name, model_class in (("actor", actor_class), ("critic", critic_class)):
-        if getattr(model_class, "is_recurrent", False):
+        if not getattr(model_class, "is_recurrent", False):
+            continue
+        if not issubclass(model_class, RNNModel):
             raise ConfigurationError(
-                f"{name}.class_name={model_class.__name__!r} is recurrent, which gr00t_rl.algorithms does not "
-                'implement; use a feed-forward model or rsl_rl\'s own algorithm (class_name "PPO")'
+                f"{name}.class_name={model_class.__name__!r} is recurrent, but no RNNModel; use RNNModel or a sub-class"
+            )
+        if hasattr(actor_class, "decide"):
+            raise ConfigurationError(
+                f"{name}.class_name={model_class.__name__!r} is recurrent, which needs an actor with one decision per "
+                f"env step, but actor.class_name is {actor_class.__name__!r}; use MLPModel as the {name}"
             )

@@ -111,7 +111,7 @@ class GRPO(ClippedSurrogate):
         self.storage.step(judged, dones)
         self.episodes.step(rewards, dones, success)
         self.queue.rest(~self.episodes.alive)
-        self.actor.reset(dones)  # type: ignore[operator]
+        self._reset_models(dones)
         self._reports_success = success is not None
         extras.get("log", {}).pop("charts/success_rate", None)  # second episodes are short ones: counted, they bias it
         dones.zero_()
@@ -201,6 +201,8 @@ class GRPO(ClippedSurrogate):
         if self.options.zero_std_groups == "resample" and len(rows) > 0:
             drawn = torch.randint(len(rows), (len(batch) - len(rows),), device=self.device)
             rows = torch.cat((rows, rows[drawn]))
+            if self.memory is not None:
+                rows = rows.sort().values  # each env's together
         return rows
 
     def _weigh_episodes(self, batch: TensorDict, rows: torch.Tensor) -> None:
@@ -219,7 +221,7 @@ class GRPO(ClippedSurrogate):
         assert self.reference is not None
         rows = rows if len(rows) > 0 else rows.new_zeros(1)  # for the row with which a rank takes part, see _run_epochs
         with self.reference.applied():
-            for part in rows.split(self._pass_size(len(rows))):
+            for part in self._pieces(batch, rows, self._pass_size(len(rows))):
                 for i, parameter in enumerate(self._evaluate(batch[part]).parameters):
                     name = f"reference_{i}"
                     if name not in batch.keys():  # noqa: SIM118  # iterating a TensorDict goes over its rows

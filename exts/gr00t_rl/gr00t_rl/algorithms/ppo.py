@@ -103,7 +103,7 @@ class PPO(ClippedSurrogate):
             micro = self.policy.restore(micro)
         if not self._warming_up:
             terms = self._policy_terms(micro, self.policy.evaluate(micro))
-        value = self.critic(micro).squeeze(-1)
+        value = (self.critic(micro) if self.memory is None else self.memory.replay(self.critic, micro)).squeeze(-1)
         value_clip = o.clip_param if o.use_clipped_value_loss else None
         terms["value"] = value_loss(value, micro["return"], micro["value"], value_clip, o.huber_delta)
         if self.rnd is not None:

@@ -3,35 +3,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
+from ..models.recurrent import RecurrentMemory
+from ..utils.moments import RewardScaler
 from ..utils.rng import rng_state, set_rng_state
 from ..utils.runner_files import save_whole
 
-if TYPE_CHECKING:
-    from .base import DecisionAlgorithm
+
+class Resumable(Protocol):
+    """What is read of an algorithm here; see :class:`~gr00t_rl.algorithms.base.DecisionAlgorithm`."""
+
+    iteration: int
+    reward_scaler: RewardScaler | None
+    device: str
+    env: Any
+    gpu_world_size: int
+    memory: RecurrentMemory | None
+
+    def parameters(self) -> Iterable[torch.Tensor]:
+        """Iterate over the trained parameters."""
+        ...
+
+    def save(self) -> dict[str, Any]:
+        """Return the training state."""
+        ...
 
 
-def run_state(algorithm: DecisionAlgorithm) -> dict[str, Any]:
+def run_state(algorithm: Resumable) -> dict[str, Any]:
     """Return counters, reward moments and generators, in types that ``torch.load(weights_only=True)`` accepts."""
     scaler = algorithm.reward_scaler
     return {
         "iteration": algorithm.iteration,
         "reward_scaler": None if scaler is None else scaler.state_dict(),
+        "memory": None if algorithm.memory is None else algorithm.memory.state_dict(),
         "rng": rng_state(algorithm.device),
         # Isaac Lab's curricula count env steps; an env does not save its own state
         "env_steps": getattr(_unwrapped(algorithm), "common_step_counter", None),
     }
 
 
-def restore_run_state(algorithm: DecisionAlgorithm, state: dict[str, Any]) -> None:
+def restore_run_state(algorithm: Resumable, state: dict[str, Any]) -> None:
     """Restore what :func:`run_state` returned."""
     algorithm.iteration = state["iteration"]
     if algorithm.reward_scaler is not None and state["reward_scaler"] is not None:
         _restore_reward_scaler(algorithm, state["reward_scaler"])
+    if algorithm.memory is not None:
+        _restore_memory(algorithm, state.get("memory") or {})
     env = _unwrapped(algorithm)
     if state.get("env_steps") is not None and hasattr(env, "common_step_counter"):
         env.common_step_counter = state["env_steps"]
@@ -40,7 +62,7 @@ def restore_run_state(algorithm: DecisionAlgorithm, state: dict[str, Any]) -> No
         set_rng_state(state["rng"], algorithm.device)
 
 
-def _restore_reward_scaler(algorithm: DecisionAlgorithm, state: dict[str, torch.Tensor]) -> None:
+def _restore_reward_scaler(algorithm: Resumable, state: dict[str, torch.Tensor]) -> None:
     """Restore the moments; the running returns only of envs that are still in the same episode.
 
     An env that starts an episode has earned nothing in it. After a restart of the simulator this is all of them; the
@@ -55,7 +77,14 @@ def _restore_reward_scaler(algorithm: DecisionAlgorithm, state: dict[str, torch.
     scaler.load_state_dict({**state, "returns": returns.masked_fill(started, 0.0)})
 
 
-def write_checkpoint(algorithm: DecisionAlgorithm, folder: Path) -> Path | None:
+def _restore_memory(algorithm: Resumable, state: dict[str, list[torch.Tensor]]) -> None:
+    """Restore the hidden states only of envs that are still in the same episode, as with the running returns."""
+    assert algorithm.memory is not None
+    started = algorithm.env.episode_length_buf.to(algorithm.device) == 0
+    algorithm.memory.load_state_dict({} if algorithm.gpu_world_size > 1 else state, started)
+
+
+def write_checkpoint(algorithm: Resumable, folder: Path) -> Path | None:
     """Write the present state as rsl_rl's runner would, named after the iteration that is not finished.
 
     Returns:
@@ -69,5 +98,5 @@ def write_checkpoint(algorithm: DecisionAlgorithm, folder: Path) -> Path | None:
     return path
 
 
-def _unwrapped(algorithm: DecisionAlgorithm) -> Any:
+def _unwrapped(algorithm: Resumable) -> Any:
     return getattr(algorithm.env, "unwrapped", algorithm.env)

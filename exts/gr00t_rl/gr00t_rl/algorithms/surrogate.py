@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -12,16 +12,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from rsl_rl.env import VecEnv
-from rsl_rl.utils import reduce_gradients_in_buckets
 from tensordict import TensorDict
 from torch import nn
 
 from ..models.policy import PolicyEvaluation
 from ..options import SurrogateOptions
 from ..utils.errors import ConfigurationError
+from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate, probability_ratio
+from .mini_batches import every, num_units, shuffled, split
 from .ranks import Moments, Tally
 from .resume import write_checkpoint
 from .schedules import RateController
@@ -115,6 +116,8 @@ class ClippedSurrogate(DecisionAlgorithm):
     def update(self) -> dict[str, float]:
         """Run the epochs over the iteration's decisions and return the metrics, those of all ranks together."""
         start = time.perf_counter()
+        if self.memory is not None:
+            self.batch = self.memory.in_sequence(self.batch)
         batch, tally = self.batch, Tally(self.device, self.gpu_world_size)
         if self.options.recompute_log_probs:
             self._recompute_log_probs(batch)
@@ -142,11 +145,11 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     def _run_epochs(self, batch: TensorDict, rows: torch.Tensor, tally: Tally) -> bool:
         """Take the optimiser steps of one iteration; return whether there was anything to learn from."""
-        num_mini_batches = self._agreed_mini_batches(len(rows))
+        num_mini_batches = self._agreed_mini_batches(num_units(rows, self._env_of(batch)))
         totals: dict[str, torch.Tensor] = {}
         num_steps, stopped = 0, False
         try:
-            for index in self._minibatches(rows, num_mini_batches):
+            for index in self._minibatches(batch, rows, num_mini_batches):
                 metrics = self._minibatch_step(batch[index])
                 if metrics is None:
                     continue
@@ -163,19 +166,19 @@ class ClippedSurrogate(DecisionAlgorithm):
                 tally.report("stopped_by_kl", float(stopped), 1)
         return num_mini_batches > 0
 
-    def _minibatches(self, rows: torch.Tensor, number: int) -> Iterator[torch.Tensor]:
+    def _minibatches(self, batch: TensorDict, rows: torch.Tensor, number: int) -> Iterator[torch.Tensor]:
         """Iterate over the rows of the minibatches of all epochs, ``number`` per epoch; some may be empty."""
+        env = self._env_of(batch)
         for _ in range(self.options.num_learning_epochs if number > 0 else 0):
-            order = torch.randperm(len(rows), device=self.device)
-            yield from rows[order].tensor_split(number)
+            yield from shuffled(rows, number, env)
 
-    def _agreed_mini_batches(self, num_rows: int) -> int:
-        """Return the number of minibatches, alike on all ranks: as many as the rank with most rows can fill."""
+    def _agreed_mini_batches(self, units: int) -> int:
+        """Return the number of minibatches, alike on all ranks: as many as the rank with most units can fill."""
         if self.gpu_world_size > 1:
-            most = torch.tensor(num_rows, device=self.device)
+            most = torch.tensor(units, device=self.device)
             dist.all_reduce(most, dist.ReduceOp.MAX)
-            num_rows = int(most)
-        return min(self.options.num_mini_batches, num_rows)
+            units = int(most)
+        return min(self.options.num_mini_batches, units)
 
     def _minibatch_step(self, minibatch: TensorDict) -> dict[str, torch.Tensor] | None:
         """Take one optimiser step on the mean over the rows of all ranks' minibatches, each row counting alike.
@@ -199,7 +202,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         if self.rnd is not None:
             self.rnd.optimizer.zero_grad()
         sums: dict[str, torch.Tensor] = {}
-        for micro in minibatch.split(self.options.micro_batch_size or len(minibatch)):
+        for micro in self._split(minibatch, self.options.micro_batch_size or len(minibatch)):
             terms = self._loss_terms(micro)
             (self._loss(terms).sum() / len(minibatch)).backward()
             for name, term in terms.items():
@@ -267,21 +270,35 @@ class ClippedSurrogate(DecisionAlgorithm):
     @torch.no_grad()
     def _recompute_log_probs(self, batch: TensorDict) -> None:
         """Replace the stored log-probabilities by those that the update's own batch shape gives."""
-        parts = batch.split(self._pass_size(len(batch)))
-        batch["log_prob"] = torch.cat([self._evaluate(part).log_prob for part in parts])
+        parts = self._pieces(batch, torch.arange(len(batch), device=self.device), self._pass_size(len(batch)))
+        batch["log_prob"] = torch.cat([self._evaluate(batch[part]).log_prob for part in parts])
 
     @torch.no_grad()
     def _final_kl(self, batch: TensorDict, rows: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Return KL(old || new) after the last step, in closed form: its sum over a minibatch's worth of rows [R]."""
-        chosen = rows[:: self.options.num_mini_batches]  # of all times
+        chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))  # of all times
         if len(chosen) == 0:
             return torch.zeros((), device=self.device), 0
-        pieces = chosen.split(self.options.micro_batch_size or len(chosen))
+        pieces = self._pieces(batch, chosen, self.options.micro_batch_size or len(chosen))
         return torch.stack([self._evaluate(batch[piece]).kl.sum() for piece in pieces]).sum(), len(chosen)
 
     def _pass_size(self, num_rows: int) -> int:
         """Return the number of decisions of one forward pass over ``num_rows`` of them."""
         return self.options.micro_batch_size or -(-num_rows // self.options.num_mini_batches)
+
+    def _split(self, batch: TensorDict, size: int) -> Iterable[TensorDict]:
+        """Return pieces of about ``size`` decisions, in order."""
+        return split(batch, size, self._env_of(batch))
+
+    def _pieces(self, batch: TensorDict, rows: torch.Tensor, size: int) -> Iterable[torch.Tensor]:
+        """Return pieces of about ``size`` of the rows [R], in order."""
+        env = self._env_of(batch)
+        numbered = TensorDict({"row": rows}, [len(rows)])
+        return (piece["row"] for piece in split(numbered, size, None if env is None else env[rows]))
+
+    def _env_of(self, batch: TensorDict) -> torch.Tensor | None:
+        """Return the env of each decision [B] if what an env did must stay together: where a model is recurrent."""
+        return None if self.memory is None else self.memory.env_of(batch)
 
     def _evaluate(self, stored: TensorDict) -> PolicyEvaluation:
         return self.policy.evaluate(self.policy.restore(stored))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from tqdm import tqdm
 
 from ..utils.errors import ConfigurationError
 from . import layout as files
@@ -173,7 +174,7 @@ def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
     task = torch.empty(total, dtype=torch.long)
     pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in layout.cameras.items()}
     start = 0
-    for row in rows:
+    for row in tqdm(rows, desc=f"reading {root}", unit="episode", delay=2):
         index, frames = row["episode_index"], slice(start, start + row["length"])
         try:
             table = pq.read_table(episode_path(root, info["data_path"], index))

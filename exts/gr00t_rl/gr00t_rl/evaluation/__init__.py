@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How good a policy is: unbiased episodes, intervals, breakdown by start, films, and reports that compare runs.
 
-``scripts/rsl_rl/evaluate.py`` is the command; :mod:`.program` is what it runs. Importing the package starts nothing.
+``gr00t-rl evaluate`` is the command; :mod:`.program` is what it runs. Importing the package starts nothing.
 """
 
 from .episodes import EpisodeRecorder, Episodes

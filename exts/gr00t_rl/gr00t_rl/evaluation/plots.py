@@ -95,7 +95,7 @@ def learning_curves(entries: list[Entry]) -> bytes:
         for entry in entries:
             assert entry.curves is not None
             row[0].plot(entry.curves.env_steps, entry.curves.values[title], label=entry.label)
-            row[1].plot(entry.curves.minutes, entry.curves.values[title], label=entry.label)
+            row[1].plot(entry.curves.seconds / 60, entry.curves.values[title], label=entry.label)
         for axis, label in zip(row, ("env steps", "minutes of collecting and learning"), strict=True):
             axis.set(xlabel=label, ylabel=title)
             axis.grid(alpha=0.3)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The evaluation program: command line, env and policy as Isaac Lab's ``play`` builds them, result and report."""
+"""What `gr00t-rl evaluate` runs: env and policy as Isaac Lab's ``play`` builds them, result and report."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import copy
-import importlib.util
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,66 +19,9 @@ from .result import RESULT_FILE, as_text, summarise, write_result
 from .rollout import play_episodes
 from .runs import Comparison, Entry, load_entries
 
-DESCRIPTION = """Evaluate a policy: success with a 95 % Wilson interval, return, length, success by start, films.
 
-    uv run scripts/rsl_rl/evaluate.py --task Gr00t-Reach-Franka --checkpoint latest --num_episodes 512
-    uv run scripts/rsl_rl/evaluate.py --compare logs/rsl_rl/gr00t_reach_franka/* --report docs/compared
-
-Hydra overrides follow as in train and play: agent.actor.init_noise_scale=0 physics=ovphysx env.camera_size=128"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that are not Isaac Lab's."""
-    parser.add_argument("--task", help="task id; without it, --compare only compares")
-    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point", help="name of the agent's cfg entry point")
-    parser.add_argument(
-        "--checkpoint",
-        default="latest",
-        help="model_N.pt or a run's folder; 'latest' of this task and agent; 'base': the agent's own base weights; or "
-        "the folder of a GR00T checkpoint (default: latest)",
-    )
-    parser.add_argument("--num_episodes", type=int, default=256, help="counted episodes (default: 256)")
-    parser.add_argument("--num_envs", type=int, help="envs (default: the task's, at most num_episodes)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of starts and noise (default: 0)")
-    parser.add_argument("--json", type=Path, help="file for the result, besides the report's result.json")
-    parser.add_argument(
-        "--report",
-        help="folder of report.html and result.json, or 'none' (default: evaluation/ in the run's folder, or "
-        "logs/evaluation/)",
-    )
-    parser.add_argument("--compare", nargs="+", type=Path, default=[], help="results, reports or runs to compare with")
-    parser.add_argument("--video", action="store_true", help="film tasks without a camera as well")
-
-
-def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse arguments that cannot work, before anything is started.
-
-    Raises:
-        ConfigurationError: At the first of them.
-    """
-    for name in ("num_episodes", "num_envs"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ConfigurationError(f"--{name} is {value}; set an integer of at least 1")
-    if args.report != "none" and importlib.util.find_spec("matplotlib") is None:
-        raise ConfigurationError(
-            "a report needs matplotlib, which is not installed; pip install 'gr00t_rl[report]', or set --report none"
-        )
-    if args.video and args.report == "none":
-        raise ConfigurationError("--video is given, but films are shown in the report; drop --report none")
-    targets = {"--json": args.json and args.json.parent, "--report": args.report and Path(args.report)}
-    for option, folder in targets.items():
-        nearest = next((path for path in (folder, *folder.parents) if path.exists()), None) if folder else None
-        if nearest is not None and not nearest.is_dir():
-            raise ConfigurationError(f"{option}: {nearest} is a file, not a folder; set another path")
-
-
-def run_compare(argv: list[str]) -> int:
+def run_compare(args: argparse.Namespace) -> int:
     """Write a report that compares earlier results and runs; nothing is simulated. Returns the exit status."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    check_arguments(args)
     if args.report in (None, "none"):
         raise ConfigurationError("--compare without --task writes a report only; set --report FOLDER")
     from .report import comparison_html, write_report
@@ -98,18 +40,18 @@ class _Evaluation:
     step_dt: float
 
 
-def run(argv: list[str]) -> int:
-    """Evaluate one policy as the command line says; returns the exit status."""
-    from isaaclab.app import add_launcher_args, launch_simulation
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Evaluate one policy; returns the exit status.
+
+    Args:
+        args: Options of ``gr00t-rl evaluate`` and of Isaac Lab's launcher.
+        overrides: Hydra overrides of env and agent.
+    """
+    from isaaclab.app import launch_simulation
     from isaaclab_rl.entrypoints.common import apply_env_overrides, show_run_summary, startup_screen
     from isaaclab_rl.rsl_rl import check_rsl_rl_version, handle_deprecated_rsl_rl_cfg
-    from isaaclab_tasks.utils import resolve_task_config, setup_preset_cli
+    from isaaclab_tasks.utils import resolve_task_config
 
-    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    add_launcher_args(parser)
-    args, overrides = setup_preset_cli(parser, argv)
-    check_arguments(args)
     comparison = Comparison([entry for path in args.compare for entry in load_entries(path)])
 
     env_cfg, agent_cfg = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))

@@ -84,13 +84,13 @@ def read_result(path: Path) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"--compare {path} cannot be read ({error}); pass a JSON that evaluate.py wrote"
+            f"--compare {path} cannot be read ({error}); pass a JSON that `gr00t-rl evaluate` wrote"
         ) from None
     missing = [key for key in INTERFACE if not isinstance(result, dict) or key not in result]
     if missing:
         raise ConfigurationError(
-            f"--compare {path} is not a result of evaluate.py: it has no {', '.join(missing)}; pass a JSON that "
-            "evaluate.py wrote"
+            f"--compare {path} is not a result of `gr00t-rl evaluate`: it has no {', '.join(missing)}; pass a JSON "
+            "that `gr00t-rl evaluate` wrote"
         )
     return result
 

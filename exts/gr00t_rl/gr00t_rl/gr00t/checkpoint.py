@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Checkpoints in the official GR00T N1.5 layout: config.json, safetensors shards, their index, and assets.
 
+This file knows tensors by name and no network; ``model.py`` turns them into one, and a network into them.
 Every way a checkpoint can be wrong ends in a one-line :class:`CheckpointError`, before any weight is read where
 possible. Writing is all or nothing: into a temporary sibling folder that is renamed when it is complete.
 """
@@ -14,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -23,11 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .config import Gr00tN1d5Config
-from .embodiment import CategorySpecificLinear
 from .errors import CheckpointError
-
-if TYPE_CHECKING:
-    from .model import Gr00tN1d5
 
 CONFIG_FILE = "config.json"
 EAGLE_FILE = "eagle_config.json"
@@ -131,15 +128,22 @@ def read_assets(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ASSET_FILES if (folder / name).is_file()}
 
 
-def load_weights(model: Gr00tN1d5, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
-    """Fill a model that was built on the meta device, tensor by tensor, straight onto ``device``.
+def load_tensors(
+    folder: Path, expected: Mapping[str, torch.Size], dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """Read the weights of the checkpoint in ``folder`` by module name, tensor by tensor, straight onto ``device``.
+
+    Args:
+        folder: The checkpoint.
+        expected: Shape of every weight of the network, by module name.
+        dtype: Type of the result, whatever the type on disk.
+        device: Where it lies.
 
     Raises:
         CheckpointError: a missing, truncated or foreign file, or names or shapes that are not this network's.
     """
     shards = _shard_files(folder)
-    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    _check_tensors(folder, expected, shards)
+    _check_tensors(folder, {name: list(shape) for name, shape in expected.items()}, shards)
     state: dict[str, Tensor] = {}
     for shard in shards:
         try:
@@ -149,8 +153,7 @@ def load_weights(model: Gr00tN1d5, folder: Path, dtype: torch.dtype, device: tor
                     state[to_module_key(key)] = file.get_tensor(key).to(device=device, dtype=dtype, copy=True)
         except (SafetensorError, OSError) as error:
             raise _broken_shard(shard, error) from error
-    model.load_state_dict(state, strict=True, assign=True)
-    model.backbone.eagle_model.rebuild_buffers()
+    return state
 
 
 def _shard_files(folder: Path) -> list[Path]:
@@ -212,38 +215,45 @@ def _some(names: list[str]) -> str:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def export_tensors(model: Gr00tN1d5) -> dict[str, Tensor]:
-    """Official name -> tensor: sliced embodiments put back into the full table, the tied ``lm_head`` added.
+def official_tensors(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Official name -> tensor: the weights ``state`` by module name, and the tied ``lm_head``.
 
-    Tensors are references to the model's own where they can be.
+    Tensors are references to those of ``state``.
 
     Raises:
-        CheckpointError: the model holds other weights than a GR00T N1.5 (adapters not merged).
+        CheckpointError: other weights than those ``expected`` of a GR00T N1.5 (adapters not merged).
     """
-    state = dict(model.state_dict())
-    for name, layer in model.named_modules():
-        if isinstance(layer, CategorySpecificLinear):
-            state[f"{name}.W"], state[f"{name}.b"] = layer.full_table()
-    with torch.device("meta"):
-        expected = {key: value.shape for key, value in type(model)(model.config).state_dict().items()}
-    if {key: value.shape for key, value in state.items()} != expected:
-        odd = sorted(state.keys() ^ expected.keys()) or sorted(k for k in expected if state[k].shape != expected[k])
+    shapes = {key: value.shape for key, value in state.items()}
+    if shapes != expected:
+        odd = sorted(shapes.keys() ^ expected.keys()) or sorted(k for k in expected if shapes[k] != expected[k])
         raise CheckpointError(f"the model is not a plain GR00T N1.5, see {_some(odd)}: merge adapters before saving")
-    state[_LM_HEAD] = state[_EMBEDDING]
-    return {to_checkpoint_key(key): state[key].detach() for key in sorted(state)}
+    whole = {**state, _LM_HEAD: state[_EMBEDDING]}
+    return {to_checkpoint_key(key): whole[key].detach() for key in sorted(whole)}
 
 
-def save_checkpoint(model: Gr00tN1d5, path: str | os.PathLike[str]) -> None:
-    """Write ``model`` as a whole checkpoint folder, or leave everything as it was.
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    config: Gr00tN1d5Config,
+    dtype: torch.dtype,
+    assets: Mapping[str, bytes],
+) -> None:
+    """Write a whole checkpoint folder, or leave everything as it was.
 
     An existing checkpoint at ``path`` is replaced; files in it that are no part of a checkpoint are kept.
+
+    Args:
+        path: The folder.
+        tensors: The weights by official name, see :func:`official_tensors`.
+        config: Sizes of the network.
+        dtype: Type of the weights that the config names.
+        assets: File name -> content of what is saved beside the weights.
 
     Raises:
         CheckpointError: ``path`` holds something else, or cannot be written.
     """
     target = Path(path).expanduser().resolve()
     _check_target(target)
-    tensors = export_tensors(model)
     staging: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -251,10 +261,9 @@ def save_checkpoint(model: Gr00tN1d5, path: str | os.PathLike[str]) -> None:
         staging.chmod(0o755)  # mkdtemp makes it private, a checkpoint is not
         _keep_other_files(target, staging)
         _write_weights(staging, tensors)
-        dtype_name = str(model.dtype).removeprefix("torch.")
-        _write_json(staging / CONFIG_FILE, model.config.to_config_dict(dtype_name))
-        _write_json(staging / EAGLE_FILE, model.config.to_eagle_dict())
-        for name, content in model.assets.items():
+        _write_json(staging / CONFIG_FILE, config.to_config_dict(str(dtype).removeprefix("torch.")))
+        _write_json(staging / EAGLE_FILE, config.to_eagle_dict())
+        for name, content in assets.items():
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_bytes(content)
         _swap(staging, target)

@@ -8,18 +8,37 @@ log-probability of one action differ between two calls.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from . import checkpoint
 from .action_head import ActionHead
 from .attention import check_attn_implementation
-from .backbone import Backbone
+from .backbone import Backbone, EagleModel
 from .config import Gr00tN1d5Config
+from .embodiment import CategorySpecificLinear
+
+
+@contextlib.contextmanager
+def _parts_in(dtype: torch.dtype) -> Iterator[None]:
+    """Cast the large parts of a network to ``dtype`` as soon as each is complete."""
+
+    def cast(parent: nn.Module, _: str, part: nn.Module | None) -> None:
+        # embeddings and norms are drawn again by their parent, and are small
+        if isinstance(parent, (EagleModel, ActionHead)) and part is not None and list(part.children()):
+            part.to(dtype)
+
+    hook = register_module_module_registration_hook(cast)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class Gr00tN1d5(nn.Module):
@@ -65,7 +84,9 @@ class Gr00tN1d5(nn.Module):
         config = checkpoint.read_config(folder)
         with torch.device("meta"):
             model = cls(config, attn_implementation)
-        checkpoint.load_weights(model, folder, dtype, torch.device(device))
+        weights = checkpoint.load_tensors(folder, _shapes(model), dtype, torch.device(device))
+        model.load_state_dict(weights, strict=True, assign=True)
+        model.backbone.eagle_model.rebuild_buffers()
         model.assets = checkpoint.read_assets(folder)
         return model.eval()
 
@@ -78,8 +99,12 @@ class Gr00tN1d5(nn.Module):
         device: str | torch.device = "cpu",
         attn_implementation: str = "sdpa",
     ) -> Self:
-        """Random weights, in ``eval()``: the same bits for the same seed, and no trace in the global generators."""
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        """Random weights, in ``eval()``: the same bits for the same seed, and no trace in the global generators.
+
+        Each part is drawn in float32 and rounded to ``dtype`` before the next is made: the whole network never lies in
+        memory in another type.
+        """
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), _parts_in(dtype):
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reseeds the GPUs too
             model = cls(config, attn_implementation)
         return model.to(device=device, dtype=dtype).eval()
@@ -134,6 +159,22 @@ class Gr00tN1d5(nn.Module):
             noise = torch.randn(features.shape[0], head.action_horizon, head.action_dim, device=features.device)
         return self.action_head.integrate(noise.float(), ctx, num_inference_timesteps or head.num_inference_timesteps)
 
+    def export_tensors(self) -> dict[str, Tensor]:
+        """Official name -> weight: sliced embodiments put back into the full table, the tied ``lm_head`` added.
+
+        Tensors are references to the model's own where they can be.
+
+        Raises:
+            CheckpointError: the model holds other weights than a GR00T N1.5 (adapters not merged).
+        """
+        state = dict(self.state_dict())
+        for name, layer in self.named_modules():
+            if isinstance(layer, CategorySpecificLinear):
+                state[f"{name}.W"], state[f"{name}.b"] = layer.full_table()
+        with torch.device("meta"):
+            plain = type(self)(self.config)
+        return checkpoint.official_tensors(state, _shapes(plain))
+
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
         """Write the official layout to the folder ``path``, whole or not at all, in the type of the weights.
 
@@ -143,4 +184,8 @@ class Gr00tN1d5(nn.Module):
             CheckpointError: ``path`` holds something that is no checkpoint or cannot be written, or adapters are not
                 merged.
         """
-        checkpoint.save_checkpoint(self, path)
+        checkpoint.save_checkpoint(path, self.export_tensors(), self.config, self.dtype, self.assets)
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}

@@ -6,8 +6,9 @@ from .critics import Gr00tFeatureCritic
 from .flow_actor import FlowActor
 from .flow_mlp_actor import FlowMlpActor
 from .gr00t_actor import Gr00tActor
-from .mlp import OrthogonalMLPModel
+from .mlp import OrthogonalMLPModel, OrthogonalRNNModel
 from .policy import DecisionPolicy, PolicyEvaluation, StepPolicy
+from .recurrent import RecurrentMemory, RecurrentStepPolicy
 
 __all__ = [
     "ChunkQueue",
@@ -17,6 +18,9 @@ __all__ = [
     "Gr00tActor",
     "Gr00tFeatureCritic",
     "OrthogonalMLPModel",
+    "OrthogonalRNNModel",
     "PolicyEvaluation",
+    "RecurrentMemory",
+    "RecurrentStepPolicy",
     "StepPolicy",
 ]

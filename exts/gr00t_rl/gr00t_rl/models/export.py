@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..flow import FlowHead, VelocityFn
-
-if TYPE_CHECKING:
-    from .flow_actor import FlowActor
-    from .gr00t_actor import Gr00tActor
 
 
 class _Ode(FlowHead):
@@ -32,20 +27,18 @@ class ExportedPolicy(nn.Module):
     the exploration noise is left out.
 
     Args:
-        actor: The policy; its weights are copied. It has ``state_dim``, and ``velocity_of_state(state)`` unless the
-            sub-class overrides :meth:`velocity`.
+        actor: A copy of the policy, a :class:`FlowActor`, which becomes part of the module and loses its noise. It has
+            ``state_dim``, and ``velocity_of_state(state)`` unless the sub-class overrides :meth:`velocity`.
     """
 
     is_recurrent = False
     image_shapes: dict[str, tuple[int, ...]] = {}
     """Shape [H, W, 3] of each camera's image, by observation group."""
 
-    def __init__(self, actor: FlowActor) -> None:
+    def __init__(self, actor: nn.Module) -> None:
         super().__init__()
-        queue, actor._queue = actor._queue, None
-        self.actor: Any = copy.deepcopy(actor).cpu().float()
-        actor._queue = queue
-        self.actor.head = _Ode(actor.head.num_steps)
+        self.actor: Any = actor.cpu().float()
+        self.actor.head = _Ode(self.actor.head.num_steps)
         self.actor.requires_grad_(False).eval()
 
     def velocity(self, state: torch.Tensor, inputs: list[torch.Tensor]) -> VelocityFn:
@@ -81,18 +74,18 @@ class ExportedGr00tPolicy(ExportedPolicy):
     number.
 
     Args:
-        actor: The policy; its weights are copied.
+        actor: A copy of the policy, a :class:`Gr00tActor`, which becomes part of the module and loses its noise.
     """
 
     _prompt: torch.Tensor
     _order: torch.Tensor
     _causal_mask: torch.Tensor
 
-    def __init__(self, actor: Gr00tActor) -> None:
+    def __init__(self, actor: nn.Module) -> None:
         super().__init__(actor)
         self.actor._compute_dtype = torch.float32
-        self.image_shapes = dict(zip(actor.image_groups, actor.image_shapes, strict=True))
-        if actor.image_groups:
+        self.image_shapes = dict(zip(self.actor.image_groups, self.actor.image_shapes, strict=True))
+        if self.actor.image_groups:
             self._prepare_prompt()
 
     @torch.no_grad()

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import torch
 from tensordict import TensorDict
 from torch import nn
@@ -159,6 +162,14 @@ class FlowActor(PlainRecords, nn.Module):
 
     def update_normalization(self, obs: TensorDict) -> None:
         """Update running moments of the observations; none here."""
+
+    def copy(self) -> Self:
+        """Return a copy with weights of its own, and no chunks under way."""
+        queue, self._queue = self._queue, None  # what a rollout queued are inference tensors, which cannot be copied
+        try:
+            return copy.deepcopy(self)
+        finally:
+            self._queue = queue
 
     def as_jit(self) -> torch.jit.ScriptModule:
         """Return the policy as a traced module, chunk in one call; see :class:`ExportedPolicy`."""

@@ -119,4 +119,4 @@ class FlowMlpActor(FlowActor):
 
     def as_onnx(self, verbose: bool = False) -> ExportedPolicy:
         """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedPolicy`."""
-        return ExportedPolicy(self)
+        return ExportedPolicy(self.copy())

@@ -313,7 +313,7 @@ class Gr00tActor(FlowActor):
 
     def as_onnx(self, verbose: bool = False) -> ExportedGr00tPolicy:
         """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedGr00tPolicy`."""
-        return ExportedGr00tPolicy(self)
+        return ExportedGr00tPolicy(self.copy())
 
 
 def _read_modality(

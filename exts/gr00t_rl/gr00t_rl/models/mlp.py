@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""rsl_rl's MLP with the initialisation and the observation clipping that PPO's details ask for."""
+"""rsl_rl's MLP and RNN with the initialisation and the observation clipping that PPO's details ask for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 import torch
-from rsl_rl.models import MLPModel
+from rsl_rl.models import MLPModel, RNNModel
 from rsl_rl.modules import HiddenState
 from tensordict import TensorDict
 
-from ..options import OrthogonalMlpOptions
+from ..options import OrthogonalMlpOptions, OrthogonalRnnOptions
 
 
 class OrthogonalMLPModel(MLPModel):
@@ -43,10 +43,7 @@ class OrthogonalMLPModel(MLPModel):
             distribution_cfg=o.distribution_cfg,
         )
         self.obs_clip = o.obs_clip
-        linear = [m for m in self.mlp if isinstance(m, torch.nn.Linear)]
-        for layer in linear:
-            torch.nn.init.orthogonal_(layer.weight, o.output_gain if layer is linear[-1] else math.sqrt(2.0))
-            torch.nn.init.zeros_(layer.bias)
+        _make_orthogonal(self.mlp, o.output_gain)
 
     def get_latent(
         self, obs: TensorDict, masks: torch.Tensor | None = None, hidden_state: HiddenState = None
@@ -61,6 +58,69 @@ class OrthogonalMLPModel(MLPModel):
     def as_onnx(self, verbose: bool) -> torch.nn.Module:
         """Return the exportable model; it clips like this one."""
         return _clipped(super().as_onnx(verbose), self.obs_clip)
+
+
+class OrthogonalRNNModel(RNNModel):
+    """:class:`rsl_rl.models.RNNModel` with what :class:`OrthogonalMLPModel` has, in its recurrent layers too.
+
+    Detail 32 of "The 37 implementation details of PPO": gain 1 for each recurrent weight matrix, all gates together,
+    and zero biases. Observations are normalised and clipped before the recurrent layers.
+
+    Args:
+        obs: See :class:`rsl_rl.models.RNNModel`.
+        obs_groups: See :class:`rsl_rl.models.RNNModel`.
+        obs_set: See :class:`rsl_rl.models.RNNModel`.
+        output_dim: See :class:`rsl_rl.models.RNNModel`.
+        **settings: Fields of :class:`~gr00t_rl.options.OrthogonalRnnOptions`.
+    """
+
+    def __init__(
+        self, obs: TensorDict, obs_groups: dict[str, list[str]], obs_set: str, output_dim: int, **settings: Any
+    ) -> None:
+        o = OrthogonalRnnOptions.parse(settings, f"agent.{obs_set}")
+        super().__init__(
+            obs,
+            obs_groups,
+            obs_set,
+            output_dim,
+            hidden_dims=o.hidden_dims,
+            activation=o.activation,
+            obs_normalization=o.obs_normalization,
+            distribution_cfg=o.distribution_cfg,
+            rnn_type=o.rnn_type,
+            rnn_hidden_dim=o.rnn_hidden_dim,
+            rnn_num_layers=o.rnn_num_layers,
+        )
+        self.obs_clip = o.obs_clip
+        _make_orthogonal(self.mlp, o.output_gain)
+        for name, parameter in self.rnn.rnn.named_parameters():
+            if "weight" in name:
+                torch.nn.init.orthogonal_(parameter, 1.0)
+            else:
+                torch.nn.init.zeros_(parameter)
+
+    def get_latent(
+        self, obs: TensorDict, masks: torch.Tensor | None = None, hidden_state: HiddenState = None
+    ) -> torch.Tensor:
+        """Concatenate, normalise and clip the observation groups, and pass them through the recurrent layers."""
+        clipped = MLPModel.get_latent(self, obs).clamp(-self.obs_clip, self.obs_clip)
+        return self.rnn(clipped, masks, hidden_state).squeeze(0)
+
+    def as_jit(self) -> torch.nn.Module:
+        """Return the exportable model; it clips like this one."""
+        return _clipped(super().as_jit(), self.obs_clip)
+
+    def as_onnx(self, verbose: bool = False) -> torch.nn.Module:
+        """Return the exportable model; it clips like this one."""
+        return _clipped(super().as_onnx(verbose), self.obs_clip)
+
+
+def _make_orthogonal(mlp: torch.nn.Sequential, output_gain: float) -> None:
+    """Initialise an MLP: gain sqrt(2) in hidden layers, ``output_gain`` in the last; biases are zero."""
+    linear = [m for m in mlp if isinstance(m, torch.nn.Linear)]
+    for layer in linear:
+        torch.nn.init.orthogonal_(layer.weight, output_gain if layer is linear[-1] else math.sqrt(2.0))
+        torch.nn.init.zeros_(layer.bias)
 
 
 class _ClippedNormalizer(torch.nn.Module):

@@ -87,7 +87,7 @@ class PlainRecords:
 
 
 class StepPolicy(PlainRecords):
-    """Lets any stock rsl_rl model act as a :class:`DecisionPolicy` whose decisions last one env step.
+    """Lets a stock rsl_rl model act as a :class:`DecisionPolicy` whose decisions last one env step.
 
     Args:
         model: A stochastic rsl_rl model (``MLPModel``, ``CNNModel``).
@@ -117,13 +117,17 @@ class StepPolicy(PlainRecords):
 
     def evaluate(self, record: TensorDict) -> PolicyEvaluation:
         """Score stored actions with the model's own distribution."""
-        self.model(record, stochastic_output=True)
+        self._distribute(record)
         parameters = self.model.output_distribution_params
         with torch.no_grad():
             old = tuple(record[f"distribution_{i}"] for i in range(len(parameters)))
             kl = self.model.get_kl_divergence(old, parameters)
         log_prob = self.model.get_output_log_prob(record["action"])
         return PolicyEvaluation(log_prob, self.model.output_entropy, kl, tuple(parameters))
+
+    def _distribute(self, record: TensorDict) -> None:
+        """Let the model's distribution be that at stored decisions."""
+        self.model(record, stochastic_output=True)
 
     def divergence(self, p: tuple[torch.Tensor, ...], q: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Return KL(p || q) [B] of the model's own distribution."""

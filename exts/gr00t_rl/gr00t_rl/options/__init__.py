@@ -6,9 +6,17 @@ Nothing of the network, of rsl_rl or of Isaac Lab is imported.
 
 from .actor import FlowActorOptions, FlowMlpActorOptions, Gr00tActorOptions, HeadOptions, fixed_noise
 from .algorithm import GrpoOptions, PpoOptions, SurrogateOptions
+from .base import Options
 from .check import check_known, check_value, check_values, expected, unknown
-from .declaration import Declared, Option, Options, Relation, declared, option
-from .mlp import FeatureCriticOptions, GaussianOptions, MlpOptions, OrthogonalMlpOptions, RnnOptions
+from .declaration import Declared, Option, Relation, declared, option
+from .mlp import (
+    FeatureCriticOptions,
+    GaussianOptions,
+    MlpOptions,
+    OrthogonalMlpOptions,
+    OrthogonalRnnOptions,
+    RnnOptions,
+)
 from .run import (
     CurriculumOptions,
     EnvOptions,
@@ -26,6 +34,7 @@ BY_CLASS_NAME: dict[str, type[Options]] = {
     "gr00t_rl.models:FlowMlpActor": FlowMlpActorOptions,
     "gr00t_rl.models:Gr00tFeatureCritic": FeatureCriticOptions,
     "gr00t_rl.models:OrthogonalMLPModel": OrthogonalMlpOptions,
+    "gr00t_rl.models:OrthogonalRNNModel": OrthogonalRnnOptions,
     "MLPModel": MlpOptions,
     "RNNModel": RnnOptions,
     "GaussianDistribution": GaussianOptions,

@@ -7,7 +7,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-from .declaration import Options, Relation, option
+from .base import Options
+from .declaration import Relation, option
 from .mlp import ACTIVATIONS
 
 HEADS = ("flow_sde", "flow_noise", "gaussian")

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .declaration import Options, Relation, option
+from .base import Options
+from .declaration import Relation, option
 
 SCHEDULES = ("fixed", "linear", "cosine", "adaptive")
 ESTIMATORS = ("grpo", "dr_grpo", "rloo")

@@ -10,13 +10,22 @@ import string
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ..utils.errors import ConfigurationError
-from .declaration import Declared, Option, Options, declared
+from .declaration import Declared, Option, Relation, declared
 
 
-def check_known(cls: type[Options], names: Iterable[str], path: str, others: Iterable[str] = ()) -> None:
+class Declaration(Protocol):
+    """A class with declared options, such as :class:`~gr00t_rl.options.Options`."""
+
+    @classmethod
+    def relations(cls) -> tuple[Relation, ...]:
+        """Return what must hold between the options."""
+        ...
+
+
+def check_known(cls: type, names: Iterable[str], path: str, others: Iterable[str] = ()) -> None:
     """Refuse names that are no options; the message has the nearest known one.
 
     Args:
@@ -43,7 +52,7 @@ def unknown(name: str, value: Any, known: Iterable[str], path: str) -> Configura
     return ConfigurationError(f"{_join(path, name)} is {value!r}, but there is no such setting; {hint}")
 
 
-def check_values(cls: type[Options], options: Any, path: str) -> None:
+def check_values(cls: type[Declaration], options: Any, path: str) -> None:
     """Check the values of all options of ``cls`` in an object that has them as attributes, and their relations.
 
     Raises:

@@ -15,8 +15,8 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 _KEY = "option"
 
@@ -70,35 +70,6 @@ def option(default: Any = dataclasses.MISSING, doc: str = "", **properties: Any)
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
-
-
-@dataclasses.dataclass
-class Options:
-    """Base of all groups of options."""
-
-    @classmethod
-    def relations(cls) -> tuple[Relation, ...]:
-        """Return what must hold between the options, that of the base classes first."""
-        return ()
-
-    @classmethod
-    def parse(cls, settings: Mapping[str, Any] | Self, path: str = "") -> Self:
-        """Return the options of keyword settings, checked; an object of this class is checked and returned.
-
-        Args:
-            settings: Values by name.
-            path: Where the settings stand, such as "agent.algorithm"; begins the names in messages.
-
-        Raises:
-            ConfigurationError: At the first setting that cannot work, or that there is no option for.
-        """
-        from .check import check_known, check_values  # the check reads declarations: it is on top of this module
-
-        if isinstance(settings, Mapping):
-            check_known(cls, settings, path)
-            settings = cls(**settings)
-        check_values(cls, settings, path)
-        return settings
 
 
 class Declared(NamedTuple):

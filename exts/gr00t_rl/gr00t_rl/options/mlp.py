@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .declaration import Options, Relation, option
+from .base import Options
+from .declaration import Relation, option
 
 ACTIVATIONS = (
     "elu", "selu", "relu", "crelu", "lrelu", "tanh", "sigmoid", "softplus", "gelu", "swish", "mish", "identity",
@@ -44,6 +45,11 @@ class RnnOptions(MlpOptions):
     rnn_type: str = option("lstm", "Kind of recurrent layer.", choices=("lstm", "gru"))
     rnn_hidden_dim: int = option(256, "Width of the recurrent layers.", low=1)
     rnn_num_layers: int = option(1, "Number of recurrent layers.", low=1)
+
+
+@dataclass
+class OrthogonalRnnOptions(OrthogonalMlpOptions, RnnOptions):
+    """``OrthogonalRNNModel``: orthogonal initialisation of recurrent layers too (detail 32 of PPO)."""
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from .declaration import Options, option
+from .base import Options
+from .declaration import option
 
 
 def _device_problem(name: str) -> str | None:

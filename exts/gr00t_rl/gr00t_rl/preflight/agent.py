@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from ..options import RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
+from ..options import RnnOptions, RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
 from ..utils.errors import ConfigurationError
 from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
 
@@ -35,6 +35,12 @@ def check_agent(cfg: Any) -> None:
     entropy_coef, problem = getattr(cfg.algorithm, "entropy_coef", 0.0), fixed_noise(actor)
     if entropy_coef > 0 and problem is not None:
         raise ConfigurationError(f"agent.algorithm.entropy_coef is {entropy_coef}, but {problem}")
+    critic = options_of(str(getattr(getattr(cfg, "critic", None), "class_name", None)))
+    if hasattr(actor, "n_action_steps") and critic is not None and issubclass(critic, RnnOptions):
+        raise ConfigurationError(
+            f"agent.critic.class_name is {cfg.critic.class_name!r}, which is recurrent and needs an actor with one "
+            "decision per env step; set MLPModel"
+        )
     if "Gr00tActor" in actor.class_name:
         if actor.checkpoint != "tiny":
             check_checkpoint(actor)

@@ -94,6 +94,11 @@ class DecisionStorage:
         self._running &= ~dones.bool()
 
     @property
+    def latest_values(self) -> torch.Tensor:
+        """Value at the latest decision of every env, float32 [N]; 0 before its first."""
+        return self.values.view(-1)[self._slot.clamp(min=0) * self.num_envs + self._env]
+
+    @property
     def valid(self) -> torch.Tensor:
         """Slots that hold a decision, bool [D, N]."""
         return torch.arange(self.num_steps, device=self.device)[:, None] <= self._slot

@@ -3,8 +3,8 @@
 
 rsl_rl's ``OnPolicyRunner`` writes straight to the final name: a run killed in the middle leaves a truncated
 ``model_N.pt``, which "latest" would then pick. A resumed run repeats the number of the last iteration. Isaac Lab
-accepts no other runner class, so its two file methods are wrapped here, for runners whose algorithm is ours, and
-nothing else of it.
+accepts no other runner class, so its two file methods and the first line of ``learn`` are wrapped here, for runners
+whose algorithm is ours, and nothing else of it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ PARTIAL = ".partial"
 
 
 def install(algorithm_type: type) -> None:
-    """Wrap ``OnPolicyRunner.save`` and ``load`` for runners whose algorithm is an ``algorithm_type``; idempotent."""
+    """Wrap ``OnPolicyRunner``'s methods for runners whose algorithm is an ``algorithm_type``; idempotent."""
     if hasattr(OnPolicyRunner.save, "__wrapped__"):
         return
-    stock_save, stock_load = OnPolicyRunner.save, OnPolicyRunner.load
+    stock_save, stock_load, stock_learn = OnPolicyRunner.save, OnPolicyRunner.load, OnPolicyRunner.learn
 
     @functools.wraps(stock_save)
     def save(self: OnPolicyRunner, path: str, infos: dict | None = None) -> None:
@@ -39,15 +39,19 @@ def install(algorithm_type: type) -> None:
 
     @functools.wraps(stock_load)
     def load(self: OnPolicyRunner, path: str, *args: Any, **kwargs: Any) -> dict:
-        if not isinstance(self.alg, algorithm_type):
-            return stock_load(self, path, *args, **kwargs)
-        check_readable(path)
-        infos = stock_load(self, path, *args, **kwargs)
-        # the file's number is that of the last iteration that was done; stock would count it twice
-        self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
-        return infos
+        if isinstance(self.alg, algorithm_type):
+            check_readable(path)
+        return stock_load(self, path, *args, **kwargs)
 
-    OnPolicyRunner.save, OnPolicyRunner.load = save, load  # type: ignore[method-assign]
+    @functools.wraps(stock_learn)
+    def learn(self: OnPolicyRunner, *args: Any, **kwargs: Any) -> None:
+        if isinstance(self.alg, algorithm_type):
+            # the runner's number is that of the last iteration that was done; stock would do it twice
+            self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
+        stock_learn(self, *args, **kwargs)
+
+    for method in (save, load, learn):
+        setattr(OnPolicyRunner, method.__name__, method)
 
 
 def save_whole(state: dict[str, Any], path: str) -> None:

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from helpers import PointMassEnv, make_runner, runner_cfg
+from rsl_rl.models import MLPModel
 
+from gr00t_rl.utils import rsl_rl_versions
 from gr00t_rl.utils.errors import ConfigurationError
 
 OFF = {
@@ -34,10 +37,33 @@ def test_options_that_are_off_are_accepted():
     make_runner(runner_cfg("mlp", **OFF), PointMassEnv()).learn(1)
 
 
+class OtherRecurrentModel(torch.nn.Module):
+    is_recurrent = True
+
+
 @pytest.mark.parametrize("model", ["actor", "critic"])
-def test_recurrent_models_are_refused(model):
-    """Their hidden state would have to be stored; scoring without it would silently be another policy."""
+def test_recurrent_models_of_other_kinds_are_refused(model):
+    """Nobody knows where their hidden state is; scoring without it would silently be another policy."""
     cfg = runner_cfg("mlp")
-    cfg[model]["class_name"] = "RNNModel"
-    with pytest.raises(ConfigurationError, match=f"{model}.class_name='RNNModel' is recurrent"):
+    cfg[model]["class_name"] = OtherRecurrentModel
+    with pytest.raises(ConfigurationError, match=f"{model}.class_name='OtherRecurrentModel' is recurrent, but no RNN"):
         make_runner(cfg, PointMassEnv())
+
+
+def test_without_max_iterations_rates_do_not_anneal():
+    """A runner's cfg need not say how long it will learn."""
+    cfg = runner_cfg("mlp", schedule="linear")
+    del cfg["max_iterations"]
+    runner = make_runner(cfg, PointMassEnv())
+    runner.learn(2)
+    assert runner.alg.learning_rate == 1e-3
+
+
+def test_what_older_rsl_rl_lacks_is_the_same():
+    """rsl_rl 5.4 has no ``resolve_class``."""
+    cfg = {"class_name": "MLPModel", "hidden_dims": [8]}
+    model_class, arguments = rsl_rl_versions._resolve_class(cfg)
+    assert model_class is MLPModel and arguments == {"hidden_dims": [8]}
+    assert cfg == {"class_name": "MLPModel", "hidden_dims": [8]}
+    arguments["hidden_dims"].append(4)
+    assert cfg["hidden_dims"] == [8]

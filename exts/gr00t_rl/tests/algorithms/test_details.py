@@ -141,3 +141,42 @@ def test_loss_is_policy_plus_value_minus_entropy():
     alg.update()
     for a, p in zip(expected, alg.parameters(), strict=True):
         torch.testing.assert_close(p.grad, a, atol=1e-6, rtol=1e-4)
+
+
+def rnn_preset(rnn_type: str) -> Any:
+    """The runner of `ppo_v2` with recurrent layers."""
+    from isaaclab_rl.rsl_rl import handle_deprecated_rsl_rl_cfg
+
+    from gr00t_rl.cfg import RnnRunnerCfg
+
+    cfg: Any = RnnRunnerCfg()
+    for model in (cfg.actor, cfg.critic):
+        model.hidden_dims, model.rnn_type, model.rnn_hidden_dim, model.rnn_num_layers = [16], rnn_type, 8, 2
+    cfg = handle_deprecated_rsl_rl_cfg(cfg, importlib.metadata.version("rsl-rl-lib"))
+    return make_runner(cfg.to_dict(), PointMassEnv(num_envs=8))
+
+
+@pytest.mark.parametrize("rnn_type", ["lstm", "gru"])
+def test_recurrent_layers_are_orthogonal_too(rnn_type):
+    """Each recurrent matrix, all gates together, has orthonormal columns (or rows), and biases are zero."""
+    runner = rnn_preset(rnn_type)
+    for network, last_gain in ((runner.alg.actor, 0.01), (runner.alg.critic, 1.0)):
+        weights = [(w, 1.0) for name, w in network.rnn.named_parameters() if "weight" in name]
+        weights += [(w.weight, g) for w, g in zip(linear_layers(network), (math.sqrt(2.0), last_gain), strict=True)]
+        assert len(weights) == 6
+        for weight, gain in weights:
+            w = weight.detach()
+            gram = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+            torch.testing.assert_close(gram, gain**2 * torch.eye(len(gram)), atol=1e-5, rtol=0)
+        biases = [p for name, p in network.named_parameters() if "bias" in name]
+        assert len(biases) == 6 and all((bias == 0).all() for bias in biases)
+    runner.learn(2)
+    # observations are clipped before the recurrent layers, in the exported policy too
+    actor = runner.alg.actor.eval()
+    far, exported = torch.tensor([[500.0, -0.1]]), runner.alg.actor.as_jit().eval()
+    with torch.no_grad():
+        latent = (far - actor.obs_normalizer.mean) / (actor.obs_normalizer.std + actor.obs_normalizer.eps)
+        assert latent[0, 0] > 10.0
+        expected = actor.mlp(actor.rnn.rnn(latent.clamp(-10.0, 10.0).unsqueeze(0))[0].squeeze(0))
+        torch.testing.assert_close(actor(TensorDict({"policy": far}, [1])), expected)
+        torch.testing.assert_close(torch.jit.script(exported)(far), expected)

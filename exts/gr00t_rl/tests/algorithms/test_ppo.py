@@ -10,6 +10,7 @@ import torch
 from helpers import ACTORS, PointMassEnv, collect, make_runner, runner_cfg
 from tensordict import TensorDict
 
+from gr00t_rl.algorithms.time_outs import warn_of_missing_final_obs
 from gr00t_rl.utils.errors import ConfigurationError
 
 
@@ -190,11 +191,52 @@ def test_time_out_in_the_middle_of_a_chunk():
     assert runner.alg.storage.discounts[0].item() == 0.0
 
 
-def test_missing_final_observation_is_explained():
-    runner = make_runner(runner_cfg("mlp"), PointMassEnv(final_obs=False))
-    with pytest.raises(ConfigurationError, match=r"env\.compute_final_obs=True") as error:
-        runner.learn(1)
-    assert "\n" not in str(error.value)
+def test_without_final_observations_returns_are_those_of_stock_ppo():
+    """For decisions of one step, an env whose time-outs are floats, and ends of both kinds."""
+    runners = []
+    for class_name in ("PPO", "gr00t_rl.algorithms:PPO"):
+        cfg = runner_cfg("mlp", gamma=0.9, lam=0.8)
+        cfg["algorithm"]["class_name"] = class_name
+        runners.append(make_runner(cfg, PointMassEnv(6, max_episode_length=3, termination=0.2, final_obs=False)))
+    stock, ours = runners
+    for model in ("actor", "critic"):
+        getattr(ours.alg, model).load_state_dict(getattr(stock.alg, model).state_dict())
+    for runner in runners:
+        step = runner.env.step
+
+        def float_time_outs(actions: torch.Tensor, step: Any = step) -> Any:
+            obs, rewards, dones, extras = step(actions)
+            return obs, rewards, dones.float(), {"time_outs": extras["time_outs"].float()}
+
+        runner.env.step = float_time_outs
+        torch.manual_seed(0)
+        collect(runner)
+    time_outs = torch.stack([step["time_outs"] for step in ours.env.history])
+    terminated = torch.stack([step["dones"].bool() for step in ours.env.history]) & ~time_outs
+    assert time_outs[:-1].sum() > 2 and terminated.any()
+    assert torch.equal(ours.alg.batch["action"].view(7, 6, 2), stock.alg.storage.actions)
+    torch.testing.assert_close(ours.alg.batch["return"].view(7, 6, 1), stock.alg.storage.returns)
+
+
+def test_time_out_in_the_middle_of_a_chunk_without_final_observation():
+    """A chunk cut after two of its three steps: r0 + g r1 + g^2 V(where the chunk began)."""
+    env = PointMassEnv(num_envs=1, termination=0.0, max_episode_length=2, final_obs=False)
+    runner = make_runner(runner_cfg("flow_sde_one", num_steps=2, gamma=0.5), env)
+    collect(runner)
+    value = runner.alg.batch["value"][0].item()
+    expected = env.history[0]["rewards"].item() + 0.5 * env.history[1]["rewards"].item() + 0.25 * value
+    assert value != 0.0 and runner.alg.storage.rewards[0].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_warning_says_what_a_missing_final_observation_costs(caplog):
+    warn_of_missing_final_obs.cache_clear()
+    make_runner(runner_cfg("mlp"), PointMassEnv()).learn(1)
+    assert not caplog.records
+    for _ in range(2):
+        make_runner(runner_cfg("mlp"), PointMassEnv(final_obs=False)).learn(2)
+    (record,) = caplog.records
+    assert "biased" in record.getMessage() and "set env.compute_final_obs=True" in record.getMessage()
+    assert "\n" not in record.getMessage()
 
 
 # -- updates -----------------------------------------------------------------------------------------------------------
@@ -474,7 +516,8 @@ def test_save_load_and_learn_on(actor, tmp_path):
     runner.save(str(tmp_path / "model.pt"))
     other = make_runner(runner_cfg(actor, schedule="adaptive"), PointMassEnv(), seed=1)
     other.load(str(tmp_path / "model.pt"))
-    assert other.current_learning_iteration == other.alg.iteration == runner.alg.iteration == 2
+    assert other.current_learning_iteration == runner.current_learning_iteration == 1
+    assert other.alg.iteration == runner.alg.iteration == 2
     assert other.alg.learning_rate == runner.alg.learning_rate != 1e-3
     for model in ("actor", "critic"):
         ours, theirs = getattr(runner.alg, model).state_dict(), getattr(other.alg, model).state_dict()
@@ -486,6 +529,7 @@ def test_save_load_and_learn_on(actor, tmp_path):
         assert torch.equal(state["exp_avg"], moments[1][index]["exp_avg"])
     before = [p.detach().clone() for p in parameters(other)]
     other.learn(1)
+    assert other.current_learning_iteration == 2
     assert any(not torch.equal(a, b) for a, b in zip(before, parameters(other), strict=True))
 
 

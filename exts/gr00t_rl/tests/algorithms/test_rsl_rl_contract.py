@@ -24,6 +24,7 @@ CNN = {
     "class_name": "CNNModel",
     "cnn_cfg": {"output_channels": [4, 4], "kernel_size": 3, "stride": 2, "activation": "elu"},
 }
+RNN = {**MLP, "class_name": "RNNModel", "rnn_type": "lstm", "rnn_hidden_dim": 8, "rnn_num_layers": 1}
 GAUSSIAN = {"class_name": "GaussianDistribution", "init_std": 1.0, "std_type": "scalar"}
 RND = {
     "num_outputs": 4,
@@ -105,6 +106,10 @@ CONFIGURATIONS = {
     "cnn actor": stock_cfg(CNN),
     "cnn both": stock_cfg(CNN, CNN),
     "shared encoders": stock_cfg(CNN, CNN, share_cnn_encoders=True),
+    "lstm": stock_cfg(RNN, RNN),
+    "gru": stock_cfg({**RNN, "rnn_type": "gru"}, {**RNN, "rnn_type": "gru"}),
+    "recurrent critic": stock_cfg(MLP, RNN),
+    "recurrent, curious": stock_cfg(RNN, RNN, rnd_cfg=dict(RND)),
     "curiosity": stock_cfg(rnd_cfg=dict(RND)),
     "fixed rate": stock_cfg(schedule="fixed", normalize_advantage_per_mini_batch=True),
 }
@@ -139,8 +144,6 @@ def test_every_option_of_stock_ppo_is_known(option):
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"actor": {"class_name": "RNNModel", "rnn_type": "lstm"}}, "actor.class_name='RNNModel'"),
-        ({"critic": {"class_name": "RNNModel", "rnn_type": "gru"}}, "critic.class_name='RNNModel'"),
         ({"algorithm": {"symmetry_cfg": {"data_augmentation_func": "m:f"}}}, r"algorithm\.symmetry_cfg="),
         ({"algorithm": {"use_mixed_precision": True}}, r"algorithm\.use_mixed_precision=True"),
         ({"algorithm": {"optimizer": "adamw"}}, r"algorithm\.optimizer='adamw'"),
@@ -154,6 +157,49 @@ def test_what_is_not_implemented_is_refused_in_one_line(change, names):
     with pytest.raises(ConfigurationError, match=names) as error:
         make_runner(cfg, PictureEnv())
     assert "\n" not in str(error.value)
+
+
+class BareEnv(PictureEnv):
+    """No more than rsl_rl's ``VecEnv`` demands: a dict as cfg, floats as flags, nothing of how episodes ended."""
+
+    def __init__(self) -> None:
+        super().__init__(termination=0.3, max_episode_length=3)
+        self.cfg = {}  # type: ignore[assignment]
+
+    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        obs, rewards, dones, extras = super().step(actions)
+        return obs, rewards, dones.float(), {"time_outs": extras["time_outs"].float()}
+
+
+def bare_cfg(name: str) -> dict[str, Any]:
+    """What rsl_rl's runner cannot do without."""
+    cfg = as_ours(copy.deepcopy(CONFIGURATIONS[name]))
+    for optional in ("max_iterations", "logger", "torch_compile_mode"):
+        del cfg[optional]
+    cfg["algorithm"] = {name: cfg["algorithm"][name] for name in ("class_name", "num_learning_epochs")}
+    return cfg
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn both", "lstm", "gru"])
+def test_bare_env_and_cfg(name, tmp_path):
+    """Seeded runs are equal, files restore weights and the number of the last iteration, and the policy acts."""
+    runs = []
+    for seed in (0, 0, 1):
+        runner = make_runner(bare_cfg(name), BareEnv(), seed=seed)
+        runner.learn(2)
+        runs.append(weights(runner))
+    assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+    runner.save(str(tmp_path / "file.pt"))
+    assert runner.current_learning_iteration == 1
+    runner.learn(2)
+    assert runner.current_learning_iteration == 3 and not torch.equal(weights(runner), runs[2])
+    runner.load(str(tmp_path / "file.pt"))
+    assert runner.current_learning_iteration == 1 and torch.equal(weights(runner), runs[2])
+    policy, obs = runner.get_inference_policy(), runner.env.get_observations()
+    for _ in range(4):
+        obs, *_ = runner.env.step(policy(obs))
+    runner.learn(1)
+    assert runner.current_learning_iteration == 2
 
 
 def test_compilation_is_refused_in_one_line():

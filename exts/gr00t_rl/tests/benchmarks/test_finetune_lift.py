@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The curve of a run that was continued, read from event files."""
+"""The curve of a run that was continued, read from event files, and the study that a run is added to."""
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
 
+import finetune_lift
 import pytest
 from finetune_lift import WARM_UP, join_curves, last_checkpoint
+from records import read_study
 from torch.utils.tensorboard import SummaryWriter
 
 
@@ -15,7 +18,7 @@ def write_run(folder: Path, first: int, length: int, seconds: float) -> Path:
     """Write a run's events: ``seconds`` and 100 env steps per iteration, success a hundredth of its number."""
     with SummaryWriter(str(folder)) as writer:
         for number in range(first, first + length):
-            writer.add_scalar("charts/SPS", 100 / seconds, number)
+            writer.add_scalar("Perf/total_fps", 100 / seconds, number)
             writer.add_scalar("Perf/collection_time", 0.75 * seconds, number)
             writer.add_scalar("Perf/learning_time", 0.25 * seconds, number)
             writer.add_scalar("charts/success_rate", number / 100, number)
@@ -39,3 +42,28 @@ def test_checkpoint_of_a_run_that_went_on(tmp_path):
         (tmp_path / f"model_{number}.pt").touch()
     assert last_checkpoint(tmp_path, 55) == (tmp_path / "model_50.pt", 50)
     assert last_checkpoint(tmp_path, 1000)[1] == 60
+
+
+def test_a_run_is_added_to_its_study_once(tmp_path, monkeypatch, capsys):
+    """The base is evaluated for the first seed alone, and what is in the study is neither trained nor evaluated."""
+    evaluated = []
+
+    def evaluate(args, checkpoint, scale, folder):
+        evaluated.append((Path(checkpoint).name, scale))
+        return {"success_rate": 0.5, "success_ci95": [0.4, 0.6], "num_episodes": 8}
+
+    monkeypatch.setattr(finetune_lift, "evaluate", evaluate)
+    run = write_run(tmp_path / "run", 0, 6, 2.0)
+    (run / "model_5.pt").touch()
+    args = argparse.Namespace(task="T", agent="rsl_rl_grpo_cfg_entry_point", run=[run], iterations=10, seeds=[1, 2])
+    args.overrides, args.train_overrides, args.out = [], ["env.x=1"], tmp_path / "lift.json"
+    for seed in (1, 2, 1):
+        finetune_lift.make(args, seed)
+    base, trained = [("base", "1"), ("base", "0")], [("model_5.pt", "1"), ("model_5.pt", "0")]
+    assert evaluated == base + trained + trained
+    assert list(read_study(args.out)) == ["T_grpo_base", "T_grpo_seed1", "T_grpo_seed2"]
+    record = read_study(args.out)["T_grpo_seed2"]
+    assert (record["seed"], record["iterations"], record["train_overrides"]) == (2, 6, ["env.x=1"])
+    assert record["curve"]["success_rate"] == [number / 100 for number in range(6)]
+    finetune_lift.report(args)
+    assert "| seed 2 | 0.2 | 0.00 M | 50.0 % [40.0, 60.0] | 50.0 % [40.0, 60.0] |" in capsys.readouterr().out

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What --checkpoint and the other arguments mean, and what is refused before anything starts."""
 
-import argparse
 from types import SimpleNamespace
 
 import pytest
 
+from gr00t_rl.cli.evaluate import build_parser, check_arguments
 from gr00t_rl.evaluation.checkpoints import apply_checkpoint
-from gr00t_rl.evaluation.program import add_arguments, check_arguments
 
 
 def agent(actor: str = "gr00t_rl.models:Gr00tActor") -> SimpleNamespace:
@@ -69,9 +68,7 @@ def test_latest_without_a_run_is_refused(tmp_path, monkeypatch) -> None:
 def test_arguments_that_cannot_work_are_refused(tmp_path, argv) -> None:
     file = tmp_path / "file"
     file.touch()
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    args = parser.parse_args(["--task", "T", *(arg.format(file=file) for arg in argv)])
+    args = build_parser().parse_args(["--task", "T", *(arg.format(file=file) for arg in argv)])
     with pytest.raises(ValueError, match="--") as refusal:
         check_arguments(args)
     assert "\n" not in str(refusal.value)

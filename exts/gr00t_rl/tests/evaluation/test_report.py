@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from gr00t_rl.cli.evaluate import main
 from gr00t_rl.evaluation.episodes import Episodes
 from gr00t_rl.evaluation.film import SENSOR, Clip, Film, movie_webp, strip_png
-from gr00t_rl.evaluation.program import run_compare
 from gr00t_rl.evaluation.report import evaluation_html, write_report
 from gr00t_rl.evaluation.result import RESULT_FILE, summarise, write_result
-from gr00t_rl.evaluation.runs import load_entries, read_curves
+from gr00t_rl.evaluation.runs import load_entries
 
 
 def episodes(successes: int, count: int) -> Episodes:
@@ -79,14 +79,6 @@ def test_a_report_needs_nothing_but_itself(tmp_path) -> None:
     assert "A&lt;B" in text and "75.0 %" in text
 
 
-def test_curves_over_env_steps_and_minutes(tmp_path) -> None:
-    curves = read_curves(run_folder(tmp_path, [0.0, 0.25, 0.5]))
-    assert curves.env_steps.tolist() == [1000, 2000, 3000]
-    np.testing.assert_allclose(curves.minutes, [2 / 60, 4 / 60, 6 / 60])
-    assert curves.values["success rate"].tolist() == [0.0, 0.25, 0.5]
-    assert np.isnan(curves.values["episodic return"]).all()
-
-
 def test_a_run_brings_the_evaluations_in_it(tmp_path) -> None:
     run = run_folder(tmp_path / "run", [0.5])
     write_result(run / "evaluation" / "model_9" / RESULT_FILE, summarise(episodes(1, 4), 0.05))
@@ -99,7 +91,7 @@ def test_comparing_needs_no_simulator(tmp_path) -> None:
         write_result(tmp_path / f"{name}.json", summarise(episodes(successes, 10), 0.05))
     run = run_folder(tmp_path / "run", [0.0, 1.0])
     names = [str(tmp_path / "before.json"), str(tmp_path / "after.json"), str(run)]
-    assert run_compare(["--compare", *names, "--report", str(tmp_path / "out")]) == 0
+    assert main(["--compare", *names, "--report", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "report.html").read_text()
     assert "20.0 %" in text and "90.0 %" in text and text.count("<img") == 2
 

@@ -8,8 +8,6 @@ import copy
 import pytest
 import torch
 
-from gr00t_rl.gr00t.checkpoint import export_tensors
-
 
 @pytest.fixture
 def parts(model, io):
@@ -107,15 +105,15 @@ def test_slice_gives_identical_outputs(model, io, embodiment):
 
 
 def test_slice_exports_exactly(model, tmp_path):
-    whole = {key: value.clone() for key, value in export_tensors(model).items()}
+    whole = {key: value.clone() for key, value in model.export_tensors().items()}
     model.action_head.slice_embodiment(1)
     model.action_head.slice_embodiment(2)  # changing one's mind loses nothing
-    for key, value in export_tensors(model).items():
+    for key, value in model.export_tensors().items():
         assert torch.equal(value, whole[key]), key
 
     with torch.no_grad():
         model.action_head.action_decoder.layer2.W += 1.0
-    changed = export_tensors(copy.deepcopy(model))["action_head.action_decoder.layer2.W"]
+    changed = copy.deepcopy(model).export_tensors()["action_head.action_decoder.layer2.W"]
     original = whole["action_head.action_decoder.layer2.W"]
     assert torch.equal(changed[2], original[2] + 1.0)
     assert torch.equal(changed[[0, 1, 3]], original[[0, 1, 3]])

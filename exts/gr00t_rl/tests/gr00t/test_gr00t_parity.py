@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from gr00t_rl.gr00t import CheckpointError, Gr00tN1d5, Gr00tN1d5Config
-from gr00t_rl.gr00t.checkpoint import export_tensors
 
 
 def encode(model: Gr00tN1d5, io: dict[str, Tensor]) -> Tensor:
@@ -114,7 +113,7 @@ def test_full_size_parameter_counts():
 def test_full_size_stored_tensors():
     with torch.device("meta"):
         model = Gr00tN1d5(Gr00tN1d5Config.full_size())
-    stored = export_tensors(model)
+    stored = model.export_tensors()
     assert round(sum(t.numel() for t in stored.values()) / 1e6, 2) == 2724.16
     shapes = {key: tuple(tensor.shape) for key, tensor in stored.items()}
     vision = "backbone.eagle_model.vision_model.vision_model."

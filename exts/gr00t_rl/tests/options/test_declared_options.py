@@ -211,6 +211,7 @@ def test_settings_of_a_choice_that_is_not_taken_need_only_be_of_their_type():
         ("gr00t", "actor", {"head": "flow_noise", "sigma_max": 0.01}, "at least agent.actor.sigma_min=0.05"),
         ("gr00t", "actor", {"n_action_steps": 49}, "from 1 to agent.num_steps_per_env=48"),
         ("gr00t", "algorithm", {"class_name": "nosuch:PPO"}, "agent.algorithm.class_name is 'nosuch:PPO', which"),
+        ("gr00t", "critic", {"class_name": "RNNModel"}, "agent.critic.class_name is 'RNNModel', which is recurrent"),
         ("gr00t", "critic", {"class_name": "NoSuchModel"}, "agent.critic.class_name is 'NoSuchModel', which"),
         ("gr00t", "", {"num_steps_per_env": None}, "agent.num_steps_per_env is null, which only GRPO takes"),
     ],
@@ -239,6 +240,7 @@ def test_cfg_classes_have_the_declared_options_and_defaults():
         ("gr00t_rl.models:Gr00tActor", cfgs.Gr00tActorCfg),
         ("gr00t_rl.models:FlowMlpActor", cfgs.FlowMlpActorCfg),
         ("gr00t_rl.models:OrthogonalMLPModel", cfgs.OrthogonalMlpCfg),
+        ("gr00t_rl.models:OrthogonalRNNModel", cfgs.OrthogonalRnnCfg),
         ("gr00t_rl.models:Gr00tFeatureCritic", cfgs.Gr00tFeatureCriticCfg),
     ):
         cfg = cfg_class()

@@ -42,12 +42,31 @@ class Blocker:
 
 sys.meta_path.insert(0, Blocker())
 import gr00t_rl
-assert "transformers" not in sys.modules, "import gr00t_rl loads transformers"
-import gr00t_rl.gr00t
-assert "transformers" in sys.modules
+assert not {"torch", "rsl_rl", "transformers"} & sys.modules.keys(), "import gr00t_rl is slow"
+import gr00t_rl.gr00t.config
+assert not {"torch", "rsl_rl", "transformers"} & sys.modules.keys(), "sizes are slow"
+from gr00t_rl.gr00t import Gr00tN1d5
+assert "transformers" in sys.modules and "rsl_rl" not in sys.modules
 assert not [name for name in sys.modules if name.startswith("isaac")]
 import gr00t_rl.algorithms, gr00t_rl.flow, gr00t_rl.models, gr00t_rl.storage
 """
+
+_LATER = """
+import gr00t_rl, sys
+import rsl_rl.algorithms
+from rsl_rl.utils import resolve_callable
+assert "gr00t_rl.models" not in sys.modules
+assert resolve_callable("Gr00tActor").__module__ == "gr00t_rl.models.gr00t_actor"
+assert resolve_callable("DecisionStorage").__module__.startswith("gr00t_rl.storage")
+import gr00t_rl.utils.registration as registration
+registration.register_with_rsl_rl()  # again, with rsl_rl loaded: nothing changes
+assert resolve_callable("Gr00tActor").__module__ == "gr00t_rl.models.gr00t_actor"
+"""
+
+
+def test_names_are_added_when_rsl_rl_loads_later():
+    done = subprocess.run([sys.executable, "-c", _LATER], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_imports_need_neither_transformers_nor_isaac_lab():

@@ -4,17 +4,14 @@
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
 from simulated import simulated
 
-sys.path.append(str(Path(__file__).parents[5] / "source" / "standalone" / "tools"))
-from collect_demonstrations import NOISE_BLOCK, Collector, collect, privileged_columns  # pyright: ignore[reportMissingImports]
-
 from gr00t_rl.data import DatasetWriter, Demonstrations, Layout
+from gr00t_rl.data.collect import NOISE_BLOCK, Collector, collect, privileged_columns
 from gr00t_rl.gr00t import ActionKey, Modality, StateKey
 from gr00t_rl.tasks.tabletop.experts import make_expert
 

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the verbs that simulate share: they check the task, choose a device, and hand over to Isaac Lab or to us."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from . import wants_help
+
+OVERRIDES = """Hydra overrides follow, as everywhere in Isaac Lab: env.camera_size=128 agent.algorithm.clip_param=0.1
+physics=ovphysx. Its launcher's options are taken too (--device cpu, --viz newton)."""
+
+
+def check_task(task: str | None) -> str | None:
+    """Return what is wrong with a task id in one line, or None if it can be run."""
+    import gymnasium as gym
+    from isaaclab.cli import load_external_tasks
+
+    import gr00t_rl.tasks  # noqa: F401  # also where the package was put on the path without being installed
+
+    load_external_tasks()  # the entry point of gr00t_rl registers its tasks
+    ours = sorted(name for name in gym.registry if name.startswith("Gr00t-"))
+    known = f"tasks of gr00t_rl: {', '.join(ours) or 'none (is the extension installed?)'}"
+    if task is None:
+        return f"--task is missing; {known}"
+    name = task.split(":")[-1]
+    if name in gym.registry:
+        return None
+    import isaaclab_tasks  # noqa: F401  # registers Isaac Lab's own tasks, which takes seconds
+
+    if name in gym.registry:
+        return None
+    close = difflib.get_close_matches(name, ours, n=1, cutoff=0.5)
+    return f"unknown task '{name}'{f', did you mean {close[0]}?' if close else ';'} {known}"
+
+
+def check_overrides(task: str, args: list[str]) -> str | None:
+    """Return what is wrong with the names in overrides of the env in one line, or None: Isaac Lab gives a traceback."""
+    from isaaclab_tasks.utils.hydra import resolve_task_config
+
+    overrides = [arg for arg in args if arg.startswith(("env.", "physics=", "renderer="))]
+    try:
+        resolve_task_config(task, None, overrides=overrides)
+    except (AttributeError, KeyError, ValueError) as error:
+        return " ".join(f"{error}; given: {' '.join(overrides)}".split())
+    return None
+
+
+def launch(action: str, parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Run Isaac Lab's ``train`` or ``play`` with rsl_rl on the given command line; returns the exit code.
+
+    Args:
+        action: ``train`` or ``play``.
+        parser: Whose help is shown where the command line asks for it.
+        argv: The command line; that of the process where None.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if wants_help(argv):
+        parser.print_help()
+        return 0
+    from isaaclab_rl.entrypoints.dispatch import run_cli
+
+    return launch_program(lambda checked: run_cli(action, ["--rl_library", "rsl_rl", *checked]), argv)
+
+
+def launch_program(program: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Run a program on the given command line, task checked and device added; returns the exit code."""
+    import torch
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--task")
+    parser.add_argument("--device")
+    parser.add_argument("--distributed", action="store_true")
+    args, others = parser.parse_known_args(argv)
+    error = check_task(args.task) or check_overrides(args.task, others)
+    if error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.device is None and not args.distributed:  # a distributed worker gets its device from its rank
+        argv = [*argv, "--device", "cuda:0" if torch.cuda.is_available() else "cpu"]
+    return program(argv)
+
+
+def leave() -> NoReturn:
+    """End the process with status 0: what was asked for is on disk, and an orderly shutdown of a simulation is slow."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Options of a fine-tuning. Reading them loads neither torch nor a simulator."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import math
+from pathlib import Path
+
+from ..gr00t.config import Gr00tN1d5Config
+from ..utils.errors import ConfigurationError
+from ..utils.folders import check_checkpoint_folder
+
+TINY = "tiny"
+DTYPES = ("float32", "bfloat16")
+OFFICIAL = {"batch_size": 32, "draws": 1, "lr": 1e-4}
+"""What the released fine-tuning script does, on a trained network."""
+FROM_RANDOM = {"batch_size": 16, "draws": 8, "lr": 1e-3}
+"""What serves a tiny random network, which takes long steps and whose backbone is the larger part of the work."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a training, and one for each size of ``Gr00tN1d5Config.tiny``."""
+    add = parser.add_argument
+    add("--dataset", type=Path, nargs="+", required=True, help="folders of LeRobot datasets that were recorded alike")
+    add("--task", required=True, help="task whose agent declares the modality")
+    add("--checkpoint", required=True, help="'tiny', or folder or hub id of a GR00T N1.5 checkpoint")
+    add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
+    add("--tokenizer", help="folder or hub id of the Eagle tokenizer assets (default: the checkpoint's own folder)")
+    add("--embodiment_id", type=int, help="row of the per-embodiment weights to train (default: the task's agent's)")
+    add("--episodes", type=int, help="use only the first of each dataset (default: all)")
+    add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
+    for name, kind, what in (
+        ("batch_size", int, "frames per step"),
+        ("draws", int, "noises and times per frame and step"),
+        ("lr", float, "learning rate after warm-up"),
+    ):
+        add(f"--{name}", type=kind, help=f"{what} (default {OFFICIAL[name]}, for tiny {FROM_RANDOM[name]})")
+    add("--save_interval", type=int, default=500, help="steps between saves to OUT.resume.pt (default 500)")
+    add("--seed", type=int, default=0, help="seed of weights, batches and noise (default 0)")
+    for name, what in (
+        ("visual", "the image encoder"),
+        ("llm", "the language model"),
+        ("projector", "encoders of state and action, decoder of actions"),
+        ("diffusion_model", "the DiT"),
+    ):
+        add(f"--tune_{name}", action=argparse.BooleanOptionalAction, help=f"train {what}")
+    add(
+        "--new_head",
+        action="store_true",
+        help="train projector and diffusion model anew, on the checkpoint's features as they are",
+    )
+    add(
+        "--grounding",
+        type=float,
+        default=0.0,
+        metavar="WEIGHT",
+        help="weight of telling the dataset's privileged observations from the features, beside the actions (default "
+        "0: they are not told); needs `gr00t-rl collect --privileged` and --tune_visual, which tiny has",
+    )
+    add("--dropout", type=float, help="dropout of the trained part (default: 0 for tiny, else the checkpoint's, 0.2)")
+    add("--held_out", type=float, default=0.05, help="share of the episodes that is only evaluated (default 0.05)")
+    add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
+    add("--dtype", choices=DTYPES, default="float32", help="type of the weights on disk (default float32)")
+    add("--cache_gb", type=float, default=4.0, help="most memory for a frozen backbone's features (default 4)")
+    sizes = parser.add_argument_group("sizes of tiny")
+    for name in inspect.signature(Gr00tN1d5Config.tiny).parameters:
+        sizes.add_argument(f"--{name}", type=int, metavar="N", help=argparse.SUPPRESS)
+    sizes.description = "every keyword of Gr00tN1d5Config.tiny: " + ", ".join(
+        f"--{name}" for name in inspect.signature(Gr00tN1d5Config.tiny).parameters
+    )
+
+
+def complete_arguments(args: argparse.Namespace) -> None:
+    """Fill in the defaults that depend on others, and refuse what cannot work, before anything is read.
+
+    Raises:
+        ConfigurationError: At the first option that cannot work.
+    """
+    import torch
+
+    args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    for name, value in (FROM_RANDOM if args.checkpoint == TINY else OFFICIAL).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    for name, holds, expected in (
+        ("episodes", args.episodes is None or args.episodes >= 1, "1 or more"),
+        ("steps", args.steps >= 1, "1 or more"),
+        ("batch_size", args.batch_size >= 1, "1 or more"),
+        ("draws", args.draws >= 1, "1 or more"),
+        ("lr", 0 < args.lr < math.inf, "more than 0"),
+        ("grounding", 0 <= args.grounding < math.inf, "0 or more"),
+        ("save_interval", args.save_interval >= 1, "1 or more"),
+        ("held_out", 0 <= args.held_out < 1, "0 or more, less than 1"),
+        ("dropout", args.dropout is None or 0 <= args.dropout < 1, "0 or more, less than 1"),
+    ):
+        if not holds:
+            raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {expected}")
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigurationError(f"--device {args.device}, but this machine has no CUDA GPU; set --device cpu")
+    if args.new_head and (args.checkpoint == TINY or not (args.tune_projector is args.tune_diffusion_model is None)):
+        raise ConfigurationError(
+            "--new_head trains projector and diffusion model anew on a checkpoint's features; drop --tune_projector "
+            "and --tune_diffusion_model, and give a --checkpoint other than tiny"
+        )
+    if sizes_of(args) and args.checkpoint != TINY:
+        raise ConfigurationError(
+            f"--{next(iter(sizes_of(args)))} sets a size, but --checkpoint {args.checkpoint} has its own; drop it"
+        )
+    check_checkpoint_folder("--out", args.out)
+
+
+def sizes_of(args: argparse.Namespace) -> dict[str, int]:
+    """The sizes of the tiny network that were given."""
+    names = inspect.signature(Gr00tN1d5Config.tiny).parameters
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}

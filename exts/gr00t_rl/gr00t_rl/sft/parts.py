@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which parts of GR00T N1.5 are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from ..gr00t import Gr00tN1d5
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Parts of the network that are trained; names as in NVIDIA's fine-tuning script."""
+
+    visual: bool = False
+    """The image encoder and its projection."""
+    llm: bool = False
+    """The language model."""
+    projector: bool = True
+    """Encoders of state and action, decoder of actions, positions."""
+    diffusion_model: bool = True
+    """The DiT."""
+    vl_self_attention: bool = True
+    """The features' self-attention, with any part of the head."""
+
+    @property
+    def backbone(self) -> bool:
+        """Whether features change during training."""
+        return self.visual or self.llm
+
+
+def set_trainable(model: Gr00tN1d5, tuned: Tuned) -> list[nn.Parameter]:
+    """Freeze all but the tuned parts, put only those into train mode, and return their parameters.
+
+    As in the release, the future tokens are trained with any part of the head, and so is the features' self-attention
+    unless it is to stay.
+    """
+    model.requires_grad_(False).eval()
+    eagle, head = model.backbone.eagle_model, model.action_head
+    parts: list[nn.Module] = []
+    if tuned.visual:
+        parts += [eagle.vision_model.embeddings, eagle.vision_model.encoder, eagle.vision_model.post_layernorm]
+        parts += [eagle.mlp1]
+    if tuned.llm:
+        parts.append(eagle.language_model)
+    if tuned.projector:
+        parts += [head.state_encoder, head.action_encoder, head.action_decoder, head.position_embedding]
+    if tuned.diffusion_model:
+        parts.append(head.model)
+    if tuned.projector or tuned.diffusion_model:
+        parts += [head.future_tokens, *([head.vlln, head.vl_self_attention] if tuned.vl_self_attention else [])]
+    for part in parts:
+        part.requires_grad_(True).train()
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def renew_head(model: Gr00tN1d5, seed: int) -> None:
+    """Give the network a new projector and diffusion model; what makes the features stays."""
+    new, head = Gr00tN1d5.from_config(model.config, seed=seed).action_head, model.action_head
+    for name, part in new.named_children():
+        if name not in ("vlln", "vl_self_attention"):
+            setattr(head, name, part)

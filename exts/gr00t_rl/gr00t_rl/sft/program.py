@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A fine-tuning from its options to the checkpoint: what `gr00t-rl finetune` runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ..data import Demonstrations
+from ..data.task_modality import agent_cfg_of, modality_of
+from ..gr00t import CheckpointError, Gr00tN1d5, Gr00tProcessor, Modality
+from ..utils.errors import ConfigurationError
+from .arguments import TINY
+from .grounding import Grounding
+from .network import as_statistics, load_network, write_metadata
+from .parts import Tuned
+from .samples import Samples, split_episodes
+from .saved import SavedTraining
+from .trainer import Trainer
+from .training import Recipe, Training
+
+LOG_FILE = "experiment_cfg/finetune.json"
+"""Settings and losses, beside the checkpoint's metadata."""
+LOG_POINTS = 100
+"""Points of the loss curve."""
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train as the completed options say."""
+    agent_cfg = agent_cfg_of(args.task)
+    modality = modality_of(agent_cfg, args.task)
+    if args.embodiment_id is None:
+        args.embodiment_id = agent_cfg.actor.embodiment_id
+    tuned = tuned_parts(args)
+    data = Demonstrations.load(args.dataset, episodes=args.episodes)
+    data.check(modality)
+    finetune(args, data, modality, tuned)
+
+
+def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality, tuned: Tuned) -> dict[str, Any]:
+    """Train, write the checkpoint, and return what goes into its log.
+
+    Raises:
+        ConfigurationError: The demonstrations do not fit the network, or the checkpoint cannot be written.
+    """
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    device = torch.device(args.device)
+    model, tokenizer = load_network(args, data)
+    statistics = as_statistics(data)
+    try:
+        processor = Gr00tProcessor(model.config, tokenizer, data.instructions, modality=modality, statistics=statistics)
+        samples = Samples(data, processor, model.config.action_head.action_horizon, device)
+    except ValueError as error:
+        raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
+    write_metadata(model, modality, statistics, data)
+    grounding = grounding_of(args, data, model, tuned)
+    trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding)
+    recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws)
+    train, held_out = (
+        torch.isin(data.episode, episodes).nonzero().flatten()
+        for episodes in split_episodes(data.num_episodes, args.held_out, generator)
+    )
+    print(
+        f"{data.num_episodes} episodes, {len(data)} frames ({len(held_out)} held out), {len(data.instructions)} "
+        f"instructions; {sum(p.numel() for p in trainer.parameters) / 1e6:.2f} of "
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters are trained"
+        f"{', features are cached' if trainer.is_cached else ''}"
+    )
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+    settings["dataset"] = [str(root) for root in args.dataset]
+    training = Training(trainer, train, recipe, generator)
+    saved = SavedTraining(args.out.with_name(f"{args.out.name}.resume.pt"), settings, args.save_interval)
+    log = train_and_log(training, held_out, saved)
+    log["settings"] = settings
+    if grounding is not None and len(held_out):
+        errors = trainer.evaluate_grounding(held_out, args.batch_size)
+        log["held_out_grounding_rmse"] = dict(zip(data.layout.privileged, errors, strict=True))
+        print("grounding, RMSE:", ", ".join(f"{name} {e:.4f}" for name, e in log["held_out_grounding_rmse"].items()))
+    model.assets[LOG_FILE] = (json.dumps(log, indent=2) + "\n").encode()
+    try:
+        model.to(device="cpu", dtype=getattr(torch, args.dtype)).save_pretrained(args.out)
+    except CheckpointError as error:
+        raise ConfigurationError(f"--out {args.out}: {error}") from None
+    saved.file.unlink(missing_ok=True)
+    losses = [f"{name} {log[name]:.4f}" for name in ("train_loss", "held_out_loss") if log[name] is not None]
+    print(f"{args.out}: {', '.join(losses)}, {log['seconds']:.0f} s")
+    return log
+
+
+def train_and_log(training: Training, held_out: torch.Tensor, saved: SavedTraining) -> dict[str, Any]:
+    """Train with a progress bar; returns the loss curves: points of (step, mean loss since the last, held-out loss)."""
+    trainer, recipe = training.trainer, training.recipe
+    every = max(1, recipe.steps // LOG_POINTS)
+    # without held-out frames there is nothing to evaluate
+    evaluate = (lambda: trainer.evaluate(held_out, recipe.batch_size)) if len(held_out) else (lambda: None)
+    first, began = evaluate(), time.monotonic()
+    curve, recent = saved.load(training)
+    with tqdm(total=recipe.steps, initial=training.step, unit="step") as bar:
+        while training.step < recipe.steps:
+            try:
+                recent.append(training.advance())
+            except FloatingPointError as error:
+                raise ConfigurationError(f"{error}; no checkpoint is written: set a smaller --lr") from None
+            step = training.step
+            bar.update()
+            if step % every == 0 or step == recipe.steps:
+                curve.append({"step": step, "train_loss": round(torch.stack(recent).mean().item(), 6)})
+                recent.clear()
+                if step % (10 * every) == 0 and step != recipe.steps:
+                    curve[-1]["held_out_loss"] = evaluate()
+                bar.set_postfix({key: f"{value:.4f}" for key, value in curve[-1].items() if value and key != "step"})
+            if step % saved.interval == 0 and step != recipe.steps:
+                saved.save(training, curve, recent)
+    last = [point["train_loss"] for point in curve[-max(1, len(curve) // 20) :]]
+    return {
+        "train_loss": sum(last) / len(last),
+        "held_out_loss": evaluate(),
+        "held_out_loss_before": first,
+        "seconds": round(time.monotonic() - began, 1),
+        "curve": curve,
+    }
+
+
+def tuned_parts(args: argparse.Namespace) -> Tuned:
+    """What is trained: everything of tiny, projector and diffusion model of other checkpoints, and what was asked."""
+    default = Tuned(visual=True, llm=True) if args.checkpoint == TINY else Tuned()
+    given = {name: getattr(args, f"tune_{name}") for name in ("visual", "llm", "projector", "diffusion_model")}
+    parts = {name: getattr(default, name) if value is None else value for name, value in given.items()}
+    tuned = Tuned(**parts, vl_self_attention=not args.new_head)
+    if not any(parts.values()):
+        raise ConfigurationError("nothing is trained; leave out one of the --no-tune_...")
+    return tuned
+
+
+def grounding_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tN1d5, tuned: Tuned) -> Grounding | None:
+    """What tells the dataset's privileged observations from the features, if ``--grounding`` asks for it.
+
+    Raises:
+        ConfigurationError: There is nothing to tell, nothing to tell it from, or nothing that could learn it.
+    """
+    if not args.grounding:
+        return None
+    for holds, problem in (
+        (data.layout.privileged, "the dataset has no privileged observations; collect it with --privileged TERM ..."),
+        (data.layout.cameras, "the dataset has no pictures to tell anything from; leave it out"),
+        (tuned.visual, "the image encoder is not trained; give --tune_visual"),
+    ):
+        if not holds:
+            raise ConfigurationError(f"--grounding {args.grounding}: {problem}")
+    head = model.config.action_head
+    return Grounding(data.privileged, head.backbone_embedding_dim, head.max_state_dim, args.grounding).to(args.device)

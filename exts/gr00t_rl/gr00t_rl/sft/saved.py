@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A training's state on disk, from which the same command goes on after an interruption."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.layout import write_whole
+from ..utils.errors import ConfigurationError
+from .training import Training
+
+
+@dataclass
+class SavedTraining:
+    """The state of a training on disk, whole or not there, for as long as its checkpoint is not written."""
+
+    file: Path
+    settings: dict[str, Any]
+    """What the training was asked to do; another one's state is refused."""
+    interval: int
+    """Steps between two saves."""
+
+    def save(self, training: Training, curve: list[dict[str, Any]], recent: list[torch.Tensor]) -> None:
+        """Replace the file, with the loss curve and the losses since its last point."""
+        content = {"settings": self.settings, "training": training.state_dict(), "curve": curve, "recent": recent}
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_whole(self.file, buffer.getvalue())
+
+    def load(self, training: Training) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
+        """Go on with what the file holds, if there is one; returns the curve and the losses since its last point.
+
+        Raises:
+            ConfigurationError: The file is of another training, or is none.
+        """
+        if not self.file.exists():
+            return [], []
+        try:
+            content = torch.load(self.file, map_location="cpu", weights_only=True)
+            found = content["settings"]
+        except Exception as error:
+            raise ConfigurationError(f"{self.file} cannot be read ({type(error).__name__}); remove it") from None
+        for name, value in self.settings.items():
+            if name != "save_interval" and found.get(name) != value:
+                raise ConfigurationError(
+                    f"{self.file} is of a run with --{name} {found.get(name)}, this one has {value}; give the same "
+                    "settings to go on with it, or remove it"
+                )
+        training.load_state_dict(content["training"])
+        print(f"going on at step {training.step} from {self.file}")
+        return content["curve"], content["recent"]

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What rsl_rl 5.5 has and 5.4 has not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from rsl_rl import utils
+from rsl_rl.utils import resolve_callable
+
+
+def _resolve_class(cfg: dict[str, Any]) -> tuple[Callable, dict[str, Any]]:
+    """Return the class that ``cfg["class_name"]`` names and a copy of the other entries."""
+    arguments = copy.deepcopy(cfg)
+    return resolve_callable(arguments.pop("class_name")), arguments
+
+
+def _reduce_gradients(params: Iterable[torch.nn.Parameter], world_size: int, bucket_mb: float) -> None:
+    """Average gradients over ranks, one reduction each; ``bucket_mb`` is of no use here."""
+    for parameter in params:
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= world_size
+
+
+resolve_class: Callable[[dict[str, Any]], tuple[Callable, dict[str, Any]]]
+resolve_class = getattr(utils, "resolve_class", _resolve_class)
+reduce_gradients_in_buckets: Callable[[Iterable[torch.nn.Parameter], int, float], None]
+reduce_gradients_in_buckets = getattr(utils, "reduce_gradients_in_buckets", _reduce_gradients)

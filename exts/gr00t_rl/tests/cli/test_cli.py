@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command: fast help, examples that parse, mistakes and missing packages in one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gr00t_rl import cli
+from gr00t_rl.utils.errors import ConfigurationError
+
+VERBS = sorted(cli.VERBS)
+HEAVY = {
+    "torch",
+    "isaaclab",
+    "isaaclab_rl",
+    "isaaclab_tasks",
+    "rsl_rl",
+    "transformers",
+    "tensordict",
+    "numpy",
+    "pyarrow",
+}
+
+
+def module_of(verb: str):
+    return importlib.import_module(f"gr00t_rl.cli.{verb.replace('-', '_')}")
+
+
+_HELP = f"""
+import sys, time
+from gr00t_rl.cli import VERBS, main
+for arguments in [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)]:
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code or 0
+    assert status == 0, arguments
+loaded = {HEAVY} & sys.modules.keys()
+assert not loaded, f"help loads {{loaded}}"
+"""
+
+
+def test_no_help_loads_a_heavy_library():
+    """Of the command and of every verb; without them it takes a tenth of a second, and more than four with torch."""
+    done = subprocess.run([sys.executable, "-c", _HELP], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(f"usage: gr00t-rl {verb} " in done.stdout for verb in VERBS)
+
+
+def test_help_names_the_verbs(capsys):
+    for arguments in ([], ["--help"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        assert stop.value.code == 0
+        text = capsys.readouterr().out
+        assert all(re.search(rf"^  {verb} +\w", text, re.MULTILINE) for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_are_commands_that_the_verb_reads(verb, capsys):
+    """Every example of a verb's help parses, placeholders and overrides included; a verb has at least one."""
+    with pytest.raises(SystemExit):
+        module_of(verb).build_parser().parse_args(["--help"])
+    text = capsys.readouterr().out.split("examples:")[1].replace("\\\n", " ")
+    commands = [shlex.split(part) for line in text.splitlines() for part in line.split("&&") if "gr00t-rl" in line]
+    assert [command for command in commands if command[1] == verb]
+    for command in commands:
+        assert command[0] == "gr00t-rl" and command[1] in VERBS
+        _, rest = module_of(command[1]).build_parser().parse_known_args(command[2:])
+        assert all(re.match(r"(env|agent)\.[\w.]+=|physics=", word) for word in rest), (command, rest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["train", "play"])
+def test_options_in_help_are_isaac_labs(verb):
+    """`train` and `play` hand their command line on: their help must not promise what Isaac Lab does not read."""
+    options = {option for action in module_of(verb).build_parser()._actions for option in action.option_strings}
+    code = "import sys; from isaaclab_rl.entrypoints.dispatch import run_cli; run_cli(sys.argv[1], sys.argv[2:])"
+    command = [sys.executable, "-c", code, verb, "--rl_library", "rsl_rl", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not [option for option in options if not re.search(rf"{option}\b", done.stdout)]
+
+
+def test_an_unknown_verb_is_refused_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["trian", "--task", "x"])
+    assert stop.value.code == 2
+    assert "'trian' (choose from " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("module", "extra"), [("isaaclab", "isaaclab"), ("pyarrow", "data"), ("matplotlib", "report")])
+def test_a_missing_package_ends_in_one_line_that_names_the_extra(module, extra, monkeypatch):
+    def lacking(argv):
+        raise ModuleNotFoundError(f"No module named '{module}.app'", name=f"{module}.app")
+
+    monkeypatch.setattr(module_of("export"), "main", lacking)
+    with pytest.raises(
+        ConfigurationError, match=rf"export needs {module}, .* pip install 'gr00t_rl\[{extra}\]'"
+    ) as error:
+        cli.main(["export"])
+    assert "\n" not in str(error.value)
+
+
+def test_other_missing_modules_are_faults_of_ours(monkeypatch):
+    def broken(argv):
+        raise ModuleNotFoundError("No module named 'gr00t_rl.gone'", name="gr00t_rl.gone")
+
+    monkeypatch.setattr(module_of("export"), "main", broken)
+    with pytest.raises(ModuleNotFoundError, match="gone"):
+        cli.main(["export"])
+
+
+def test_extras_of_the_package_exist():
+    """What a message tells to install is in pyproject.toml, where the command is declared too."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert cli.EXTRAS.keys() <= project["optional-dependencies"].keys()
+    assert project["scripts"] == {"gr00t-rl": "gr00t_rl.cli:main"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["train", "play", "evaluate"])
+def test_an_unknown_task_ends_in_one_line(verb):
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "gr00t_rl", verb, "--task", "Gr00t-Reach-Frank"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 2
+    assert "unknown task 'Gr00t-Reach-Frank', did you mean Gr00t-Reach-Franka?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_export_of_what_is_no_run_ends_in_one_line(tmp_path):
+    (tmp_path / "model_0.pt").write_bytes(b"half a file")
+    with pytest.raises(ConfigurationError, match=r"model_0.pt: it is no checkpoint of a run") as error:
+        cli.main(["export", "--checkpoint", str(tmp_path / "model_0.pt"), "--out", str(tmp_path / "out")])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checkpoints of random weights: they load and run, and wrong sizes end in one line."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gr00t_rl.cli.make_checkpoint import main
+from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, Gr00tProcessor, load_tokenizer, tiny_tokenizer
+from gr00t_rl.gr00t.tokenizer import IMAGE_TOKEN
+from gr00t_rl.utils.errors import ConfigurationError
+
+
+def test_a_checkpoint_that_runs(tmp_path):
+    out = tmp_path / "tiny"
+    assert main(["--out", str(out), "--seed", "5", "--image_size", "32", "--dit_layers", "4"]) == 0
+    model = Gr00tN1d5.from_pretrained(out, dtype=torch.float32)
+    assert model.config.vision.image_size == 32 and len(model.action_head.model.transformer_blocks) == 4
+    processor = Gr00tProcessor(model.config, load_tokenizer(out), "Push.", num_views=1)
+    ids, mask = processor.prompt(2)
+    inputs = {
+        "eagle_pixel_values": processor.images([torch.zeros(2, 32, 32, 3, dtype=torch.uint8)]),
+        "eagle_input_ids": ids,
+        "eagle_attention_mask": mask,
+        "state": processor.state(torch.zeros(2, 9)),
+        "embodiment_id": torch.tensor([0, 1]),
+    }
+    assert model.get_action(inputs).shape == (2, 16, 32)
+
+
+def test_the_type_on_disk_and_the_seed(tmp_path):
+    for name, options in (("a", ["--dtype", "bfloat16"]), ("b", []), ("c", ["--seed", "1"])):
+        assert main(["--out", str(tmp_path / name), *options]) == 0
+    half, whole, other = (Gr00tN1d5.from_pretrained(tmp_path / name, dtype=torch.float32) for name in "abc")
+    sizes = [sum(file.stat().st_size for file in (tmp_path / name).glob("*.safetensors")) for name in "ab"]
+    assert sizes[0] < 0.6 * sizes[1]
+    weight = [model.action_head.model.proj_out_2.weight for model in (half, whole, other)]
+    assert torch.equal(weight[0], weight[1].bfloat16().float()) and not torch.equal(weight[1], weight[2])
+
+
+def test_the_full_size_has_a_tokenizer():
+    """Not the weights, which take a minute: what is made besides fits a vocabulary of 151,680."""
+    config = Gr00tN1d5Config.full_size()
+    tokenizer = tiny_tokenizer(config)
+    assert tokenizer.convert_tokens_to_ids(IMAGE_TOKEN) == config.image_token_index == 151669
+    assert max(tokenizer.encode("push the red cube")) < config.text.vocab_size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dit_heads", "7"], "DiT heads x head_dim is 63 but input_embedding_dim is 64"),
+        (["--dit_heads", "0"], "--dit_heads is 0; set 1 or more"),
+        (["--full-size", "--image_size", "32"], "--image_size is a size, but --full-size has its own"),
+    ],
+)
+def test_mistakes_end_in_one_line(tmp_path, options, message):
+    with pytest.raises(ConfigurationError, match=message) as error:
+        main(["--out", str(tmp_path / "out"), *options])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_what_is_no_checkpoint_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("important")
+    with pytest.raises(ConfigurationError, match="exists and is no checkpoint"):
+        main(["--out", str(tmp_path)])

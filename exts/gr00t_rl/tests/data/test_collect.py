@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How collections are divided, and a short one in the simulator."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gr00t_rl.cli.collect import FORMATS, build_parser, check_arguments
+from gr00t_rl.data import FORMATS as WRITTEN_FORMATS
+from gr00t_rl.data.collect import EPISODES_PER_ENV, privileged_columns, quotas
+from gr00t_rl.data.task_modality import check_task
+from gr00t_rl.utils.errors import ConfigurationError
+
+CHECK = Path(__file__).parents[1] / "tasks" / "checks" / "collect.py"
+
+
+def test_quotas_are_even_and_bounded_by_a_round():
+    assert EPISODES_PER_ENV == 4
+    assert quotas(7, 3) == [3, 2, 2]
+    assert quotas(2, 3) == [1, 1, 0]
+    assert quotas(1000, 3) == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--episodes", "0"], "--episodes is 0; set 1 or more"),
+        (["--noise", "-1"], "--noise is -1.0; set 0 or more"),
+        (["--task", "Gr00t-Juggle"], "--task Gr00t-Juggle is unknown; set one of Gr00t-"),
+    ],
+)
+def test_mistakes_end_in_one_line(options, message):
+    args = build_parser().parse_args(["--task", "Gr00t-Reach-Franka", "--episodes", "1", "--out", "x", *options])
+    with pytest.raises(ConfigurationError, match=message):
+        check_arguments(args)
+        check_task(args.task)
+
+
+def test_the_command_offers_what_the_writer_writes():
+    assert FORMATS == WRITTEN_FORMATS
+
+
+def test_privileged_terms_are_found_in_their_group():
+    """Terms of 3, 2 x 2 and 1 dimensions: columns follow the order asked for."""
+    manager = SimpleNamespace(
+        active_terms={"critic": ["cube", "grid", "time"]}, group_obs_term_dim={"critic": [(3,), (2, 2), (1,)]}
+    )
+    env = SimpleNamespace(observation_manager=manager)
+    names, columns = privileged_columns(env, ["time", "grid"])
+    assert names == ("time_0", "grid_0", "grid_1", "grid_2", "grid_3")
+    assert columns.tolist() == [7, 3, 4, 5, 6]
+    assert privileged_columns(env, [])[1].shape == (0,)
+    with pytest.raises(ConfigurationError, match=r"--privileged ball: .* of this task has cube, grid, time; name some"):
+        privileged_columns(env, ["ball"])
+
+
+@pytest.mark.sim
+def test_collect_and_resume_in_the_simulator():
+    """Reach: recorded states and labels are the env's and the expert's; a resumed collection has the same bits."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, str(CHECK)], capture_output=True, text=True, timeout=600, env=env)
+    assert done.returncode == 0 and "CHECKS PASSED" in done.stdout, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

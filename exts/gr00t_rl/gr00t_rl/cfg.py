@@ -13,6 +13,7 @@ import torch
 from isaaclab.utils import configclass
 from isaaclab_rl.rsl_rl import RslRlMLPModelCfg, RslRlOnPolicyRunnerCfg
 
+from .launch.entrypoints import install as install_entrypoints
 from .options import (
     FeatureCriticOptions,
     FlowMlpActorOptions,
@@ -146,6 +147,7 @@ class RunnerCfg(RunnerOptions, RslRlOnPolicyRunnerCfg):
 
     def __post_init__(self):
         remember_agent(self)
+        install_entrypoints(RunnerCfg)
 
 
 @configclass

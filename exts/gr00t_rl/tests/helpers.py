@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -131,6 +133,52 @@ class GroupedPointMassEnv(PointMassEnv):
         return obs, rewards, dones.clone(), extras  # GRPO shows the runner's logger no ends
 
 
+class Fault(NamedTuple):
+    """A number that is not finite: in the "reward", an observation group ("policy") or a final one ("final policy")."""
+
+    where: str
+    value: float
+    step: int
+    """After which env step, from 0; -1: before the first, in an observation."""
+    env: int = 0
+
+
+class FaultyEnv(PointMassEnv):
+    """The same with faults."""
+
+    def __init__(self, *args: Any, faults: Iterable[Fault] = (), **options: Any) -> None:
+        self.faults, self.steps = list(faults), 0
+        super().__init__(*args, **options)
+
+    def get_observations(self) -> TensorDict:
+        return self._break(super().get_observations(), "")
+
+    def reset(self) -> tuple[TensorDict, dict[str, Any]]:
+        obs, extras = super().reset()  # type: ignore[misc]
+        return self._break(obs, ""), extras
+
+    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        assert actions.isfinite().all()
+        obs, rewards, dones, extras = super().step(actions)
+        self.steps += 1
+        for fault in self.faults:
+            if fault.where == "reward" and fault.step == self.steps - 1:
+                rewards[fault.env] = fault.value
+        self._break(extras["final_obs"], "final ")
+        return self._break(obs, ""), rewards, dones, extras
+
+    def _break(self, obs: Any, prefix: str) -> Any:
+        for fault in self.faults:
+            for group in obs.keys():  # noqa: SIM118  # iterating a TensorDict goes over its rows
+                if fault.where == prefix + group and fault.step == self.steps - 1:
+                    obs[group][fault.env, 0] = fault.value
+        return obs
+
+
+class FaultyGroupedEnv(FaultyEnv, GroupedPointMassEnv):
+    """Groups with faults."""
+
+
 ACTORS: dict[str, dict[str, Any]] = {
     "mlp": {
         "class_name": "MLPModel",
@@ -156,7 +204,7 @@ def runner_cfg(actor: str = "mlp", image: bool = False, num_steps: int = 7, **al
         "save_interval": 1000,
         "obs_groups": {"actor": groups, "critic": ["critic"]},
         "logger": "tensorboard",
-        "actor": {**ACTORS[actor]},
+        "actor": copy.deepcopy(ACTORS[actor]),  # rsl_rl 5.4 takes entries out of it
         "critic": {"class_name": "MLPModel", "hidden_dims": [32, 32], "activation": "elu", "obs_normalization": True},
         "algorithm": {
             "class_name": "gr00t_rl.algorithms:PPO",

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from types import SimpleNamespace
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -144,6 +146,13 @@ def test_wandb_that_is_not_installed(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "wandb" else find_spec(name, *a))
     assert "pip install" in line_of(check_agent, agent(logger="wandb"))
+
+
+def test_wandb_that_isaac_lab_cannot_start(monkeypatch):
+    wandb = ModuleType("wandb")
+    vars(wandb).update(__version__="0.31.0", __spec__=ModuleSpec("wandb", None), util=ModuleType("wandb.util"))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    assert "wandb 0.31.0 does not have; pip install 'gr00t_rl[wandb]'" in line_of(check_agent, agent(logger="wandb"))
 
 
 def write_config(folder, **head: Any) -> str:

@@ -45,6 +45,7 @@ ends in one line before the simulator starts.
 Defaults are those of the classes. An agent of a task may start from others: `params/agent.yaml` in the folder of a run
 says what it used.
 
+<!-- run: full -->
 `python source/standalone/tools/write_option_tables.py` writes this page from
 [`gr00t_rl/options`](../exts/gr00t_rl/gr00t_rl/options), where each option is declared once.
 """

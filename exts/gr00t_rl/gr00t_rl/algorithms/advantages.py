@@ -11,7 +11,9 @@ ZERO_SPREAD = 1e-6
 """Spread below which numbers count as equal, as a share of the absolute rewards they are sums of: float32 rounds."""
 
 
-def group_advantages(returns: torch.Tensor, estimator: str = "grpo", eps: float = 1e-4) -> torch.Tensor:
+def group_advantages(
+    returns: torch.Tensor, estimator: str = "grpo", eps: float = 1e-4, good: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return how much better each episode was than the others of its group.
 
     Args:
@@ -21,16 +23,17 @@ def group_advantages(returns: torch.Tensor, estimator: str = "grpo", eps: float 
             2503.20783); "rloo": R less the mean of the others, S / (S - 1) times R - mean (Ahmadian et al., arXiv
             2402.14740).
         eps: Added to the standard deviation.
+        good: Episodes that are compared, bool [G, S]; None for all. The others are as if they were not there.
 
     Returns:
-        Advantages [G, S]; they sum to 0 in each group.
+        Advantages [G, S]; they sum to 0 in each group, and are 0 where not ``good`` or alone in a group.
     """
-    centred = returns - returns.mean(dim=1, keepdim=True)
+    centred, size = _centred(returns, good)
     if estimator == "grpo":
-        return centred / (returns.std(dim=1, keepdim=True) + eps)
+        std = (centred.square().sum(1, keepdim=True) / (size - 1).clamp_min(1)).sqrt()
+        return centred / (std + eps)
     if estimator == "rloo":
-        size = returns.shape[1]
-        return centred * size / (size - 1)
+        return centred * size / (size - 1).clamp_min(1)
     if estimator == "dr_grpo":
         return centred
     raise ValueError(f"estimator is {estimator!r}; set one of {', '.join(ESTIMATORS)}")
@@ -81,7 +84,7 @@ def informative_groups(
 
     Args:
         values: What decisions are judged by, float32 [D, N]: rewards to go, or with D = 1 the return of each episode.
-        valid: Slots that hold a decision, bool [D, N].
+        valid: Slots that are compared, bool [D, N].
         magnitude: Discounted sum of absolute rewards behind ``values``, the largest of each episode, float32 [N].
         group_size: Episodes per group, G groups.
 
@@ -93,10 +96,21 @@ def informative_groups(
     return apart.view(-1, group_size).amax(1) > ZERO_SPREAD * scale
 
 
-def within_group_variance(returns: torch.Tensor) -> torch.Tensor:
-    """Return the variance of each group's returns, [G], for returns [G, S]; 0 where they differ by rounding only."""
-    variance = returns.var(dim=1, unbiased=False)
-    return torch.where(variance > (ZERO_SPREAD * returns.abs().amax(1)).square(), variance, 0.0)
+def squared_deviations(returns: torch.Tensor, good: torch.Tensor | None = None) -> torch.Tensor:
+    """Return (R - mean)^2 of each episode with the mean of its group's good ones, [G, S], for returns [G, S].
+
+    0 where returns differ by rounding only, and where an episode is not ``good``.
+    """
+    squares = _centred(returns, good)[0].square()
+    return torch.where(squares > (ZERO_SPREAD * returns).square().amax(1, keepdim=True), squares, 0.0)
+
+
+def _centred(returns: torch.Tensor, good: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return by what good episodes differ from their group's mean, 0 for others, [G, S], and their number [G, 1]."""
+    good = torch.ones_like(returns, dtype=torch.bool) if good is None else good.view_as(returns)
+    size = good.sum(1, keepdim=True)
+    mean = returns.where(good, 0.0).sum(1, keepdim=True) / size.clamp_min(1)
+    return (returns - mean).where(good, 0.0), size
 
 
 def episode_weights(episode: torch.Tensor, num_episodes: int, mean_length: float | None = None) -> torch.Tensor:

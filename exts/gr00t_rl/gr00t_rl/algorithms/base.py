@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from functools import partial
 from itertools import chain
 from typing import Any, Self
 
@@ -29,7 +30,8 @@ from ..utils.moments import RewardScaler
 from ..utils.rsl_rl_versions import resolve_class
 from ..utils.timers import LapTimer
 from .contract import refuse_unsupported
-from .resume import restore_run_state, run_state
+from .quarantine import Quarantine
+from .resume import rescue, restore_run_state, run_state
 from .time_outs import warn_of_missing_final_obs
 
 
@@ -85,6 +87,11 @@ class DecisionAlgorithm:
             unwrapped: Any = getattr(env, "unwrapped", env)
             unwrapped.new_episodes_decide = False  # their first pictures are those of the next common decision
         self.reward_scaler: RewardScaler | None = None
+        self.newest_checkpoint: str | None = None
+        """The newest file of this run that was checked to be finite."""
+        rank, log_dir = multi_gpu_cfg["global_rank"] if multi_gpu_cfg else 0, getattr(env.cfg, "log_dir", None)
+        self.rescue = partial(rescue, self, log_dir, rank == 0)
+        self.quarantine = Quarantine(env, groups, options, device, self.rescue, log_dir, rank, self.gpu_world_size)
         self.env, self.num_steps = env, num_steps
         self.actor_parameters = [p for p in actor.parameters() if p.requires_grad]
         # encoders that both share are the actor's
@@ -109,6 +116,8 @@ class DecisionAlgorithm:
 
     def act(self, obs: TensorDict) -> torch.Tensor:
         """Return the next action of every env [N, A]; envs whose chunk is used up decide first."""
+        if self._step == 0:
+            self.quarantine.admit(obs, self.iteration)
         ids = self.queue.due_ids()
         if ids.numel() > 0:
             self.timer.start()
@@ -132,14 +141,18 @@ class DecisionAlgorithm:
         everyone = self._step == self.num_steps and self.critic is not None
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due) if everyone else self.queue.due
+        self.quarantine.dumps.remember(action)
         return action
 
     def process_env_step(
         self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
     ) -> None:
         """Add one env step to the running decisions; envs that were reset decide anew at the next step."""
+        dones, extras, left_out = self.quarantine.inspect(obs, rewards, dones, extras)
+        if left_out is not None:
+            self.storage.discard(left_out)
         if self.reward_scaler is not None:
-            rewards = self.reward_scaler(rewards, dones)
+            rewards = self.reward_scaler(rewards, dones, left_out)
         if self.rnd is not None:
             self.intrinsic_rewards = self.rnd.get_intrinsic_reward(obs)
             rewards = rewards + self.intrinsic_rewards
@@ -294,6 +307,8 @@ class DecisionAlgorithm:
                 self.rnd.update_counter = loaded_dict["algorithm_state_dict"]["rnd_steps"]
             if selected.get("iteration"):
                 restore_run_state(self, loaded_dict["algorithm_state_dict"])
+        except ConfigurationError:
+            raise  # says already what to set
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             reason = " ".join(missing.split())[:300]
@@ -336,6 +351,7 @@ class DecisionAlgorithm:
         if rnd_cfg:
             resolved = resolve_rnd_config({"rnd_cfg": dict(rnd_cfg)}, obs, cfg["obs_groups"], env)
             options = dataclasses.replace(options, rnd_cfg=resolved["rnd_cfg"])  # pyright: ignore[reportCallIssue]
+        cfg["check_for_nan"] = False  # it would end the run; what is not finite is left out instead, see Quarantine
         cfg["logger"] = metric_logger(cfg.get("logger", "tensorboard"), cfg)
         runner_files.install(DecisionAlgorithm)
         if "instruction" in actor_cfg and actor_cfg["instruction"] is None:

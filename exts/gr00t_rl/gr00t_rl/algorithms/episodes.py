@@ -27,12 +27,19 @@ class FirstEpisodes:
         """Env steps of the episode, int64 [N]."""
         self.success = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """Episodes that ended in success, bool [N]."""
+        self.spoiled = torch.zeros_like(self.alive)
+        """Episodes that something not finite broke off, bool [N]: nobody's, and of no group."""
 
     def begin(self) -> None:
         """Forget all episodes; the envs have been reset."""
         self.alive.fill_(True)
-        for array in (self.rewards, self.discounted, self.lengths, self.success):
+        for array in (self.rewards, self.discounted, self.lengths, self.success, self.spoiled):
             array.zero_()
+
+    def spoil(self, envs: torch.Tensor) -> None:
+        """Break off the episodes under way in the envs flagged in ``envs`` [N]."""
+        self.spoiled |= self.alive & envs
+        self.alive &= ~envs
 
     def step(self, rewards: torch.Tensor, dones: torch.Tensor, success: torch.Tensor | None) -> None:
         """Add one env step.

@@ -17,7 +17,7 @@ from .advantages import (
     episode_weights,
     group_advantages,
     informative_groups,
-    within_group_variance,
+    squared_deviations,
 )
 from .episodes import FirstEpisodes
 from .health import HealthWatch
@@ -72,6 +72,7 @@ class GRPO(ClippedSurrogate):
         obs, extras = self.env.reset()  # type: ignore[attr-defined]
         extras["log"] = {}  # what it says is about episodes that were broken off
         self.episodes.begin()
+        self.quarantine.release()
         return obs.to(self.device)
 
     def _check_env(self) -> None:
@@ -96,7 +97,7 @@ class GRPO(ClippedSurrogate):
     def process_env_step(
         self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
     ) -> None:
-        """Add one env step to the episodes; envs whose first one has ended rest.
+        """Add one env step to the episodes; envs whose first one has ended rest, and one that breaks leaves its group.
 
         rsl_rl's logger counts episodes from one end to the next, across our resets: it is shown no end (``dones`` is
         zeroed in place), and :meth:`update` reports the iteration's episodes under the same tags.
@@ -106,12 +107,15 @@ class GRPO(ClippedSurrogate):
             raise ConfigurationError(
                 "agent.algorithm.reward is 'success', but the env reports no extras['success']; set it to 'return'"
             )
+        ends, extras, left_out = self.quarantine.inspect(obs, rewards, dones, extras, self.episodes.alive)
+        if left_out is not None:
+            self.episodes.spoil(left_out)
         judged = rewards if self.options.reward == "return" else (success & dones.bool()).to(rewards.dtype)  # type: ignore
         # a decision runs no longer than its episode: what an env does afterwards is nobody's
         self.storage.step(judged, dones)
         self.episodes.step(rewards, dones, success)
         self.queue.rest(~self.episodes.alive)
-        self._reset_models(dones)
+        self._reset_models(ends)
         self._reports_success = success is not None
         extras.get("log", {}).pop("charts/success_rate", None)  # second episodes are short ones: counted, they bias it
         dones.zero_()
@@ -119,14 +123,18 @@ class GRPO(ClippedSurrogate):
     def compute_returns(self, obs: TensorDict) -> None:
         """Compare the episodes of each group."""
         o, ep, st = self.options, self.episodes, self.storage
+        st.discarded |= ep.spoiled
+        self.quarantine.settle(self.iteration, st)
         self._judged = (ep.success.float() if o.reward == "success" else ep.discounted).view(-1, o.group_size)
-        magnitude = self._to_go(st.rewards.abs()).amax(0)
+        good = ~ep.spoiled
+        magnitude = self._to_go(st.rewards.abs().where(~st.discarded, 0.0)).amax(0)
         if o.credit == "reward_to_go":
-            values, valid = self._to_go(st.rewards), st.valid
+            values, valid = self._to_go(st.rewards), st.valid & ~st.discarded
             advantages = decision_advantages(values, valid, o.group_size, o.advantage, o.advantage_eps)
         else:
-            values, valid = self._judged.view(1, -1), st.valid[:1]
-            advantages = group_advantages(self._judged, o.advantage, o.advantage_eps).view(1, -1).expand_as(st.rewards)
+            values, valid = self._judged.view(1, -1), good.view(1, -1)
+            advantages = group_advantages(self._judged, o.advantage, o.advantage_eps, good.view_as(self._judged))
+            advantages = advantages.view(1, -1).expand_as(st.rewards)
         self._informative = informative_groups(values, valid, magnitude, o.group_size)
         rows = st.rows
         self.batch = st.records()
@@ -141,16 +149,17 @@ class GRPO(ClippedSurrogate):
         return semi_mdp_gae(rewards, nothing, self.storage.discounts, self.storage.valid, nothing[0], lam=1.0)
 
     def _tally(self, tally: Tally, batch: TensorDict) -> None:
-        """Add what the metrics of the iteration's episodes are made of."""
-        ep = self.episodes
+        """Add what the metrics of the iteration's episodes are made of, without those that a bad env spoilt."""
+        ep, good = self.episodes, ~self.episodes.spoiled
         tally.add("informative", self._informative)
-        tally.add("group_variance", within_group_variance(self._judged))
-        tally.add("judged", self._judged)
-        tally.add("return", ep.rewards)
-        tally.add("length", ep.lengths)
+        tally.add("within_groups", squared_deviations(self._judged, good.view_as(self._judged)).view(-1)[good])
+        tally.add("judged", self._judged.view(-1)[good])
+        tally.add("return", ep.rewards[good])
+        tally.add("length", ep.lengths[good])
+        tally.add("used", ep.lengths / self.num_steps)
         tally.add("advantage", batch["advantage"])
         if self._reports_success:
-            tally.add("success", ep.success)
+            tally.add("success", ep.success[good])
 
     def _describe(self, moments: dict[str, Moments]) -> dict[str, float]:
         """Return the metrics of the iteration's episodes."""
@@ -159,7 +168,7 @@ class GRPO(ClippedSurrogate):
             "frac_zero_std": 1.0 - moments["informative"].mean,
             # share of the returns' variance that lies within groups: at 1 all starts are equally hard and the policy's
             # own noise tells episodes apart; at 0 the start alone decides, and a group has nothing to learn from
-            "return_diversity": moments["group_variance"].mean / judged.variance if judged.variance > 0 else 0.0,
+            "return_diversity": moments["within_groups"].mean / judged.variance if judged.variance > 0 else 0.0,
             "return_mean": of_return.mean,
             "return_std": of_return.std,
             "return_min": of_return.low,
@@ -170,7 +179,7 @@ class GRPO(ClippedSurrogate):
             "grpo/reward_std": judged.std,
             "charts/episodic_return": of_return.mean,
             "charts/episodic_length": moments["length"].mean,
-            "charts/used_steps": moments["length"].mean / self.num_steps,
+            "charts/used_steps": moments["used"].mean,
         }
         if "success" in moments:
             metrics["charts/success_rate"] = moments["success"].mean

@@ -22,19 +22,16 @@ class NonFiniteGuard:
     Args:
         max_in_row: Bad steps in a row after which the run stops.
         dump_dir: Folder for the first offending minibatch of each row and the state at the stop; None to write none.
-        save: Writes the present state to a checkpoint in a folder when the run stops, and returns its path, or None
-            if there is nothing good to write.
+        rescue: Saves the present state where possible when the run stops, and says which file to go on from.
     """
 
     MAX_DUMPS = 5
     """Minibatches with images are large, and a run may go on with a bad step now and then."""
 
-    def __init__(
-        self, max_in_row: int, dump_dir: str | None, save: Callable[[Path], Path | None] | None = None
-    ) -> None:
+    def __init__(self, max_in_row: int, dump_dir: str | None, rescue: Callable[[], str] | None = None) -> None:
         self.max_in_row = max_in_row
         self.dump_dir = None if dump_dir is None else Path(dump_dir)
-        self.save = save
+        self.rescue = rescue
         self.in_row = 0
         self.total = 0
         self._dumps = 0
@@ -62,16 +59,20 @@ class NonFiniteGuard:
             save_whole({name: tensor.cpu() for name, tensor in minibatch.items()}, str(path))
         if self.in_row >= self.max_in_row:
             where = f"; minibatches are in {self.dump_dir}" if self._dumps else ""
+            bad = _nonfinite_entries(minibatch)
+            advice = (
+                f"the decisions hold numbers that are not finite ({', '.join(bad)}), which no learning rate mends: "
+                "look at what the env reports"
+                if bad
+                else "lower agent.algorithm.learning_rate"
+            )
+            rescue = "" if self.rescue is None else f"; then {self.rescue()}"
             raise ConfigurationError(
-                f"{self.in_row} gradients in a row were not finite (iteration {iteration}){where}; "
-                f"{self._good_state()} is good: resume from it with a lower agent.algorithm.learning_rate"
+                f"{self.in_row} gradients in a row were not finite (iteration {iteration}){where}; {advice}{rescue}"
             )
         return False
 
-    def _good_state(self) -> str:
-        """Save the present state; return what to call the file that a new run can start from."""
-        try:
-            path = None if self.save is None or self.dump_dir is None else self.save(self.dump_dir)
-        except OSError:
-            path = None
-        return "the last model_*.pt" if path is None else f"the state before them is in {path}, which"
+
+def _nonfinite_entries(minibatch: TensorDict) -> list[str]:
+    """Return the names of the entries of a minibatch that hold NaN or infinity."""
+    return [name for name, x in minibatch.items() if x.is_floating_point() and not x.isfinite().all()]

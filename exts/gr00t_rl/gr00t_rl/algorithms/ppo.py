@@ -48,8 +48,9 @@ class PPO(ClippedSurrogate):
 
     def compute_returns(self, obs: TensorDict) -> None:
         """End all running decisions with the value of ``obs`` and compute advantages and returns."""
-        st = self.storage
-        advantages = semi_mdp_gae(st.rewards, st.values, st.discounts, st.valid, self._value(obs), self.options.lam)
+        self.quarantine.settle(self.iteration, self.storage)
+        st, last, lam = self.storage, self._value(obs), self.options.lam
+        advantages = semi_mdp_gae(st.rewards, st.values, st.discounts, st.valid, last, lam, st.discarded)
         rows = st.rows
         self.batch = st.records()
         self.batch["advantage"] = advantages.view(-1)[rows]

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from ..models.recurrent import RecurrentMemory
+from ..utils.finite import find_nonfinite
 from ..utils.moments import RewardScaler
 from ..utils.rng import rng_state, set_rng_state
-from ..utils.runner_files import save_whole
+from ..utils.runner_files import advise, save_whole
 
 
 class Resumable(Protocol):
@@ -24,10 +24,7 @@ class Resumable(Protocol):
     env: Any
     gpu_world_size: int
     memory: RecurrentMemory | None
-
-    def parameters(self) -> Iterable[torch.Tensor]:
-        """Iterate over the trained parameters."""
-        ...
+    newest_checkpoint: str | None
 
     def save(self) -> dict[str, Any]:
         """Return the training state."""
@@ -88,14 +85,34 @@ def write_checkpoint(algorithm: Resumable, folder: Path) -> Path | None:
     """Write the present state as rsl_rl's runner would, named after the iteration that is not finished.
 
     Returns:
-        The file, or None if a weight is not finite, so that nothing was written.
+        The file, or None if something in it would not be finite, so that nothing was written.
     """
-    if not all(p.isfinite().all() for p in algorithm.parameters()):
+    state = algorithm.save()
+    if find_nonfinite(state) is not None:
         return None
     path = folder / f"model_{algorithm.iteration}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_whole({**algorithm.save(), "iter": algorithm.iteration, "infos": None}, str(path))
+    save_whole({**state, "iter": algorithm.iteration, "infos": None}, str(path))
+    algorithm.newest_checkpoint = str(path)
     return path
+
+
+def rescue(algorithm: Resumable, folder: str | None, writes: bool) -> str:
+    """Write the present state if it is finite; return which file to go on from, as the end of a sentence.
+
+    Args:
+        algorithm: The algorithm, about to stop.
+        folder: Folder of the run; None for runs without one.
+        writes: Whether this process is the one that writes checkpoints.
+    """
+    if writes and folder is not None:
+        try:
+            path = write_checkpoint(algorithm, Path(folder))
+        except OSError:
+            path = None
+        if path is not None:
+            return f"resume from {path}, the state from before that"
+    return advise(algorithm.newest_checkpoint) if writes else "resume from the newest model_*.pt of the run"
 
 
 def _unwrapped(algorithm: Resumable) -> Any:

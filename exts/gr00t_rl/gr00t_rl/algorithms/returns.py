@@ -14,6 +14,7 @@ def semi_mdp_gae(
     valid: torch.Tensor,
     last_values: torch.Tensor,
     lam: float,
+    discarded: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Generalised advantage estimation over decisions of variable duration.
 
@@ -29,9 +30,11 @@ def semi_mdp_gae(
         valid: Slots that hold a decision, bool [D, N]; an env's slots are filled from 0 without gaps.
         last_values: Value of the state at the iteration's end, [N].
         lam: The lambda of GAE.
+        discarded: Decisions that are left out, bool [D, N]: the one before is bootstrapped with the value where they
+            began, and nothing that came later counts for it. None if there are none.
 
     Returns:
-        Advantages [D, N]; 0 in empty slots.
+        Advantages [D, N]; 0 in empty slots, of no meaning where ``discarded``.
     """
     advantages = torch.zeros_like(rewards)
     next_value, next_advantage = last_values, torch.zeros_like(last_values)
@@ -41,19 +44,24 @@ def semi_mdp_gae(
         # an empty slot passes the env's end-of-iteration value on to its last decision
         next_value = torch.where(valid[d], values[d], next_value)
         next_advantage = torch.where(valid[d], advantage, next_advantage)
+        if discarded is not None:
+            next_advantage = next_advantage.masked_fill(discarded[d], 0.0)
         advantages[d] = torch.where(valid[d], advantage, advantages[d])
     return advantages
 
 
 def normalize(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
-    """Return (x - mean) / (std + eps) with the moments over all elements of all ranks.
+    """Return (x - mean) / (std + eps) with the moments over all finite elements of all ranks.
+
+    What is not finite stays so, and spoils no more than the minibatch that it is in.
 
     Args:
         x: Advantages, any shape.
         eps: Added to the (unbiased) standard deviation.
     """
     wide = x.double()  # in float32 the difference of large sums below would lose the variance
-    moments = torch.stack((wide.new_tensor(float(x.numel())), wide.sum(), wide.square().sum()))
+    counted = wide.where(wide.isfinite(), 0.0)
+    moments = torch.stack((wide.isfinite().sum().double(), counted.sum(), counted.square().sum()))
     if dist.is_initialized():
         dist.all_reduce(moments)
     count, mean = moments[0], moments[1] / moments[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -24,7 +23,6 @@ from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate, probability_ratio
 from .mini_batches import every, num_units, shuffled, split
 from .ranks import Moments, Tally
-from .resume import write_checkpoint
 from .schedules import RateController
 
 
@@ -69,9 +67,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
         self.optimizer = torch.optim.Adam(self._parameter_groups(), eps=options.adam_eps, fused=True)
         self.rates = RateController(self.optimizer, self._schedules(), max_iterations, options.desired_kl)
-        is_first_rank = multi_gpu_cfg is None or multi_gpu_cfg["global_rank"] == 0
-        save = partial(write_checkpoint, self) if is_first_rank else None
-        self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), save)
+        self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue)
         self.batch: TensorDict
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -137,6 +133,7 @@ class ClippedSurrogate(DecisionAlgorithm):
             self.rates.end_iteration(metrics["final_kl"])
         metrics |= self._describe(moments)
         metrics["nonfinite_steps"] = float(self.guard.total)
+        metrics["nonfinite_envs"] = float(self.quarantine.count)  # of all ranks too
         metrics["perf/decisions"] = moments["perf/decisions"].total
         metrics |= {name: moments[name].high for name in costs}  # those of the rank that needs most
         metrics["perf/update"] = time.perf_counter() - start

@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 def check_arguments(args: argparse.Namespace) -> None:
     """Refuse numbers that cannot work. Raises ConfigurationError."""
     for name, least in (("episodes", 1), ("num_envs", 1), ("noise", 0), ("seed", 0)):
-        if getattr(args, name) < least:
+        if not getattr(args, name) >= least:  # NaN is not
             raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {least} or more")
 
 

@@ -32,8 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint",
         default="latest",
-        help="model_N.pt or a run's folder; 'latest' of this task and agent; 'base': the agent's own base weights; or "
-        "the folder of a GR00T checkpoint (default: latest)",
+        help="model_N.pt or a run's folder; 'latest' or 'best' of this task and agent; wandb:ENTITY/PROJECT/RUN_ID; "
+        "'base': the agent's own base weights; or the folder of a GR00T checkpoint (default: latest)",
     )
     parser.add_argument("--num_episodes", type=int, default=256, help="counted episodes (default: 256)")
     parser.add_argument("--num_envs", type=int, help="envs (default: the task's, at most num_episodes)")

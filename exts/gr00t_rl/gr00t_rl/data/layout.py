@@ -7,13 +7,13 @@ Source: the LeRobot v2.1 dataset format and "GR00T LeRobot", its flavour in NVID
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..utils.errors import ConfigurationError
+from ..utils.whole_files import write_whole
 
 if TYPE_CHECKING:
     from ..gr00t import Modality  # loads transformers
@@ -60,10 +60,6 @@ class Slice:
     end: int
     absolute: bool = True
     """False for a change, which is 0 where nothing happens: with that, chunks are padded at an episode's end."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start < self.end:
-            raise ConfigurationError(f"modality.json: start {self.start}, end {self.end}; set 0 <= start < end")
 
 
 @dataclass(frozen=True)
@@ -176,42 +172,72 @@ def _names(parts: Mapping[str, Slice], dim: int) -> list[str]:
     return names
 
 
-def read_layout(info: Mapping[str, Any], modality: Mapping[str, Any]) -> Layout:
-    """The layout that ``meta/info.json`` and ``meta/modality.json`` describe.
+def read_layout(root: Path) -> Layout:
+    """The layout that a dataset's ``meta/info.json`` and ``meta/modality.json`` describe.
 
     Raises:
-        ConfigurationError: a feature or key of modality.json that the dataset does not have.
+        ConfigurationError: a table that is missing or broken, or a key of modality.json that the dataset does not have.
     """
+    info, modality = read_json(root / INFO), read_json(root / MODALITY)
+    for name in ("features", "fps", "data_path"):
+        if name not in info:
+            raise ConfigurationError(f"{root / INFO} has no {name!r}; give the folder of a LeRobot v2 dataset")
     features = info["features"]
-    cameras, kinds = {}, set()
-    for key, entry in modality.get("video", {}).items():
-        column = entry.get("original_key") or key
-        if column != image_column(key) or column not in features:
-            raise ConfigurationError(
-                f"{MODALITY}: video.{key} is {column!r}; this reader wants {image_column(key)!r}, a feature of {INFO}"
-            )
-        height, width, _ = features[column]["shape"]
-        cameras[key] = (height, width)
-        kinds.add("png" if features[column]["dtype"] == "image" else "mp4")
-    parts: dict[str, dict[str, Slice]] = {}
-    for name, column in (("state", STATE), ("action", ACTION)):
-        parts[name] = {
-            key: Slice(entry["start"], entry["end"], entry.get("absolute", True))
-            for key, entry in modality[name].items()
-            if entry.get("original_key", column) == column
-        }
-        width = features[column]["shape"][0]
-        if not parts[name] or max(part.end for part in parts[name].values()) > width:
-            raise ConfigurationError(
-                f"{MODALITY}: the keys of {name!r} ({', '.join(parts[name]) or 'none'}) do not fit {column} of {width} "
-                "dimensions; mend their start and end"
-            )
+    cameras = {key: _camera(root, features, key, entry) for key, entry in modality.get("video", {}).items()}
+    kinds = {"png" if features[image_column(key)]["dtype"] == "image" else "mp4" for key in cameras}
     if len(kinds) > 1:
-        raise ConfigurationError(f"{INFO}: cameras are stored both as videos and as images; store them alike")
+        raise ConfigurationError(f"{root / INFO}: some cameras are stored as videos, some as images; store them alike")
     images = kinds.pop() if kinds else "mp4"
+    if images == "mp4" and cameras and "video_path" not in info:
+        raise ConfigurationError(f"{root / INFO} has no 'video_path'; give the folder of a LeRobot v2 dataset")
+    state, action = (_slices(root, features, modality, *part) for part in (("state", STATE), ("action", ACTION)))
     privileged = tuple(features.get(PRIVILEGED, {"names": ()})["names"])
-    robot = info.get("robot_type") or "unknown"
-    return Layout(cameras, parts["state"], parts["action"], info["fps"], robot, images, privileged)
+    return Layout(cameras, state, action, info["fps"], info.get("robot_type") or "unknown", images, privileged)
+
+
+def _camera(root: Path, features: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of a camera's pictures."""
+    column = entry.get("original_key") or key
+    if column != image_column(key):
+        raise ConfigurationError(
+            f"{root / MODALITY}: video.{key} lies in {column!r}, but pictures of a camera {key!r} are read from "
+            f"{image_column(key)!r} only; name the feature so, and set video.{key}.original_key to it"
+        )
+    if column not in features:
+        there = [name for name in features if name.startswith(image_column(""))]
+        raise ConfigurationError(
+            f"{root / MODALITY}: video.{key} is {column!r}, which is no feature in {INFO} (pictures there: "
+            f"{', '.join(there) or 'none'}); take the camera out of {MODALITY}, or record it"
+        )
+    shape = features[column].get("shape")
+    if not isinstance(shape, list) or len(shape) != 3 or shape[2] != 3:
+        raise ConfigurationError(f"{root / INFO}: {column}.shape is {shape!r}; set [height, width, 3]")
+    return shape[0], shape[1]
+
+
+def _slices(
+    root: Path, features: Mapping[str, Any], modality: Mapping[str, Any], name: str, column: str
+) -> dict[str, Slice]:
+    """Where the keys of the state or of the action lie."""
+    if column not in features:
+        raise ConfigurationError(f"{root / INFO} has no feature {column!r}; give a dataset that recorded it")
+    width = features[column]["shape"][0]
+    entries = {
+        key: entry for key, entry in modality.get(name, {}).items() if entry.get("original_key", column) == column
+    }
+    if not entries:
+        raise ConfigurationError(
+            f"{root / MODALITY}: {name!r} has no key that lies in {column}; set one, such as "
+            f'{{"{name}": {{"arm": {{"start": 0, "end": {width}}}}}}}'
+        )
+    for key, entry in entries.items():
+        start, end = entry.get("start"), entry.get("end")
+        if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= width:
+            raise ConfigurationError(
+                f"{root / MODALITY}: {name}.{key} has start {start!r} and end {end!r}, but {column} has {width} "
+                f"dimensions; set 0 <= start < end <= {width}"
+            )
+    return {key: Slice(entry["start"], entry["end"], entry.get("absolute", True)) for key, entry in entries.items()}
 
 
 def episode_path(root: Path, pattern: str, episode: int, **names: str) -> Path:
@@ -229,20 +255,12 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, flush it to disk and move it there in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON table of the dataset. Raises ConfigurationError where it is missing or broken."""
-    return _parse(path, lambda text: json.loads(text))
+    """Read a JSON table of the dataset. Raises ConfigurationError where it is missing, broken or no table."""
+    content = _parse(path, lambda text: json.loads(text))
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} holds a {type(content).__name__}, not a table; write or copy it again")
+    return content
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -253,7 +271,9 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def _parse(path: Path, parse: Any) -> Any:
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except FileNotFoundError:
         raise ConfigurationError(
-            f"{path} cannot be read ({error}); give the folder of a LeRobot v2 dataset with GR00T's {MODALITY}"
+            f"{path} does not exist; give the folder of a LeRobot v2 dataset with GR00T's {MODALITY}"
         ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); write or copy it again") from None

@@ -59,8 +59,6 @@ class Demonstrations:
                 few episodes.
         """
         parts = [_read(Path(root).expanduser(), only_success, episodes) for root in roots]
-        if not parts or not any(part.rows for part in parts):
-            raise ConfigurationError(f"--dataset {' '.join(map(str, roots))}: no episodes to learn from")
         first = parts[0].layout
         for root, part in zip(roots, parts, strict=True):
             _check_alike(root, part.layout, first)
@@ -120,8 +118,9 @@ class Demonstrations:
         wanted = Layout.of(modality, {}, self.layout.fps)
         if missing := [key for key in modality.video if key not in self.layout.cameras]:
             raise ConfigurationError(
-                f"the task's modality has the camera {missing[0]!r}, the dataset has {list(self.layout.cameras)}; "
-                "collect demonstrations of this task, or set agent.actor.modality.video"
+                f"the task's modality has the camera {missing[0]!r}, the dataset has "
+                f"{', '.join(self.layout.cameras) or 'no camera'}; give demonstrations of this --task, or the --task "
+                "that they show"
             )
         for part, found, needed in (
             ("state", self.layout.state, wanted.state),
@@ -129,8 +128,8 @@ class Demonstrations:
         ):
             if dict(found) != dict(needed):
                 raise ConfigurationError(
-                    f"the dataset's {part} is {_text(found)}, the task's modality has {_text(needed)}; collect "
-                    "demonstrations of this task, or set agent.actor.modality to what was recorded"
+                    f"the dataset's {part} is {_text(found)}, the task's modality has {_text(needed)}; give "
+                    "demonstrations of this --task, or the --task that they show"
                 )
 
     def statistics(self) -> dict[str, dict[str, dict[str, list[float]]]]:
@@ -161,12 +160,16 @@ class _Part:
 
 
 def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
-    info = files.read_json(root / files.INFO)
-    layout = read_layout(info, files.read_json(root / files.MODALITY))
+    info, layout = files.read_json(root / files.INFO), read_layout(root)
     tasks = {row["task"]: row["task_index"] for row in files.read_jsonl(root / files.TASKS)}
-    rows = [row for row in files.read_jsonl(root / files.EPISODES) if row.get("success", True) or not only_success]
-    if episodes is not None and episodes > len(rows):
-        raise ConfigurationError(f"{root} has {len(rows)} episodes; take at most as many, not {episodes}")
+    listed = files.read_jsonl(root / files.EPISODES)
+    rows = [row for row in listed if row.get("success", True) or not only_success]
+    if not rows or (episodes is not None and episodes > len(rows)):
+        kind = "successful episodes" if only_success else "episodes"
+        raise ConfigurationError(
+            f"--dataset {root} has {len(rows)} {kind} of {len(listed)} in all, {episodes or 1} are wanted; "
+            + (f"set --episodes to at most {len(rows)}" if rows else "collect some first")
+        )
     rows = rows[:episodes]
     total = sum(row["length"] for row in rows)
     state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
@@ -186,8 +189,10 @@ def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
             for key, buffer in pictures.items():
                 buffer[frames] = _pictures(root, info, layout, table, key, index)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise ConfigurationError(f"{root}: episode {index} cannot be read ({reason}); collect it again") from None
+            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
+            raise ConfigurationError(
+                f"--dataset {root}: episode {index} cannot be read ({reason}); copy or collect the dataset again"
+            ) from None
         start = frames.stop
     return _Part(layout, rows, pictures, state, action, privileged, task, tasks)
 
@@ -215,8 +220,11 @@ def _text(parts: dict[str, Slice]) -> str:
 
 def _check_alike(root: str | Path, layout: Layout, first: Layout) -> None:
     for name in ("cameras", "state", "action", "privileged", "fps"):
-        if getattr(layout, name) != getattr(first, name):
+        found, wanted = getattr(layout, name), getattr(first, name)
+        if found != wanted:
+            if name in ("state", "action"):
+                found, wanted = _text(found), _text(wanted)
             raise ConfigurationError(
-                f"--dataset {root} has other {name} than the first dataset ({getattr(layout, name)} instead of "
-                f"{getattr(first, name)}); give datasets that were recorded alike"
+                f"--dataset {root}: {name} is {found}, in the first dataset {wanted}; give datasets that were recorded "
+                "alike"
             )

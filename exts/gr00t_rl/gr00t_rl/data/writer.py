@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ..utils.errors import ConfigurationError
+from ..utils.whole_files import PARTIAL, partial_of, remove_leftovers, write_whole
 from . import layout as files
 from .layout import (
     ACTION,
@@ -25,7 +26,6 @@ from .layout import (
     image_column,
     write_json,
     write_jsonl,
-    write_whole,
 )
 from .pictures import encode_png, encode_video
 from .statistics import picture_statistics, statistics
@@ -138,12 +138,15 @@ class DatasetWriter:
 
     def _is_only_started(self) -> bool:
         """Whether a collection was stopped while it wrote its very first file."""
-        return [path.name for path in self.root.rglob("*") if path.is_file()] == [f".{Path(PROGRESS).name}.partial"]
+        return [path.name for path in self.root.rglob("*") if path.is_file()] == [partial_of(self.root / PROGRESS).name]
 
     def _continue(self) -> None:
         """Take up a dataset where its last commit left it."""
+        remove_leftovers(self.root, f"**/.*{PARTIAL}")
         progress = files.read_json(self.root / PROGRESS)
-        found = progress.get("settings", {})
+        if not progress.keys() >= {"settings", "rounds", "episodes"}:
+            raise ConfigurationError(f"{self.root / PROGRESS} does not say how far the collection came; remove --out")
+        found = progress["settings"]
         for name in sorted(found.keys() | self.settings.keys()):
             if found.get(name) != self.settings.get(name):
                 raise ConfigurationError(
@@ -162,7 +165,14 @@ class DatasetWriter:
 
     def _read_vectors(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for index in range(count):
-            table = pq.read_table(episode_path(self.root, files.DATA_PATH, index), columns=[STATE, ACTION])
+            path = episode_path(self.root, files.DATA_PATH, index)
+            try:
+                table = pq.read_table(path, columns=[STATE, ACTION])
+            except (OSError, ValueError) as error:
+                reason = str(error).strip().split("\n")[0]
+                raise ConfigurationError(
+                    f"--out {self.root} cannot be continued: {path} cannot be read ({reason}); give a new folder"
+                ) from None
             yield vectors(table, STATE), vectors(table, ACTION)
 
 

@@ -76,7 +76,8 @@ def pictures() -> list[Finding]:
     renders = is_there("isaaclab_newton", "newton", "warp")
     report = [name for name in ("matplotlib", "PIL") if not is_there(name)]
     films = not report and _writes_webp()
-    kit = is_there("isaacsim") and is_there("moviepy")
+    kit, writes = is_there("isaacsim"), is_there("moviepy")
+    play = "through Isaac Sim" if kit else "every task, by a camera of the scene" if renders else "lacks a renderer"
     evaluate = "films every task" if films and renders else f"lacks {', '.join(report) or 'WebP, or a renderer'}"
     data = [name for name in ("pyarrow", "av", "PIL") if not is_there(name)]
     codec = None if data else _codec_problem()
@@ -84,9 +85,9 @@ def pictures() -> list[Finding]:
         Finding("evaluate --video", films and renders, evaluate, "pip install 'gr00t_rl[isaaclab,report]'"),
         Finding(
             "play --video",
-            kit,
-            "films through Isaac Sim" if kit else "needs Isaac Sim and moviepy",
-            "use gr00t-rl evaluate --video, which needs neither",
+            writes and (kit or renders),
+            f"films {play}" if writes and (kit or renders) else play if writes else "lacks moviepy",
+            "pip install 'gr00t_rl[video]', or use gr00t-rl evaluate --video, which does not need it",
         ),
         Finding(
             "collect, finetune",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-SENSOR = "evaluation_film"
-"""Name of the film's camera in the scene."""
+from ..launch.film_camera import SENSOR, add_film_camera
+
 NUM_ENVS = 12
 """Envs that are filmed."""
 ROUNDS = 2
@@ -42,47 +41,21 @@ class Clip:
 def film_cfg(env_cfg: Any) -> str | None:
     """Add a camera for the film to an env cfg, and the goal's marker where the task has one.
 
-    The tabletop tasks get their front camera, other envs a copy of the first camera of their scene.
-
     Args:
         env_cfg: Cfg of the env that will be filmed; changed in place.
 
     Returns:
         None, or why nothing can be filmed.
     """
-    from isaaclab.sensors import CameraCfg
-
-    from ..tasks.tabletop.env_cfg import TabletopEnvCfg
-    from ..tasks.tabletop.scene import RendererCfg, front_camera_cfg
-
+    why_not = add_film_camera(env_cfg, SIZE)
+    if why_not is not None:
+        return why_not
     scene = env_cfg.scene
-    camera = next((value for value in vars(scene).values() if isinstance(value, CameraCfg)), None)
-    if camera is not None:
-        camera = copy.deepcopy(camera)
-        camera.prim_path = f"{camera.prim_path}ForFilm"
-    elif isinstance(env_cfg, TabletopEnvCfg):
-        camera = front_camera_cfg()
-        # presets were resolved with the command line, before this camera was there
-        camera.renderer_cfg = RendererCfg().default
-    else:
-        return "the scene has no camera"
     show_goal = getattr(env_cfg, "show_goal", None)
     if show_goal is not None and getattr(scene, "goal_marker", None) is None:
         show_goal()
-    camera.width = camera.height = SIZE
-    camera.data_types = ["rgb"]
-    _add_to_scene(scene, camera)
     scene.num_envs = NUM_ENVS
     return None
-
-
-def _add_to_scene(scene: Any, camera: Any) -> None:
-    """Add the film's camera to a scene cfg as a declared field, since checks refuse what a cfg does not declare."""
-    from isaaclab.utils import configclass
-
-    declared = {SENSOR: camera, "__annotations__": {SENSOR: Any}}
-    scene.__class__ = configclass(type(type(scene).__name__, (type(scene),), declared))
-    setattr(scene, SENSOR, camera)
 
 
 class Film:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..launch.checkpoints import BASE, apply_checkpoint
 from ..utils.errors import ConfigurationError
-from .checkpoints import apply_checkpoint
 from .episodes import EpisodeRecorder, Episodes
 from .regions import start_points_of
 from .result import RESULT_FILE, as_text, summarise, write_result
@@ -54,9 +54,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     comparison = Comparison([entry for path in args.compare for entry in load_entries(path)])
 
-    env_cfg, agent_cfg = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))
-    agent_cfg = handle_deprecated_rsl_rl_cfg(agent_cfg, check_rsl_rl_version())
-    checkpoint = apply_checkpoint(args.checkpoint, agent_cfg, args.task, args.agent)
+    env_cfg, resolved = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))
+    agent_cfg: Any = handle_deprecated_rsl_rl_cfg(resolved, check_rsl_rl_version())
+    checkpoint = apply_checkpoint(args.checkpoint, "evaluate", agent_cfg, args.task, args.agent)
+    if checkpoint is None and args.checkpoint != BASE:
+        checkpoint = agent_cfg.actor.checkpoint  # nothing is loaded over it, but result and report name it
     args.num_envs = min(args.num_envs or env_cfg.scene.num_envs, args.num_episodes)
     apply_env_overrides(args, env_cfg)
     env_cfg.seed = agent_cfg.seed = args.seed

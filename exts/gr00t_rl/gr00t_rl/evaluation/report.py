@@ -8,10 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..utils.whole_files import write_whole
 from .episodes import Episodes
 from .film import Clip, movie_webp, strip_png
 from .plots import histograms, learning_curves, region_maps, success_bars
-from .result import success_text, table_rows, write_text_whole
+from .result import success_text, table_rows
 from .runs import Comparison
 
 REPORT_FILE = "report.html"
@@ -87,7 +88,7 @@ def comparison_html(comparison: Comparison) -> str:
 def write_report(folder: Path, title: str, parts: list[str]) -> Path:
     """Write ``folder/report.html`` from HTML parts, whole or not at all; returns its path."""
     path = folder / REPORT_FILE
-    write_text_whole(path, _PAGE.format(title=escape(title), body="\n".join(parts)))
+    write_whole(path, _PAGE.format(title=escape(title), body="\n".join(parts)).encode())
     return path
 
 

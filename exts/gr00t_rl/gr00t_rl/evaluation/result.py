@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from ..utils.errors import ConfigurationError
+from ..utils.whole_files import write_whole
 from .episodes import Episodes
 from .regions import regions
 
@@ -61,17 +61,9 @@ def summarise(episodes: Episodes, step_dt: float) -> dict[str, Any]:
     return result
 
 
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a file to a name beside ``path`` and move it there in one step; folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write a result as JSON, whole or not at all."""
-    write_text_whole(path, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    write_whole(path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ possible. Writing is all or nothing: into a temporary sibling folder that is ren
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..utils.whole_files import held, remove_leftovers
 from .config import Gr00tN1d5Config
 from .errors import CheckpointError
 
@@ -160,6 +162,8 @@ def _shard_files(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
     if not index.exists() and (folder / SINGLE_FILE).exists():
         return [folder / SINGLE_FILE]
+    if not index.exists():
+        raise CheckpointError(f"{folder} has neither {INDEX_FILE} nor {SINGLE_FILE}: copy the weights as well")
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise CheckpointError(f"{index} has no table 'weight_map' of file names: copy it again from the source")
@@ -257,21 +261,29 @@ def save_checkpoint(
     staging: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target, "saving")
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.saving-", dir=target.parent))
-        staging.chmod(0o755)  # mkdtemp makes it private, a checkpoint is not
-        _keep_other_files(target, staging)
-        _write_weights(staging, tensors)
-        _write_json(staging / CONFIG_FILE, config.to_config_dict(str(dtype).removeprefix("torch.")))
-        _write_json(staging / EAGLE_FILE, config.to_eagle_dict())
-        for name, content in assets.items():
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-            (staging / name).write_bytes(content)
-        _swap(staging, target)
+        with held(staging):
+            staging.chmod(0o755)  # mkdtemp makes it private, a checkpoint is not
+            _keep_other_files(target, staging)
+            _write_weights(staging, tensors)
+            _write_json(staging / CONFIG_FILE, config.to_config_dict(str(dtype).removeprefix("torch.")))
+            _write_json(staging / EAGLE_FILE, config.to_eagle_dict())
+            for name, content in assets.items():
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                (staging / name).write_bytes(content)
+            _swap(staging, target)
+        _remove_leftovers(target, "old")  # only now: it may have been the only copy
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write {target} ({error}): free space or choose another folder") from error
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)  # already renamed away when all went well
+
+
+def _remove_leftovers(target: Path, kind: str) -> None:
+    """Remove the folders of saves to ``target`` that were killed: ".NAME.saving-…" or ".NAME.old-…"."""
+    remove_leftovers(target.parent, f".{glob.escape(target.name)}.{kind}-*")
 
 
 def _check_target(target: Path) -> None:

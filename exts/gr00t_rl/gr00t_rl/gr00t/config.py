@@ -132,19 +132,27 @@ class Gr00tN1d5Config:
             if found != expected:
                 raise ValueError(f"{name} is {found} but {other} is {expected}: make them equal")
         if vision.image_size % vision.patch_size:
-            raise ValueError(f"image_size {vision.image_size} is not a multiple of patch_size {vision.patch_size}")
+            raise ValueError(
+                f"image_size {vision.image_size} is no multiple of patch_size {vision.patch_size}: change one"
+            )
         if vision.hidden_size % vision.num_attention_heads:
-            raise ValueError(f"vision width {vision.hidden_size} does not divide by {vision.num_attention_heads} heads")
+            raise ValueError(
+                f"vision width {vision.hidden_size} is no multiple of its {vision.num_attention_heads} heads: "
+                "change one"
+            )
         if not 0 <= self.image_token_index < text.vocab_size:
             raise ValueError(
-                f"image_token_index {self.image_token_index} is outside the vocabulary of {text.vocab_size}"
+                f"image_token_index {self.image_token_index} is outside the vocabulary of {text.vocab_size}: enlarge it"
             )
         if text.num_attention_heads % text.num_key_value_heads:
             raise ValueError(
-                f"{text.num_attention_heads} query heads do not divide into {text.num_key_value_heads} key-value heads"
+                f"{text.num_attention_heads} heads are no multiple of {text.num_key_value_heads} key-value heads: "
+                "change one"
             )
         if head.action_horizon > head.max_seq_len:
-            raise ValueError(f"action_horizon {head.action_horizon} is longer than max_seq_len {head.max_seq_len}")
+            raise ValueError(
+                f"action_horizon {head.action_horizon} is longer than max_seq_len {head.max_seq_len}: set at most that"
+            )
 
     @property
     def tokens_per_image(self) -> int:

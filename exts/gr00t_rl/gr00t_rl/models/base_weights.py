@@ -38,6 +38,7 @@ def load_base(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | 
         ConfigurationError: If the checkpoint, the tokenizer or the embodiment do not exist or do not fit.
     """
     o, kernels = options, options.attn_implementation
+    at_fault = f"checkpoint={o.checkpoint!r}"
     try:
         if o.checkpoint == TINY:
             sizes = {"action_horizon": o.n_action_steps}  # a checkpoint has its own
@@ -55,10 +56,14 @@ def load_base(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | 
             tokens = tiny_tokenizer(config)
         else:
             model = Gr00tN1d5.from_pretrained(o.checkpoint, dtype=dtype, attn_implementation=kernels)
+            at_fault = f"tokenizer={o.tokenizer!r}" if o.tokenizer else at_fault
             tokens = load_tokenizer(o.tokenizer or o.checkpoint)
+        at_fault = f"embodiment_id={o.embodiment_id}"
         model.action_head.slice_embodiment(o.embodiment_id)
-    except (CheckpointError, ValueError, ImportError) as error:
-        raise ConfigurationError(f"agent.actor.checkpoint={o.checkpoint!r}: {error}") from None
+    except (CheckpointError, ValueError) as error:
+        raise ConfigurationError(f"agent.actor.{at_fault}: {error}") from None
+    except ImportError as error:  # of the kernels
+        raise ConfigurationError(f"agent.actor.{error}") from None
     return model, tokens
 
 

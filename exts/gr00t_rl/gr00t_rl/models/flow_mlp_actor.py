@@ -52,7 +52,8 @@ class FlowMlpActor(FlowActor):
         for group in groups:
             if obs[group].dim() != 2:
                 raise ConfigurationError(
-                    f"observation group {group!r} is {list(obs[group].shape[1:])}; FlowMlpActor reads flat groups [S]"
+                    f"observation group {group!r} is {list(obs[group].shape[1:])}; FlowMlpActor reads flat groups [S]; "
+                    "set agent.obs_groups.actor to such groups"
                 )
         state_dim, chunk_shape = sum(obs[g].shape[-1] for g in groups), (options.action_horizon, output_dim)
         super().__init__(make_head(options, output_dim, chunk_shape, state_dim), chunk_shape, output_dim, options)

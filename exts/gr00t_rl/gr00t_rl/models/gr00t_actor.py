@@ -17,7 +17,7 @@ from ..gr00t import Gr00tProcessor, HeadContext, Modality
 from ..options import Gr00tActorOptions
 from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
-from .base_weights import fingerprint, load_base, load_statistics
+from .base_weights import TINY, fingerprint, load_base, load_statistics
 from .export import ExportedGr00tPolicy
 from .flow_actor import FlowActor
 
@@ -91,7 +91,7 @@ class Gr00tActor(FlowActor):
             if obs[group].dim() not in (2, 4) or (obs[group].dim() == 4 and obs[group].dtype != torch.uint8):
                 raise ConfigurationError(
                     f"observation group {group!r} is {obs[group].dtype} {list(obs[group].shape[1:])}; Gr00tActor reads "
-                    "flat state groups [S] and uint8 image groups [H, W, 3]"
+                    "flat state groups [S] and uint8 image groups [H, W, 3]; set agent.obs_groups.actor to such groups"
                 )
         keys = self.modality
         if obs_normalization and keys is not None and any(key.mode for key in keys.state.values()):
@@ -100,14 +100,24 @@ class Gr00tActor(FlowActor):
                 "False"
             )
         state_dim = self.state_dim if keys is None else keys.encoded_state_dim
-        limits = {
-            "n_action_steps": (self.n_action_steps, config.action_horizon, "the checkpoint's action horizon"),
-            "the env's action dimension": (self.action_dim, config.action_dim, "the checkpoint's action_dim"),
-            "the state's dimension": (state_dim, config.max_state_dim, "the checkpoint's max_state_dim"),
-        }
-        for name, (found, limit, what) in limits.items():
-            if not 0 < found <= limit:
-                raise ConfigurationError(f"{name} is {found}, but {what} is {limit}; set a value from 1 to {limit}")
+        horizon, widest_action, widest_state = config.action_horizon, config.action_dim, config.max_state_dim
+        if not 0 < self.n_action_steps <= horizon:
+            raise ConfigurationError(
+                f"agent.actor.n_action_steps is {self.n_action_steps}, but the checkpoint's action horizon is "
+                f"{horizon}; set 1 to {horizon}"
+            )
+        if not 0 < self.action_dim <= widest_action:
+            raise ConfigurationError(
+                f"the env's action has {self.action_dim} dimensions, but the checkpoint takes 1 to {widest_action}; "
+                "choose another task or agent.actor.checkpoint"
+            )
+        if not 0 < state_dim <= widest_state:
+            raise ConfigurationError(
+                f"the state has {state_dim} dimensions, but the checkpoint takes 1 to {widest_state}; set fewer state "
+                f"groups in agent.obs_groups.actor={groups}, or agent.actor.modality.state"
+                if state_dim
+                else f"agent.obs_groups.actor={groups} names no group with a state, which the network needs; add one"
+            )
 
     def _set_processor(self, obs: TensorDict, tokens: Any, instruction: str | list[str] | None) -> None:
         """Build what turns observations into the network's inputs and its output into actions."""
@@ -300,15 +310,25 @@ class Gr00tActor(FlowActor):
         state = dict(state_dict)
         base = state.pop("base", None)
         if base is None:
-            raise ValueError("it holds no GR00T actor")
+            raise ValueError("it holds another actor than GR00T")
         if base["fingerprint"] != self._fingerprint:
-            raise ValueError(
-                f"it was trained on the base weights {base['checkpoint']!r} (fingerprint {base['fingerprint'][:12]}), "
-                f"this agent has {self.base!r} ({self._fingerprint[:12]})"
+            again = (
+                "with the same env.camera_size, agent.actor.n_action_steps and tiny_seed"
+                if self.base == base["checkpoint"] == TINY
+                else f"agent.actor.checkpoint={base['checkpoint']}, with the files as they were"
+            )
+            raise ConfigurationError(
+                f"the checkpoint was trained on the base weights {base['checkpoint']!r} (fingerprint "
+                f"{base['fingerprint'][:12]}), but this agent has {self.base!r} ({self._fingerprint[:12]}); set {again}"
             )
         expected = set(self.state_dict()) - {"base"}
         if strict and expected != set(state):
-            raise ValueError(f"its parameters differ, for example {sorted(expected ^ set(state))[0]!r}")
+            name = sorted(expected ^ set(state))[0]
+            raise ValueError(
+                f"it lacks {name!r}, which this agent trains"
+                if name in expected
+                else f"it holds {name!r}, which this agent does not train"
+            )
         return super().load_state_dict(state, strict=False, assign=assign)
 
     def as_onnx(self, verbose: bool = False) -> ExportedGr00tPolicy:

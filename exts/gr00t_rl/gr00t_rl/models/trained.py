@@ -35,8 +35,8 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
     actor = agent["actor"]
     if any(name.startswith("state_normalizer.") for name in state):
         raise ConfigurationError(
-            f"{file}: the run has agent.actor.obs_normalization=true, and a GR00T checkpoint cannot hold its moments; "
-            "train with statistics (agent.actor.modality) instead"
+            f"--checkpoint {file}: the run had agent.actor.obs_normalization=true, and a GR00T checkpoint cannot hold "
+            "those moments; train without it, with statistics (agent.actor.modality) instead"
         )
     known = {name: actor[name] for name in declared(Gr00tActorOptions) if name in actor}
     source = base or actor["checkpoint"]
@@ -48,11 +48,18 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
         if fingerprint(model) == state["base"]["fingerprint"]:
             break
     else:
-        raise ConfigurationError(f"{file}: it was trained on other base weights than {source!r}; give --base")
+        was = state["base"]["checkpoint"]
+        raise ConfigurationError(
+            f"--checkpoint {file} was trained on other base weights than {source!r} holds; give those with --base (the "
+            f"run had agent.actor.checkpoint={was!r})"
+        )
     weights = {name.removeprefix(PREFIX): w for name, w in state.items() if name.startswith(PREFIX)}
     unknown = model.load_state_dict(weights, strict=False).unexpected_keys
     if unknown:
-        raise ConfigurationError(f"{file}: the network has no {unknown[0]!r}; it was written by another version")
+        raise ConfigurationError(
+            f"--checkpoint {file} holds {unknown[0]!r}, which the network does not have; export it with the version of "
+            "gr00t_rl that wrote it"
+        )
     if source == TINY:
         model.assets = tokenizer_assets(tokens)
     return model
@@ -61,11 +68,19 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the actor's state and the run's settings of agent and env."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)["actor_state_dict"]
-        state["base"]["fingerprint"]
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConfigurationError(f"--checkpoint {file} does not exist; set the model_N.pt of a run") from None
     except Exception as error:  # torch raises what it likes for foreign and truncated files
         reason = " ".join(str(error).split())[:120]
-        raise ConfigurationError(f"{file}: it is no checkpoint of a run with a GR00T actor ({reason})") from None
+        raise ConfigurationError(
+            f"--checkpoint {file} cannot be read ({reason}); set another model_N.pt of the run"
+        ) from None
+    state = content.get("actor_state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or "base" not in state:
+        raise ConfigurationError(
+            f"--checkpoint {file} holds no GR00T actor; set the model_N.pt of a run whose agent has one"
+        )
     settings = []
     for name in ("agent", "env"):
         path = file.parent / "params" / f"{name}.yaml"
@@ -73,7 +88,9 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
             # Isaac Lab writes tuples and slices with Python tags: they are read as plain lists, or as nothing
             settings.append(yaml.load(path.read_text(), Loader=_PlainLoader))
         except (OSError, yaml.YAMLError) as error:
-            raise ConfigurationError(f"{path}: it cannot be read ({error}); keep it beside the checkpoint") from None
+            raise ConfigurationError(
+                f"{path}, which the run wrote beside its checkpoints, cannot be read ({error}); copy the whole folder"
+            ) from None
     return state, settings[0], settings[1]
 
 

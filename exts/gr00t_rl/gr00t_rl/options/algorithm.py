@@ -67,6 +67,15 @@ class SurrogateOptions(Options):
     )
     adam_eps: float = option(1e-5, "Adam's epsilon; PyTorch's is 1e-8.", above=0)
     max_nonfinite_steps: int = option(10, "Non-finite gradients in a row after which the run stops.", low=1)
+    max_nonfinite_envs: float = option(
+        0.5,
+        "Share of the envs, over all ranks, that may be not finite in an iteration; beyond it the run stops.",
+        low=0,
+        high=1,
+    )
+    max_nonfinite_iterations: int = option(
+        20, "Iterations in a row in which one and the same env is not finite, after which the run stops.", low=1
+    )
     grad_reduce_bucket_mb: float = option(
         25.0, "Size of the pieces in which gradients are summed over ranks [MiB].", above=0
     )

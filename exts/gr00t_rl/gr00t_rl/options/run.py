@@ -28,10 +28,24 @@ def _device_problem(name: str) -> str | None:
 
 
 def _logger_problem(name: str) -> str | None:
-    if name == "wandb" and importlib.util.find_spec("wandb") is None:
-        return "wandb is not installed; pip install 'gr00t_rl[wandb]', or set tensorboard"
+    if name == "wandb":
+        return _wandb_problem()
     if name == "neptune" and importlib.util.find_spec("neptune") is None:
         return "neptune is not installed; pip install neptune, or set tensorboard"
+    return None
+
+
+def _wandb_problem() -> str | None:
+    """Say what is wrong with the installed wandb, if anything: not every version suits Isaac Lab."""
+    remedy = "pip install 'gr00t_rl[wandb]', or set tensorboard"
+    if importlib.util.find_spec("wandb") is None:
+        return f"wandb is not installed; {remedy}"
+    try:
+        wandb = importlib.import_module("wandb")
+    except ImportError as error:
+        return f"wandb does not load ({error}); {remedy}"
+    if not hasattr(wandb.util, "generate_id"):
+        return f"Isaac Lab 3.0 needs wandb.util.generate_id, which wandb {wandb.__version__} does not have; {remedy}"
     return None
 
 

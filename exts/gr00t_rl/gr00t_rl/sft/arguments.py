@@ -99,10 +99,15 @@ def complete_arguments(args: argparse.Namespace) -> None:
             raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {expected}")
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError(f"--device {args.device}, but this machine has no CUDA GPU; set --device cpu")
-    if args.new_head and (args.checkpoint == TINY or not (args.tune_projector is args.tune_diffusion_model is None)):
+    if args.new_head and args.checkpoint == TINY:
         raise ConfigurationError(
-            "--new_head trains projector and diffusion model anew on a checkpoint's features; drop --tune_projector "
-            "and --tune_diffusion_model, and give a --checkpoint other than tiny"
+            "--new_head trains a new head on a checkpoint's features, but --checkpoint is tiny, which has none; give "
+            "another --checkpoint, or drop --new_head"
+        )
+    if args.new_head and not (args.tune_projector is args.tune_diffusion_model is None):
+        raise ConfigurationError(
+            "--new_head trains projector and diffusion model in any case; drop --[no-]tune_projector and "
+            "--[no-]tune_diffusion_model"
         )
     if sizes_of(args) and args.checkpoint != TINY:
         raise ConfigurationError(

@@ -88,7 +88,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
         model.to(device="cpu", dtype=getattr(torch, args.dtype)).save_pretrained(args.out)
     except CheckpointError as error:
         raise ConfigurationError(f"--out {args.out}: {error}") from None
-    saved.file.unlink(missing_ok=True)
+    saved.remove()
     losses = [f"{name} {log[name]:.4f}" for name in ("train_loss", "held_out_loss") if log[name] is not None]
     print(f"{args.out}: {', '.join(losses)}, {log['seconds']:.0f} s")
     return log

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ..data.layout import write_whole
 from ..utils.errors import ConfigurationError
+from ..utils.whole_files import partial_of, remove_leftovers, write_whole
 from .training import Training
 
 
@@ -31,6 +32,11 @@ class SavedTraining:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_whole(self.file, buffer.getvalue())
+
+    def remove(self) -> None:
+        """Remove the file, and one that was left half written."""
+        self.file.unlink(missing_ok=True)
+        remove_leftovers(self.file.parent, glob.escape(partial_of(self.file).name))
 
     def load(self, training: Training) -> tuple[list[dict[str, Any]], list[torch.Tensor]]:
         """Go on with what the file holds, if there is one; returns the curve and the losses since its last point.

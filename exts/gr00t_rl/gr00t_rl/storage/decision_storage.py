@@ -39,6 +39,8 @@ class DecisionStorage:
         """Weight of the next decision's value: gamma^k, or 0 at an episode's end, float32 [D, N]."""
         self.durations = torch.zeros(shape, dtype=torch.long, device=device)
         """Env steps each decision ran, int64 [D, N]."""
+        self.discarded = torch.zeros(shape, dtype=torch.bool, device=device)
+        """Decisions that are left out of the records, bool [D, N]."""
         self._env = torch.arange(num_envs, device=device)
         self.expected_rows = num_envs * -(-num_steps // decision_steps)
         """Records of an iteration without resets."""
@@ -47,7 +49,7 @@ class DecisionStorage:
 
     def clear(self) -> None:
         """Forget all decisions."""
-        for array in (self.rewards, self.values, self.discounts, self.durations):
+        for array in (self.rewards, self.values, self.discounts, self.durations, self.discarded):
             array.zero_()
         self._slot = torch.full((self.num_envs,), -1, dtype=torch.long, device=self.device)
         self._running = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
@@ -93,6 +95,11 @@ class DecisionStorage:
         self.durations.view(-1)[row] += self._running.long()
         self._running &= ~dones.bool()
 
+    def discard(self, envs: torch.Tensor) -> None:
+        """Leave the running decisions of the envs flagged in ``envs`` [N] out of the records."""
+        row = self._slot.clamp(min=0) * self.num_envs + self._env
+        self.discarded.view(-1)[row] |= envs & self._running
+
     @property
     def latest_values(self) -> torch.Tensor:
         """Value at the latest decision of every env, float32 [N]; 0 before its first."""
@@ -105,12 +112,26 @@ class DecisionStorage:
 
     @property
     def rows(self) -> torch.Tensor:
-        """Position of each stored record in the flattened [D, N] arrays, int64 [R]."""
+        """Position of each stored record in the flattened [D, N] arrays, int64 [R]; without those left out."""
+        self._drop_discarded()
         return torch.cat(self._rows)
 
     def records(self) -> TensorDict:
-        """Return the stored records as one TensorDict of batch size [R]; its tensors hold until :meth:`clear`."""
+        """Return the stored records, without those left out, as one TensorDict of batch size [R].
+
+        Its tensors hold until :meth:`clear`.
+        """
+        self._drop_discarded()
         records = TensorDict({}, [len(self._records)], device=self.device)
         for name, rows in self._records.read().items():
             records[name] = rows
         return records
+
+    def _drop_discarded(self) -> None:
+        """Close the gaps that records which are left out make."""
+        rows = torch.cat(self._rows)
+        left_out = self.discarded.view(-1)[rows]
+        if left_out.any():
+            kept = (~left_out).nonzero().squeeze(-1)
+            self._records.keep(kept)
+            self._rows = [rows[kept]]

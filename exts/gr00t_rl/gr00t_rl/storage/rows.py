@@ -12,6 +12,10 @@ GROWTH = 1.25
 """By how much more rows there is room for, where more came than were expected."""
 
 
+ROWS_AT_ONCE = 1024
+"""Rows that are moved together where some are left out."""
+
+
 class RowBuffer:
     """Named tensors with one row per decision, in one piece of memory each that lasts from iteration to iteration.
 
@@ -46,6 +50,15 @@ class RowBuffer:
     def read(self) -> dict[Any, torch.Tensor]:
         """Return all rows, as views [R, ...] that hold until :meth:`clear`."""
         return {name: tensor[: self._size] for name, tensor in self._tensors.items()}
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Forget all rows but those numbered ``rows``, int64 [R], in ascending order."""
+        for tensor in self._tensors.values():
+            done = 0
+            for part in rows.split(ROWS_AT_ONCE):  # rows only move forward: what is overwritten has been read
+                tensor[done : done + len(part)] = tensor[part]
+                done += len(part)
+        self._size = len(rows)
 
     def clear(self) -> None:
         """Forget all rows; the memory is kept."""

@@ -43,11 +43,11 @@ class RunningMoments(nn.Module):
             packed = torch.cat((count.view(1), total.flatten()))
             dist.all_reduce(packed)
             count, total = packed[0], packed[1:].view_as(total)
-        mean = total / count
+        mean = total / count.clamp(min=1)
         m2 = (batch - mean).square().sum(0)
         if dist.is_initialized():
             dist.all_reduce(m2)
-        delta, merged = mean - self.mean, self.count + count
+        delta, merged = mean - self.mean, (self.count + count).clamp(min=1)  # a batch may be empty
         self.mean += delta * count / merged
         self.m2 += m2 + delta.square() * self.count * count / merged
         self.count += count
@@ -74,11 +74,17 @@ class RewardScaler(nn.Module):
         self.moments = RunningMoments()
         self.register_buffer("returns", torch.zeros(num_envs))
 
-    def forward(self, rewards: torch.Tensor, dones: torch.Tensor) -> torch.Tensor:
-        """Return the scaled rewards [N] of one env step, and update the moments unless in eval mode."""
+    def forward(self, rewards: torch.Tensor, dones: torch.Tensor, left_out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the scaled rewards [N] of one env step, and update the moments unless in eval mode.
+
+        Args:
+            rewards: Rewards [N].
+            dones: Episode ends [N].
+            left_out: Envs whose returns the moments do not see, bool [N]; None if there are none.
+        """
         if self.training:
             self.returns.mul_(self.gamma).add_(rewards)
-            self.moments.update(self.returns)
+            self.moments.update(self.returns if left_out is None else self.returns[~left_out])
             self.returns.masked_fill_(dones.bool(), 0.0)
         scale = torch.rsqrt(self.moments.variance + 1e-8).to(rewards.dtype)
         return (rewards * scale).clamp(-self.clip, self.clip)

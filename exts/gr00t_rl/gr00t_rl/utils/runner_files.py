@@ -10,7 +10,6 @@ whose algorithm is ours, and nothing else of it.
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import torch
 from rsl_rl.runners import OnPolicyRunner
 
 from .errors import ConfigurationError
-
-PARTIAL = ".partial"
+from .finite import find_nonfinite
+from .whole_files import PARTIAL, remove_leftovers, whole_file
 
 
 def install(algorithm_type: type) -> None:
@@ -34,14 +33,24 @@ def install(algorithm_type: type) -> None:
             return stock_save(self, path, infos)
         state = self.alg.save()
         state["iter"], state["infos"] = self.current_learning_iteration, infos
+        bad = find_nonfinite(state)
+        if bad is not None:  # sums and moments never become finite again: going on would be in vain
+            raise ConfigurationError(
+                f"the training state is not finite ({bad}), so {path} was not written; "
+                f"{advise(self.alg.newest_checkpoint)}"  # type: ignore[attr-defined]
+            )
         save_whole(state, path)
+        self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
         self.logger.save_model(path, self.current_learning_iteration)
 
     @functools.wraps(stock_load)
     def load(self: OnPolicyRunner, path: str, *args: Any, **kwargs: Any) -> dict:
-        if isinstance(self.alg, algorithm_type):
-            check_readable(path)
-        return stock_load(self, path, *args, **kwargs)
+        if not isinstance(self.alg, algorithm_type):
+            return stock_load(self, path, *args, **kwargs)
+        check_readable(path)
+        infos = stock_load(self, path, *args, **kwargs)
+        self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
+        return infos
 
     @functools.wraps(stock_learn)
     def learn(self: OnPolicyRunner, *args: Any, **kwargs: Any) -> None:
@@ -54,16 +63,27 @@ def install(algorithm_type: type) -> None:
         setattr(OnPolicyRunner, method.__name__, method)
 
 
+def advise(newest: str | None) -> str:
+    """Return which file to go on from after a stop, as the end of a sentence.
+
+    Args:
+        newest: The newest checkpoint that was checked to be finite, None if there is none.
+    """
+    if newest is None:
+        return "start anew: this run has no finite checkpoint"
+    return f"resume from {newest}, the newest that was checked to be finite"
+
+
 def save_whole(state: dict[str, Any], path: str) -> None:
-    """Write ``state`` with torch.save to a name beside ``path``, flush it to disk, and move it there in one step."""
-    target = Path(path)
-    # Isaac Lab looks for checkpoints by the beginning of the name: model_3.pt.partial would be one
-    partial = target.with_name(f".{target.name}{PARTIAL}")
-    with partial.open("wb") as file:
+    """Write ``state`` with torch.save, whole or not at all, and remove what killed runs beside this one left behind.
+
+    Isaac Lab gives every run a folder of its own beside the others of its experiment. The half-written checkpoint of a
+    killed run is found there by the next one, in its first iteration.
+    """
+    with whole_file(Path(path)) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    for left in remove_leftovers(Path(path).absolute().parent.parent, f"*/.model_*.pt{PARTIAL}"):
+        print(f"[gr00t_rl] removed {left}, which a killed run left half written")
 
 
 def check_readable(path: str) -> dict[str, Any]:
@@ -74,6 +94,8 @@ def check_readable(path: str) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise ConfigurationError(f"checkpoint {path} does not exist; pass --checkpoint with a model_*.pt") from None
     except Exception as error:  # whatever the unpickler makes of foreign bytes
         reason = (str(error).strip() or type(error).__name__).split("\n")[0][:120]
         raise ConfigurationError(
@@ -87,4 +109,7 @@ def check_readable(path: str) -> dict[str, Any]:
             f"checkpoint {path} is not one of this package: it has no {' and no '.join(sorted(missing))}; pass a "
             "model_*.pt that a run with this --agent wrote"
         )
+    bad = find_nonfinite(content)
+    if bad is not None:
+        raise ConfigurationError(f"checkpoint {path} is not finite ({bad}); pass --checkpoint with an earlier one")
     return content

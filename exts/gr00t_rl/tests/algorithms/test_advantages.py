@@ -14,7 +14,7 @@ from gr00t_rl.algorithms.advantages import (
     episode_weights,
     group_advantages,
     informative_groups,
-    within_group_variance,
+    squared_deviations,
 )
 
 RETURNS = torch.tensor([[1.0, 0.0, 0.0, 1.0], [2.0, -2.0, 0.0, 4.0], [0.5, 0.5, 0.5, 0.5]])
@@ -94,10 +94,13 @@ def test_decisions_without_a_neighbour_teach_nothing():
     assert informative_groups(to_go, valid, to_go.amax(0), 2).tolist() == [False]
 
 
-def test_within_group_variance():
-    """Variances 1 / 4 and 20 / 4 by hand; none where the returns differ by rounding."""
-    assert within_group_variance(RETURNS).tolist() == [0.25, 5.0, 0.0]
-    assert within_group_variance(torch.tensor([[1e3, 1e3 + 1e-4]])).tolist() == [0.0]
+def test_squared_deviations():
+    """1/4 each; from 1 to 2, -2, 0, 4; none where returns differ by rounding, or are not counted."""
+    found = squared_deviations(RETURNS)
+    assert found.tolist() == [[0.25] * 4, [1.0, 9.0, 1.0, 9.0], [0.0] * 4]
+    assert squared_deviations(torch.tensor([[1e3, 1e3 + 1e-4]])).tolist() == [[0.0, 0.0]]
+    good = torch.tensor([[True, True, False]])
+    assert squared_deviations(torch.tensor([[1.0, 3.0, 50.0]]), good).tolist() == [[1.0, 1.0, 0.0]]
 
 
 def test_episode_weights():
@@ -142,3 +145,28 @@ def test_decision_advantages_of_the_last_to_run_are_zero():
 def test_decision_advantages_refuse_unknown_estimators():
     with pytest.raises(ValueError, match="estimator is 'mean'"):
         decision_advantages(torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), 2, "mean")
+
+
+GOOD = torch.tensor([[True, False, True, True], [True, True, False, False], [False, True, False, False]])
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "dr_grpo", "rloo"])
+def test_episodes_that_broke_are_as_if_they_were_not_there(estimator):
+    """The rest has the advantages of a smaller group; one alone has none, and what the broken ones hold is nobody's."""
+    returns = RETURNS.where(GOOD, 1e6)
+    advantages = group_advantages(returns, estimator, good=GOOD)
+    for row, good in enumerate(GOOD[:2]):
+        expected = group_advantages(RETURNS[row : row + 1, good], estimator)
+        torch.testing.assert_close(advantages[row : row + 1, good], expected)
+    assert (advantages[~GOOD] == 0).all() and (advantages[2] == 0).all()
+    flat = returns.view(1, -1)
+    magnitude = flat[0].where(GOOD.view(-1), 0.0).abs()
+    assert informative_groups(flat, GOOD.view(1, -1), magnitude, 4).tolist() == [True, True, False]
+
+
+def test_deviations_without_the_episodes_that_broke():
+    """(1, 0, 1) of mean 2/3, and one alone."""
+    returns = torch.tensor([[1.0, 9.0, 0.0, 1.0], [0.5, 9.0, 9.0, 9.0]])
+    good = torch.tensor([[True, False, True, True], [True, False, False, False]])
+    expected = torch.tensor([[1 / 9, 0.0, 4 / 9, 1 / 9], [0.0] * 4])
+    torch.testing.assert_close(squared_deviations(returns, good), expected)

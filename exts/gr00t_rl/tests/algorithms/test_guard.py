@@ -132,9 +132,30 @@ def test_stop_without_a_state_to_save(case, tmp_path, monkeypatch):
         next(runner.alg.actor.parameters()).data.fill_(float("inf"))
     elif case == "disk full":
         monkeypatch.setattr("gr00t_rl.algorithms.resume.save_whole", _disk_full)
-    with pytest.raises(ConfigurationError, match=r"the last model_\*\.pt is good"):
+    with pytest.raises(ConfigurationError, match="then start anew: this run has no finite checkpoint"):
         runner.alg.update()
     assert not list(tmp_path.glob("model_*"))
+
+
+def test_the_newest_file_is_named_where_the_state_cannot_be_saved(tmp_path):
+    runner = poisoned_runner(set(range(STEPS)), tmp_path, max_nonfinite_steps=2)
+    runner.save(str(tmp_path / "model_0.pt"))
+    next(runner.alg.actor.parameters()).data.fill_(float("inf"))
+    with pytest.raises(ConfigurationError, match=f"resume from {tmp_path / 'model_0.pt'}, the newest"):
+        runner.alg.update()
+
+
+@pytest.mark.parametrize("broken", ["data", "loss"])
+def test_the_advice_follows_the_cause(broken):
+    """A learning rate mends no data; gradients of finite data that blow up are one's own doing."""
+    runner = poisoned_runner(set(range(STEPS)) if broken == "data" else set(), max_nonfinite_steps=2)
+    if broken == "loss":
+        loss = runner.alg._loss
+        runner.alg._loss = lambda terms: loss(terms) * float("inf")
+    with pytest.raises(ConfigurationError) as error:
+        runner.alg.update()
+    assert ("(advantage), which no learning rate mends" in str(error.value)) == (broken == "data")
+    assert ("lower agent.algorithm.learning_rate" in str(error.value)) == (broken == "loss")
 
 
 def _disk_full(*_: Any) -> None:

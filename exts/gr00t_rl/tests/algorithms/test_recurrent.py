@@ -335,5 +335,5 @@ def recall(cfg: dict[str, Any], iterations: int) -> float:
 @BOTH_KINDS
 def test_a_cue_is_remembered(rnn_type):
     options = {"num_learning_epochs": 4, "num_mini_batches": 2, "learning_rate": 1e-2}
-    assert recall(recurrent_cfg(rnn_type, layers=1, **options), 40) > 0.6
+    assert recall(recurrent_cfg(rnn_type, layers=1, **options), 40) > 0.8
     assert recall(runner_cfg("mlp", **options), 40) < 0.2

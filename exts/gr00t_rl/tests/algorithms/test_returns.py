@@ -161,3 +161,25 @@ def test_normalize_over_two_ranks_equals_one_process_over_the_union(tmp_path):
     mp.spawn(normalize_as_rank, (str(tmp_path / "store"), parts, str(tmp_path / "rank")), nprocs=2)  # type: ignore
     found = torch.cat([torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)])
     torch.testing.assert_close(found, normalize(torch.cat(parts)), atol=1e-4, rtol=1e-4)
+
+
+def test_a_decision_that_is_left_out_cuts_what_came_before():
+    """V 1, 2, 3, 4, R 10 each, g 0.5, end value 6: the third goes, and the second ends with its value 3.
+
+    A_1 = 10 + 0.5 * 3 - 2 = 9.5, A_0 = 10 + 0.5 * 2 - 1 + 0.5 * 0.8 * 9.5 = 13.8, A_3 = 10 + 0.5 * 6 - 4 = 9.
+    """
+    column = torch.ones(4, 1)
+    values = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    discarded = torch.tensor([[False], [False], [True], [False]])
+    advantages = semi_mdp_gae(
+        10 * column, values, 0.5 * column, column.bool(), torch.tensor([6.0]), LAM, discarded=discarded
+    )
+    torch.testing.assert_close(advantages[[0, 1, 3], 0], torch.tensor([13.8, 9.5, 9.0]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_bad_advantage_spoils_no_other(value):
+    x = torch.tensor([1.0, value, 2.0, 6.0])
+    kept = torch.tensor([0, 2, 3])
+    result = normalize(x)
+    assert torch.equal(result[kept], normalize(x[kept])) and not result[1].isfinite()

@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -57,7 +58,7 @@ def test_privileged_observations_come_back(write, layout, episodes):
     assert "privileged" not in (root / "meta" / "modality.json").read_text()
     without = write(episodes, name="without")
     assert Demonstrations.load([without]).privileged.shape == (12, 0)
-    with pytest.raises(ConfigurationError, match="has other privileged than the first dataset"):
+    with pytest.raises(ConfigurationError, match=r"privileged is \(\), in the first dataset \('cube_0', 'cube_1'\)"):
         Demonstrations.load([root, without])
 
 
@@ -148,7 +149,9 @@ def test_several_datasets_and_successes_only(write, layout, make_episode, episod
     assert torch.equal(good.pictures["front"][4:9], episodes[2].pictures["front"])
     first = Demonstrations.load(roots, episodes=1)  # of each folder
     assert first.start.tolist() == [0, 4, 6] and first.state[:, 0].tolist() == [0] * 4 + [7] * 2
-    with pytest.raises(ConfigurationError, match="two has 2 episodes; take at most as many, not 3"):
+    with pytest.raises(
+        ConfigurationError, match="two has 2 episodes of 2 in all, 3 are wanted; set --episodes to at most 2"
+    ):
         Demonstrations.load(roots, episodes=3)
 
 
@@ -199,7 +202,7 @@ def test_nothing_is_committed_yet(layout, episodes, tmp_path):
     writer = DatasetWriter(tmp_path / "new", layout, {"seed": 0})
     writer.add(episodes[0])
     assert DatasetWriter(tmp_path / "new", layout, {"seed": 0}).num_episodes == 0
-    with pytest.raises(ConfigurationError, match=r"info\.json cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"info\.json does not exist; give the folder"):
         Demonstrations.load([tmp_path / "new"])
 
 
@@ -218,19 +221,79 @@ def test_other_settings_and_foreign_folders_are_refused(write, layout, episodes,
 
 def test_broken_datasets_are_refused_in_one_line(write, layout, make_episode, episodes, tmp_path):
     root = write(episodes)
-    with pytest.raises(ConfigurationError, match=r"info\.json cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"info\.json does not exist; give the folder"):
         Demonstrations.load([tmp_path / "nowhere"])
     parquet = root / "data" / "chunk-000" / "episode_000001.parquet"
     parquet.write_bytes(parquet.read_bytes()[:100])
-    with pytest.raises(ConfigurationError, match=r"episode 1 cannot be read .*collect it again") as error:
+    with pytest.raises(ConfigurationError, match=r"episode 1 cannot be read .*collect the dataset again") as error:
         Demonstrations.load([root])
     assert "\n" not in str(error.value)
     wider = dataclasses.replace(layout, state={"joints": Slice(0, 3), "gripper": Slice(3, 4)})
     other = write([make_episode(wider, 2, 0)], "wider", wider)
-    with pytest.raises(ConfigurationError, match="has other state than the first dataset"):
+    with pytest.raises(ConfigurationError, match="state is joints 0:3, gripper 3:4, in the first dataset "):
         Demonstrations.load([write(episodes, "good"), other])
-    with pytest.raises(ConfigurationError, match="no episodes"):
+    with pytest.raises(ConfigurationError, match="0 successful episodes of 1 in all"):
         Demonstrations.load([write([episodes[1]], "failures")], only_success=True)
+
+
+def edit(path: Path, change) -> None:
+    """Change a table on disk."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        (
+            "modality",
+            lambda m: m["video"].update(rear={"original_key": "observation.images.rear"}),
+            "video.rear is 'observation.images.rear', which is no feature",
+        ),
+        (
+            "info",
+            lambda i: i["features"].pop("observation.images.front"),
+            "video.front is .* which is no feature in meta",
+        ),
+        (
+            "modality",
+            lambda m: m["video"]["front"].update(original_key="observation.images.cam0"),
+            "video.front lies in 'observation.images.cam0', but .* from 'observation.images.front' only",
+        ),
+        ("info", lambda i: i["features"]["observation.images.front"].update(shape=[64]), r"front.shape is \[64\]; set"),
+        ("info", lambda i: i["features"].pop("observation.state"), "has no feature 'observation.state'"),
+        ("info", lambda i: i.pop("fps"), r"info.json has no 'fps'"),
+        ("info", lambda i: i.pop("video_path"), r"info.json has no 'video_path'"),
+        ("modality", lambda m: m.pop("state"), "'state' has no key that lies in observation.state; set one"),
+        ("modality", lambda m: m["state"]["joints"].pop("start"), "state.joints has start None and end"),
+        (
+            "modality",
+            lambda m: m["action"].update(arm={"start": 0, "end": 99}),
+            "action.arm has start 0 and end 99, but",
+        ),
+    ],
+)
+def test_tables_that_do_not_fit_say_what_is_wrong(write, episodes, file, change, said) -> None:
+    root = write(episodes)
+    edit(root / "meta" / f"{file}.json", change)
+    with pytest.raises(ConfigurationError, match=said) as error:
+        Demonstrations.load([root])
+    assert str(root) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_collection_that_cannot_be_continued(write, layout, episodes) -> None:
+    root = write(episodes)
+    parquet = root / "data" / "chunk-000" / "episode_000001.parquet"
+    parquet.write_bytes(parquet.read_bytes()[:100])
+    with pytest.raises(ConfigurationError, match=r"cannot be continued: .*episode_000001.parquet cannot be read"):
+        DatasetWriter(root, layout, {"seed": 0})
+    edit(root / "meta" / "collection.json", lambda content: content.pop("episodes"))
+    with pytest.raises(ConfigurationError, match="does not say how far the collection came"):
+        DatasetWriter(root, layout, {"seed": 0})
+    (root / "meta" / "collection.json").write_text("[]")
+    with pytest.raises(ConfigurationError, match="holds a list, not a table"):
+        DatasetWriter(root, layout, {"seed": 0})
 
 
 def test_a_video_that_lacks_frames_is_refused(write, episodes):

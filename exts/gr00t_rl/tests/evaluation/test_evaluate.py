@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command, in the real kit-less simulator."""
+"""The command: in the real kit-less simulator, and what is refused before anything starts."""
 
 import json
 import os
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from gr00t_rl.cli.evaluate import build_parser, check_arguments
 
 ROOT = Path(__file__).parents[4]
 
@@ -38,3 +40,22 @@ def test_same_command_same_result(tmp_path) -> None:
     # an episode of Reach lasts 60 env steps unless it succeeds
     assert first["mean_length"] == 60.0 or first["success_rate"] > 0
     assert sum(map(sum, first["regions"]["goal"]["episodes"])) == 10
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--num_episodes", "0"],
+        ["--num_envs", "-1"],
+        ["--video", "--report", "none"],
+        ["--json", "{file}/r.json"],
+        ["--report", "{file}"],
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(tmp_path, argv) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    args = build_parser().parse_args(["--task", "T", *(arg.format(file=file) for arg in argv)])
+    with pytest.raises(ValueError, match="--") as refusal:
+        check_arguments(args)
+    assert "\n" not in str(refusal.value)

@@ -14,7 +14,8 @@ def test_every_task_gets_a_camera_of_its_own(task: str) -> None:
     from isaaclab_tasks.utils import resolve_task_config
 
     import gr00t_rl.tasks  # noqa: F401
-    from gr00t_rl.evaluation.film import NUM_ENVS, SENSOR, SIZE, film_cfg
+    from gr00t_rl.evaluation.film import NUM_ENVS, SIZE, film_cfg
+    from gr00t_rl.launch.film_camera import SENSOR
     from gr00t_rl.tasks.tabletop.env_cfg import TabletopEnvCfg
 
     cfg, _ = resolve_task_config(task, None, overrides=["env.camera_size=32"])

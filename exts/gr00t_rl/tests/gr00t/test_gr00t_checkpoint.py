@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,17 @@ def test_failed_rename_restores_the_old_checkpoint(model, folder, monkeypatch):
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 
 
+def test_next_save_removes_what_killed_ones_left(model, folder):
+    """Half-written folders, and the checkpoint that was moved aside, once the new one is there."""
+    left = [folder.with_name(f".{folder.name}.{kind}-abc") for kind in ("saving", "old")]
+    other = folder.with_name(f".{folder.name}s.saving-abc")
+    for path in (*left, other):
+        path.mkdir()
+        os.utime(path, (0, 0))
+    model.save_pretrained(folder)
+    assert sorted(p.name for p in folder.parent.iterdir()) == sorted([folder.name, other.name])
+
+
 def test_save_refuses_a_folder_with_other_things(tiny, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(CheckpointError, match="no checkpoint: choose an empty or new folder"):
@@ -224,7 +236,7 @@ def damage(folder: Path, kind: str) -> None:
         ("empty shard", r"\(0 bytes\) is truncated"),
         ("pointer file", r"truncated or not safetensors"),
         ("missing shard", r"model-00001-of-00002.safetensors is missing, .*: copy all shards"),
-        ("missing index", r"has no model.safetensors.index.json"),
+        ("missing index", r"has neither model.safetensors.index.json nor model.safetensors: copy the weights"),
         ("index is no table", r"holds a list, not a table"),
         ("index without map", r"no table 'weight_map'"),
         ("bad json", r"config.json is not readable JSON"),

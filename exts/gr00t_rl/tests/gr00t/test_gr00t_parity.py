@@ -135,7 +135,7 @@ def test_config_survives_its_own_files():
 def test_impossible_sizes_are_refused():
     with pytest.raises(ValueError, match="make them equal"):
         Gr00tN1d5Config.tiny(dit_heads=7)
-    with pytest.raises(ValueError, match="not a multiple of patch_size"):
+    with pytest.raises(ValueError, match="no multiple of patch_size"):
         Gr00tN1d5Config.tiny(image_size=60)
     assert issubclass(CheckpointError, ValueError)
 

@@ -252,9 +252,14 @@ def test_state_loads_back_exactly(head):
 
 
 def test_state_of_other_base_weights_is_refused():
-    with pytest.raises(ValueError, match="trained on the base weights 'tiny'") as error:
-        make_actor(tiny_seed=1).load_state_dict(make_actor().state_dict())
+    """What to set is what makes these base weights: a seed and sizes, or the checkpoint that the run named."""
+    state = make_actor().state_dict()
+    with pytest.raises(ConfigurationError, match=r"trained on the base weights 'tiny'.*; set .*tiny_seed") as error:
+        make_actor(tiny_seed=1).load_state_dict(state)
     assert "\n" not in str(error.value)
+    state["base"]["checkpoint"] = "there/n1d5"
+    with pytest.raises(ConfigurationError, match=r"set agent\.actor\.checkpoint=there/n1d5"):
+        make_actor(tiny_seed=1).load_state_dict(state)
 
 
 @pytest.mark.parametrize("damage", ["missing", "extra", "no base"])
@@ -267,7 +272,8 @@ def test_incomplete_state_is_refused(damage):
         state["more"] = torch.zeros(1)
     else:
         del state["base"]
-    with pytest.raises(ValueError, match="holds no GR00T actor" if damage == "no base" else "parameters differ"):
+    said = {"missing": "it lacks '.*', which this agent trains", "extra": "it holds 'more'", "no base": "another actor"}
+    with pytest.raises(ValueError, match=said[damage]):
         actor.load_state_dict(state)
 
 
@@ -328,7 +334,8 @@ def test_stock_algorithms_are_refused_by_name():
         ({"n_action_steps": 7}, "n_action_steps is 7, but the checkpoint's action horizon is 6"),
         ({"n_action_steps": 0}, "n_action_steps is 0"),
         ({"checkpoint": "no/such/folder"}, "agent.actor.checkpoint='no/such/folder'"),
-        ({"embodiment_id": 99}, "embodiment id is 99"),
+        ({"checkpoint": "no/such/folder", "tokenizer": "elsewhere"}, "agent.actor.checkpoint='no/such/folder'"),
+        ({"embodiment_id": 99}, "agent.actor.embodiment_id=99: embodiment id is 99"),
     ],
 )
 def test_settings_that_do_not_fit(setting, message):
@@ -342,8 +349,8 @@ def test_settings_that_do_not_fit(setting, message):
     [
         ((N, 32, 32, 3), torch.float32, 2, "observation group 'policy' is torch.float32"),
         ((N, 5, 5), torch.float32, 2, "observation group 'policy'"),
-        ((N, 65), torch.float32, 2, "the state's dimension is 65, but the checkpoint's max_state_dim is 64"),
-        ((N, 5), torch.float32, 33, "the env's action dimension is 33"),
+        ((N, 65), torch.float32, 2, "the state has 65 dimensions, but the checkpoint takes 1 to 64"),
+        ((N, 5), torch.float32, 33, "the env's action has 33 dimensions, but the checkpoint takes 1 to 32"),
     ],
 )
 def test_observations_and_actions_that_do_not_fit(shape, dtype, action_dim, message):

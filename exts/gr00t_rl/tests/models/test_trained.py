@@ -95,13 +95,18 @@ def tokenizer(folder: Path) -> str:
 
 def test_wrong_files_end_in_one_line(tmp_path):
     file, _ = write_run(tmp_path)
-    with pytest.raises(ConfigurationError, match="other base weights"):
+    with pytest.raises(ConfigurationError, match=r"other base weights .*--base \(the run had .*checkpoint='"):
         trained_network(file, base=str(other_base(tmp_path)))
     (tmp_path / "broken.pt").write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ConfigurationError, match="no checkpoint of a run with a GR00T actor"):
+    with pytest.raises(ConfigurationError, match=r"broken\.pt cannot be read"):
         trained_network(tmp_path / "broken.pt")
+    with pytest.raises(ConfigurationError, match=r"gone\.pt does not exist"):
+        trained_network(tmp_path / "gone.pt")
+    torch.save({"actor_state_dict": {"mlp.0.weight": torch.zeros(1)}}, tmp_path / "mlp.pt")
+    with pytest.raises(ConfigurationError, match=r"mlp\.pt holds no GR00T actor"):
+        trained_network(tmp_path / "mlp.pt")
     (tmp_path / "params" / "agent.yaml").unlink()
-    with pytest.raises(ConfigurationError, match=r"agent\.yaml: it cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"agent\.yaml, which the run wrote"):
         trained_network(file)
 
 

@@ -244,8 +244,8 @@ def test_a_new_head_learns_on_the_features_as_they_are(dataset, modality, tmp_pa
         (["--steps", "0"], "--steps is 0; set 1 or more"),
         (["--episodes", "0"], "--episodes is 0; set 1 or more"),
         (["--grounding", "-1"], "--grounding is -1.0; set 0 or more"),
-        (["--new_head"], "--new_head trains projector and diffusion model anew"),
-        (["--new_head", "--checkpoint", "elsewhere", "--no-tune_projector"], "drop --tune_projector and"),
+        (["--new_head"], "--checkpoint is tiny, which has none; give"),
+        (["--new_head", "--checkpoint", "elsewhere", "--no-tune_projector"], r"drop --\[no-\]tune_projector and"),
         (["--held_out", "1"], "--held_out is 1.0; set 0 or more, less than 1"),
         (["--checkpoint", "elsewhere", "--hidden_size", "8"], "--image_size sets a size, but --checkpoint elsewhere"),
         (

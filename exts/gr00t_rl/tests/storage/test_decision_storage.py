@@ -95,3 +95,23 @@ def test_an_env_that_has_not_decided_yet_changes_nothing():
     storage.step(torch.tensor([5.0, 1.0]), torch.tensor([1, 0]))
     assert storage.rewards.tolist() == [[0.0, 1.0], [0.0, 0.0]]
     assert storage.durations.tolist() == [[0, 1], [0, 0]]
+
+
+def test_what_is_discarded_leaves_the_records(monkeypatch):
+    """Of env 1 the second decision goes while it runs, and nothing moves in the arrays; rows come in pieces of 2."""
+    monkeypatch.setattr("gr00t_rl.storage.decision_storage._ROWS_AT_ONCE", 2)
+    storage = DecisionStorage(2, 4, 0.5, "cpu")
+    storage.open(torch.tensor([0, 1]), record([0.1, 0.2]))
+    storage.step(torch.tensor([1.0, 2.0]), torch.tensor([0, 1]))
+    storage.discard(torch.tensor([False, True]))  # nothing runs there now
+    storage.open(torch.tensor([1]), record([0.3]))
+    storage.discard(torch.tensor([False, True]))
+    storage.step(torch.tensor([1.0, 4.0]), torch.tensor([0, 1]))
+    storage.open(torch.tensor([1]), record([0.4]))
+    assert storage.discarded.nonzero().tolist() == [[1, 1]]
+    for _ in range(2):
+        assert storage.rows.tolist() == [0, 1, 5]
+        assert storage.records()["value"].tolist() == pytest.approx([0.1, 0.2, 0.4])
+    assert storage.values[:, 1].tolist() == pytest.approx([0.2, 0.3, 0.4, 0.0])
+    storage.clear()
+    assert not storage.discarded.any()

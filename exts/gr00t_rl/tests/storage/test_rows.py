@@ -13,7 +13,7 @@ from tensordict import TensorDict
 from gr00t_rl.storage import DecisionStorage, HostFeatureCache, RowBuffer
 from gr00t_rl.utils.allocations import LiveBytes
 
-WIDE = 4096
+WIDE = 2048
 """Numbers per row, so that rows outweigh all else."""
 
 
@@ -42,6 +42,16 @@ def test_memory_lasts():
     assert len(buffer) == 0 and len(buffer.read()["id"]) == 0
     buffer.append(rows(5, 2))
     assert buffer.read()["id"].tolist() == [5, 6] and buffer.read()["wide"].data_ptr() == place
+
+
+def test_rows_that_are_left_out_close_their_gaps():
+    buffer = RowBuffer(3000)
+    buffer.append(rows(0, 3000))
+    kept = torch.arange(3000)[torch.arange(3000) % 3 != 1]
+    buffer.keep(kept)
+    assert len(buffer) == 2000 and torch.equal(buffer.read()["id"], kept)
+    buffer.append(rows(7, 1))
+    assert buffer.read()["id"][-2:].tolist() == [2999, 7]
 
 
 def test_other_names_than_before_are_refused():

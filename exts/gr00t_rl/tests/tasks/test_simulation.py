@@ -34,6 +34,10 @@ def test_push_camera() -> None:
     run_check("push_camera")
 
 
+def test_bad_env() -> None:
+    run_check("bad_env")
+
+
 def test_options() -> None:
     run_check("options")
 

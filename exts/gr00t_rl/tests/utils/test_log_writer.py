@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,24 +94,49 @@ def wandb_records(file: Path) -> Iterator[bytes]:
             record = b""
 
 
-def test_weights_and_biases_gets_the_documented_metrics(tmp_path, monkeypatch):
-    """An offline run, read back from the file that ``wandb sync`` would send."""
-    wandb = pytest.importorskip("wandb")
+def offline_history(folder: Path) -> dict[str, list[float]]:
+    """What the one offline run under ``folder`` logged, by tag, from the file that ``wandb sync`` would send."""
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore  # an extra
 
-    for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true", "CONSOLE": "off"}.items():
-        monkeypatch.setenv(f"WANDB_{name}", value)
-    cfg = {**runner_cfg(), "logger": "wandb", "wandb_project": "gr00t_rl_test"}
-    make_runner(cfg, PointMassEnv(), log_dir=tmp_path / "run").learn(2)
-    wandb.teardown()  # the file is written by another process, which is done with it when it has ended
-    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     logged: dict[str, list[float]] = {}
     for data in wandb_records(file):
         for item in Record.FromString(data).history.item:
             name = item.key or ".".join(item.nested_key)
             logged.setdefault(name, []).append(json.loads(item.value_json))
+    return logged
+
+
+def test_weights_and_biases_gets_the_documented_metrics(tmp_path, monkeypatch):
+    """An offline run of the runner alone."""
+    wandb = pytest.importorskip("wandb")
+    for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true", "CONSOLE": "off"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    cfg = {**runner_cfg(), "logger": "wandb", "wandb_project": "gr00t_rl_test"}
+    make_runner(cfg, PointMassEnv(), log_dir=tmp_path / "run").learn(2)
+    wandb.teardown()  # the file is written by another process, which is done with it when it has ended
+    logged = offline_history(tmp_path)
     assert logged.keys() >= DOCUMENTED
     for tag in DOCUMENTED:
         assert len(logged[tag]) == 2 and all(map(math.isfinite, logged[tag])), tag
     assert logged["train/learning_rate"] == pytest.approx([1e-3, 1e-3])
     assert any((tmp_path / "run").glob("events.out.tfevents.*"))  # TensorBoard's file is written as well
+
+
+@pytest.mark.sim
+def test_isaac_labs_command_logs_to_weights_and_biases(tmp_path):
+    """Isaac Lab calls wandb by itself before the runner does, so that the version must suit it too."""
+    pytest.importorskip("wandb")
+    command = [
+        *(sys.executable, "-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--task", "Gr00t-Reach-Franka"),
+        *("--agent", "rsl_rl_mlp_cfg_entry_point", "--num_envs", "4", "--device", "cpu", "--logger", "wandb"),
+        *("agent.max_iterations=1", "agent.num_steps_per_env=8"),
+    ]
+    env = {**os.environ, "WANDB_MODE": "offline", "CUDA_VISIBLE_DEVICES": ""}
+    env.pop("WANDB_RUN_ID", None)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    logged = offline_history(tmp_path)
+    # no episode has ended after eight steps, so that there is no return and no length
+    assert logged.keys() >= DOCUMENTED - {"charts/episodic_return", "charts/episodic_length"}
+    assert len(logged["train/policy_loss"]) == 1

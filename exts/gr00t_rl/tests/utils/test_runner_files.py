@@ -18,7 +18,8 @@ from rsl_rl.runners import OnPolicyRunner
 
 from gr00t_rl.utils.errors import ConfigurationError
 from gr00t_rl.utils.rng import rng_state, set_rng_state
-from gr00t_rl.utils.runner_files import PARTIAL, check_readable
+from gr00t_rl.utils.runner_files import check_readable
+from gr00t_rl.utils.whole_files import PARTIAL
 
 
 @pytest.mark.parametrize("actor", ACTORS)

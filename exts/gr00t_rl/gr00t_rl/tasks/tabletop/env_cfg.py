@@ -4,6 +4,7 @@
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import CurriculumTermCfg, EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg
 from isaaclab.physics import PhysicsCfg
+from isaaclab.sensors import CameraCfg
 from isaaclab.utils import configclass
 from isaaclab_tasks.utils import PresetCfg, resolve_presets
 
@@ -13,7 +14,7 @@ from gr00t_rl.tasks.grouping import share_starts
 from . import mdp
 from .actions import TabletopActionsCfg
 from .physics import STEP_DT
-from .scene import TabletopSceneCfg, front_camera_cfg, wrist_camera_cfg
+from .scene import RendererCfg, TabletopSceneCfg, front_camera_cfg, wrist_camera_cfg
 
 
 @configclass
@@ -143,6 +144,13 @@ class TabletopEnvCfg(ManagerBasedRLEnvCfg):
         self.scene.num_envs = 64
         self.scene.front = front_camera_cfg(self.camera_size)
         self.scene.wrist = wrist_camera_cfg(self.camera_size)
+
+    def film_camera(self) -> CameraCfg:
+        """The camera that films a state variant: the front one, with the renderer that is chosen by default."""
+        camera = front_camera_cfg()
+        # presets were resolved with the command line, before this camera was there
+        camera.renderer_cfg = RendererCfg().default
+        return camera
 
     def set_physics(self, physics: PhysicsCfg | PresetCfg, dt: float):
         """Choose the physics backends and their step ``dt`` [s], a divisor of the env step."""

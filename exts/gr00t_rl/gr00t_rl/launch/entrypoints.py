@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Two steps of Isaac Lab's ``train`` and ``play`` that our runs do differently: which checkpoint, and how to film.
+
+Isaac Lab 3.0 looks for a folder's checkpoint under the folder's own name, loads ``model_*.pt`` alike for "best" and
+"latest", and ends with a traceback where there is none; ``--video`` always wants Isaac Sim. Its programs offer no hook
+for either. So the two functions are replaced in its two modules, for runners with our cfg, and nothing else of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from typing import Any
+
+from ..utils.errors import ConfigurationError
+from .checkpoints import apply_checkpoint
+from .film_camera import SENSOR, add_film_camera
+
+VIDEO_SIZE = 320
+"""Height and width of the pictures of ``--video`` [px]."""
+VIDEO_INTERVAL = 2000
+"""Env steps from the start of one clip to that of the next, as in Isaac Lab."""
+
+
+def install(runner_type: type) -> None:
+    """Replace the two functions in Isaac Lab's programs, as far as they are loaded; idempotent.
+
+    Args:
+        runner_type: Cfg class of the runners that are meant.
+    """
+    for program in ("train", "play"):
+        module: Any = sys.modules.get(f"isaaclab_rl.entrypoints.backends.{program}_rsl_rl")
+        if module is not None and not hasattr(module._resolve_checkpoint, "__wrapped__"):
+            module._resolve_checkpoint = _resolver(module._resolve_checkpoint, program, runner_type)
+            module.pre_launch_video_config = _video_config(module.pre_launch_video_config)
+
+
+def _resolver(stock: Any, program: str, runner_type: type) -> Any:
+    """Return what finds the checkpoint of our runners by our rules, and that of others as before."""
+
+    @functools.wraps(stock)
+    def resolve(args_cli: Any, agent_cfg: Any, *others: Any) -> str | None:
+        if not isinstance(agent_cfg, runner_type):
+            return stock(args_cli, agent_cfg, *others)
+        checkpoint = args_cli.checkpoint
+        if checkpoint is None and program == "train":
+            return None
+        if checkpoint is None and (agent_cfg.load_run, agent_cfg.load_checkpoint) != (".*", "model_.*.pt"):
+            try:
+                return stock(args_cli, agent_cfg, *others)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"agent.load_run and agent.load_checkpoint: {error} Set --checkpoint"
+                ) from None
+        return apply_checkpoint(checkpoint or "latest", program, agent_cfg, args_cli.task, args_cli.agent)
+
+    return resolve
+
+
+def _video_config(stock: Any) -> Any:
+    """Return what prepares ``--video``: a camera in the scene where Isaac Sim is not there to film."""
+
+    @functools.wraps(stock)
+    def prepare(env_cfg: Any, args_cli: Any) -> None:
+        chosen = getattr(env_cfg, "video_recorders", None) or getattr(args_cli, "visualizer", None)
+        if args_cli.video and not chosen and importlib.util.find_spec("isaacsim") is None:
+            film_without_isaac_sim(env_cfg)
+        stock(env_cfg, args_cli)
+
+    return prepare
+
+
+def film_without_isaac_sim(env_cfg: Any) -> None:
+    """Let a camera of the scene record what ``--video`` asks for, rendered as the task's own cameras are.
+
+    Args:
+        env_cfg: The env's cfg; changed in place.
+
+    Raises:
+        ConfigurationError: Nothing can be filmed.
+    """
+    from isaaclab.envs.utils.video_recorder_cfg import VideoRecorderCfg
+
+    if importlib.util.find_spec("moviepy") is None:
+        raise ConfigurationError(
+            "--video writes its film with moviepy, which is not installed; pip install 'gr00t_rl[video]', or film with "
+            "gr00t-rl evaluate --video, which does not need it"
+        )
+    why_not = add_film_camera(env_cfg, VIDEO_SIZE)
+    if why_not is not None:
+        raise ConfigurationError(f"--video: Isaac Sim is not installed, and {why_not}; add a CameraCfg to env.scene")
+    env_cfg.video_recorders = [VideoRecorderCfg(source=f"sensor:{SENSOR}", video_interval=VIDEO_INTERVAL)]

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Isaac Lab's own train and play: which checkpoint they load, and how they film without Isaac Sim."""
+
+import argparse
+import importlib.util
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gr00t_rl.utils.errors import ConfigurationError
+
+pytestmark = pytest.mark.slow  # imports Isaac Lab
+
+TASK, AGENT = "Gr00t-Reach-Franka", "rsl_rl_mlp_cfg_entry_point"
+
+
+@pytest.fixture
+def programs():
+    """Isaac Lab's two programs after one of our runner cfgs was made, as each does before it looks for a checkpoint."""
+    from isaaclab_rl.entrypoints.backends import play_rsl_rl, train_rsl_rl
+
+    from gr00t_rl.tasks.reach.config.franka.agents.rsl_rl_mlp_cfg import ReachMlpRunnerCfg
+
+    cfg = ReachMlpRunnerCfg()
+
+    def find(program: str, checkpoint: str | None, cfg=cfg):
+        args = argparse.Namespace(checkpoint=checkpoint, task=TASK, agent=AGENT)
+        root = os.path.abspath("logs/rsl_rl/mlp_reach_franka")
+        if program == "train":
+            return train_rsl_rl._resolve_checkpoint(args, cfg, root)
+        return play_rsl_rl._resolve_checkpoint(args, cfg, None, root)
+
+    return SimpleNamespace(find=find, cfg=cfg, play=play_rsl_rl, train=train_rsl_rl)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run's folder with two models, in the working directory's logs."""
+    from isaaclab_rl.entrypoints.common import write_run_manifest
+
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "logs" / "rsl_rl" / "mlp_reach_franka" / "2026-11-28_10-00-00"
+    write_run_manifest(str(folder), library="rsl_rl", task=TASK, metadata={"agent": AGENT})
+    for number in (9, 10):
+        (folder / f"model_{number}.pt").touch()
+    return folder
+
+
+@pytest.mark.parametrize("program", ["train", "play"])
+def test_both_find_what_evaluate_finds(programs, run, program) -> None:
+    last = str(run / "model_10.pt")
+    for checkpoint in ("latest", str(run), f"{run}/", last):
+        assert programs.find(program, checkpoint) == last == programs.cfg.load_checkpoint
+    assert programs.find(program, f"{run}/model_9.pt") == f"{run}/model_9.pt"
+    for checkpoint in ("best", "pretrained", str(run.parent), "missing.pt", "wandb:run"):
+        with pytest.raises(ConfigurationError, match=f"--checkpoint {checkpoint}"):
+            programs.find(program, checkpoint)
+
+
+def test_without_a_checkpoint(programs, run) -> None:
+    """Training begins anew; play takes the newest run that has a model, or the one that Isaac Lab's settings name."""
+    assert programs.find("train", None) is None
+    newer = run.with_name("2026-11-28_11-00-00")
+    newer.mkdir()
+    assert programs.find("play", None) == str(run / "model_10.pt")
+    cfg = type(programs.cfg)(load_run=".*10-00-00", load_checkpoint="model_9.pt")
+    assert programs.find("play", None, cfg) == str(run / "model_9.pt")
+    cfg = type(programs.cfg)(load_run="no such run")
+    with pytest.raises(ConfigurationError, match="no such run"):
+        programs.find("play", None, cfg)
+
+
+def test_other_runners_keep_isaac_labs_rules(programs, run) -> None:
+    from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg
+
+    algorithm: Any = SimpleNamespace(class_name="PPO")
+    other = RslRlOnPolicyRunnerCfg(experiment_name="mlp_reach_franka", algorithm=algorithm)
+    assert programs.find("train", None, other) is None
+    with pytest.raises(FileNotFoundError):
+        programs.find("train", "missing.pt", other)
+
+
+def video_env(task: str) -> Any:
+    from isaaclab_tasks.utils import resolve_task_config
+
+    import gr00t_rl.tasks  # noqa: F401
+
+    env_cfg: Any = resolve_task_config(task, None, overrides=[])[0]
+    return env_cfg
+
+
+def video_args(**given) -> argparse.Namespace:
+    return argparse.Namespace(**{"video": True, "visualizer": None} | given)
+
+
+@pytest.fixture
+def without_isaac_sim(monkeypatch):
+    """A machine with moviepy and without Isaac Sim; returns the set of what is installed in addition."""
+    find_spec, found = importlib.util.find_spec, {"moviepy"}
+
+    def find(name: str, *args):
+        if name in ("isaacsim", "moviepy"):
+            return object() if name in found else None
+        return find_spec(name, *args)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    return found
+
+
+@pytest.mark.parametrize("task", ["Gr00t-Reach-Franka", "Gr00t-Push-Cube-Franka-Camera"])
+def test_video_is_filmed_by_a_camera_of_the_scene(programs, without_isaac_sim, task) -> None:
+    """No Kit visualizer is asked for, and the cfg still passes its checks."""
+    env_cfg = video_env(task)
+    before = env_cfg.scene.num_envs
+    programs.play.pre_launch_video_config(env_cfg, video_args())
+    (recorder,) = env_cfg.video_recorders
+    camera = getattr(env_cfg.scene, recorder.source.removeprefix("sensor:"))
+    assert camera.width == camera.height >= 200 and camera.width % 2 == 0  # H.264 wants even sides
+    assert not env_cfg.sim.visualizer_cfgs and env_cfg.scene.num_envs == before
+    env_cfg.validate_config()
+
+
+def test_nothing_changes_without_need(programs, without_isaac_sim) -> None:
+    without_isaac_sim.add("isaacsim")
+    env_cfg = video_env("Gr00t-Reach-Franka")
+    programs.train.pre_launch_video_config(env_cfg, video_args())
+    assert [cfg.visualizer_type for cfg in env_cfg.sim.visualizer_cfgs] == ["kit"] and not env_cfg.video_recorders
+    without_isaac_sim.discard("isaacsim")
+    for args in (video_args(video=False), video_args(visualizer=["newton_gl"])):
+        env_cfg = video_env("Gr00t-Reach-Franka")
+        programs.train.pre_launch_video_config(env_cfg, args)
+        assert not env_cfg.video_recorders
+
+
+def test_video_that_cannot_be_made_is_refused(programs, without_isaac_sim) -> None:
+    from isaaclab.scene import InteractiveSceneCfg
+
+    blind = SimpleNamespace(scene=InteractiveSceneCfg(num_envs=1, env_spacing=1.0), video_recorders=[])
+    with pytest.raises(ConfigurationError, match="no camera"):
+        programs.play.pre_launch_video_config(blind, video_args())
+    without_isaac_sim.discard("moviepy")
+    with pytest.raises(ConfigurationError, match=r"pip install 'gr00t_rl\[video\]'.*gr00t-rl evaluate --video"):
+        programs.play.pre_launch_video_config(video_env("Gr00t-Reach-Franka"), video_args())

@@ -328,3 +328,20 @@ def test_settings_of_flow_noise_and_of_the_flow_mlp(change, message):
     check_agent(agent(actor={"sigma_min": 0.0}))
     check_agent(agent(actor={"class_name": "FlowMlpActor", "action_horizon": 8}))
     assert message in line_of(check_agent, agent(actor=change))
+
+
+@pytest.mark.parametrize(
+    ("actor", "says"),
+    [
+        ({"head": "flow_sde"}, "noise_level, or set agent.actor.head=flow_noise or gaussian"),
+        ({"head": "flow_noise", "sigma_max": 0.05}, "sigma_max higher"),
+    ],
+)
+def test_entropy_bonus_for_noise_that_does_not_learn(actor, says):
+    """It would do nothing; and there is what to use instead."""
+    line = line_of(check_agent, agent(actor=actor, algorithm={"entropy_coef": 0.01}))
+    assert "agent.algorithm.entropy_coef is 0.01, but" in line and says in line
+    check_agent(agent(actor=actor))
+    for head in ("gaussian", "flow_noise"):
+        check_agent(agent(actor={"head": head}, algorithm={"entropy_coef": 0.01}))
+    check_agent(agent(actor={"class_name": "MLPModel", "head": None}, algorithm={"entropy_coef": 0.01}))

@@ -1,67 +1,134 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measure what one iteration keeps per env: bytes of every stored tensor, for each place the features can be kept in.
+"""Measure what one iteration needs per env: what is kept of its decisions, and the most that was alive at one time.
 
     python source/standalone/benchmarks/memory_per_env.py --task Gr00t-Push-Cube-Franka-Camera
 
-A real :class:`Gr00tActor` from the task's checkpoint decides on blank observations of the shapes the task has, and what
-``store`` returns is weighed, with the dense arrays of :class:`DecisionStorage`. No simulator is started.
+The task's agent plays and learns from two iterations of blank observations of the shapes that the task has, for each
+place that features can be kept in; no simulator is started. Printed in KiB per env, networks and optimiser aside:
+
+- ``kept``: the iteration's decisions, with all that is known of them;
+- ``rollout``: the most that was alive at one time between env steps and while returns were computed;
+- ``deciding``: the same with what the networks need for a moment when all envs decide at once;
+- ``update``: the most that was alive in it. Most of it are activations: set agent.algorithm.micro_batch_size.
 """
 
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
+from typing import Any
 
 import torch
+from isaaclab_rl.rsl_rl import handle_deprecated_rsl_rl_cfg
 from isaaclab_tasks.utils.hydra import resolve_task_config
+from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
 import gr00t_rl.tasks  # noqa: F401
-from gr00t_rl.models import Gr00tActor
-from gr00t_rl.storage import DecisionStorage
+from gr00t_rl.utils.allocations import LiveBytes
 
 CRITIC_DIM = 49
 """Width of the privileged state of Push and Pick-Place."""
-NOT_OURS = ("class_name", "stochastic", "distribution_cfg", "feature_cache", "instruction")
 
 
-def record_sizes(env_cfg: object, agent_cfg: object, feature_cache: str, num_envs: int) -> dict[str, int]:
-    """Bytes per decision of each stored tensor."""
-    actor_cfg, size = agent_cfg.actor.to_dict(), env_cfg.camera_size  # type: ignore[attr-defined]
-    modality = agent_cfg.actor.modality  # type: ignore[attr-defined]
-    width = max(key.end for key in modality.state.values())
-    obs = {"policy": torch.zeros(num_envs, width), "critic": torch.zeros(num_envs, CRITIC_DIM)}
-    for group in modality.video.values():
-        obs[group] = torch.zeros(num_envs, size, size, 3, dtype=torch.uint8)
-    observations = TensorDict(obs, [num_envs])
-    options = {key: value for key, value in actor_cfg.items() if key not in NOT_OURS}
-    groups, action_dim = agent_cfg.obs_groups, max(key.end for key in modality.action.values())  # type: ignore[attr-defined]
-    instruction = env_cfg.instruction  # type: ignore[attr-defined]
-    actor = Gr00tActor(
-        observations, groups, "actor", action_dim, feature_cache=feature_cache, instruction=instruction, **options
-    )
-    with torch.inference_mode():
-        record = actor.store(actor.decide(actor.observe(observations))[1])
-    return {str(name): record[name].nbytes // num_envs for name in record.keys()}  # noqa: SIM118
+class BlankEnv:
+    """A VecEnv of blank observations whose episodes last one iteration; starts are shared by all envs.
+
+    Args:
+        env_cfg: Of the task.
+        agent_cfg: Of the agent.
+        num_envs: Number of envs.
+    """
+
+    device = "cpu"
+
+    def __init__(self, env_cfg: Any, agent_cfg: Any, num_envs: int) -> None:
+        modality = agent_cfg.actor.modality
+        self.num_envs, self.max_episode_length = num_envs, agent_cfg.num_steps_per_env
+        self.num_actions = max(key.end for key in modality.action.values())
+        width, size = max(key.end for key in modality.state.values()), env_cfg.camera_size
+        obs = {"policy": torch.zeros(num_envs, width), "critic": torch.zeros(num_envs, CRITIC_DIM)}
+        obs |= {group: torch.zeros(num_envs, size, size, 3, dtype=torch.uint8) for group in modality.video.values()}
+        self._obs = TensorDict(obs, [num_envs])
+        self.cfg = env_cfg
+        self.cfg.start_group_size = getattr(agent_cfg.algorithm, "group_size", None)
+        self.unwrapped = self
+        self.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
+
+    def get_observations(self) -> TensorDict:
+        """Return blank observations."""
+        return self._obs
+
+    def reset(self) -> tuple[TensorDict, dict[str, Any]]:
+        """Begin new episodes."""
+        self.episode_length_buf.zero_()
+        return self._obs, {}
+
+    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Pay at random, so that there is something to learn from; end all episodes at the iteration's end."""
+        self.episode_length_buf += 1
+        done = (self.episode_length_buf >= self.max_episode_length).long()
+        self.episode_length_buf *= 1 - done
+        return self._obs, torch.randn(self.num_envs), done, {"log": {}}
+
+
+def measure(task: str, agent: str, place: str, num_envs: int, overrides: list[str]) -> dict[str, float]:
+    """Return KiB per env by name, see the module; ``place`` is where features are kept."""
+    env_cfg, agent_cfg = resolve_task_config(task, agent, overrides=[f"agent.actor.feature_cache={place}", *overrides])
+    if agent_cfg.num_steps_per_env is None:
+        agent_cfg.num_steps_per_env = 160
+    cfg = handle_deprecated_rsl_rl_cfg(agent_cfg, version("rsl-rl-lib")).to_dict()
+    env = BlankEnv(env_cfg, agent_cfg, num_envs)
+    runner = OnPolicyRunner(env, cfg, None, "cpu")  # type: ignore[arg-type]
+    alg: Any = runner.alg
+    alg.train_mode()
+    sizes, aside = {}, 0
+    with LiveBytes() as live:
+        for _ in range(2):
+            aside = _bytes_of_optimizer(alg)
+            obs, between = env.get_observations(), []
+            live.peak = 0
+            with torch.inference_mode():
+                for _ in range(alg.num_steps):
+                    obs, rewards, dones, extras = env.step(alg.act(obs))
+                    alg.process_env_step(obs, rewards, dones, extras)
+                    between.append(live.now)
+                sizes["deciding"], live.peak = live.peak, 0
+                alg.compute_returns(obs)
+            sizes["kept"] = sum(tensor.nbytes for tensor in alg.batch.values()) + _bytes_on_host(alg, place)
+            sizes["rollout"], live.peak = max(*between, live.peak), 0
+            alg.update()
+            sizes["update"] = live.peak
+    kept = sizes.pop("kept")
+    return {name: (size - aside) / 1024 / num_envs for name, size in sizes.items()} | {"kept": kept / 1024 / num_envs}
+
+
+def _bytes_of_optimizer(alg: Any) -> int:
+    """Bytes of moments and gradients, which an update leaves behind."""
+    moments = [t for state in alg.optimizer.state.values() for t in state.values()]
+    return sum(t.nbytes for t in moments) + sum(p.grad.nbytes for p in alg.parameters() if p.grad is not None)
+
+
+def _bytes_on_host(alg: Any, place: str) -> int:
+    """Bytes of an iteration's features outside the records."""
+    if place != "host":
+        return 0
+    one = alg.policy.observe(alg.env.get_observations()[:1])["features"].nbytes
+    return one * len(alg.batch)
 
 
 def main() -> None:
-    """Print bytes per decision and per env and iteration."""
+    """Print a line for each place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="Gr00t-Push-Cube-Franka-Camera")
-    parser.add_argument("--num_envs", type=int, default=8)
+    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point")
+    parser.add_argument("--num_envs", type=int, default=64)
     args, overrides = parser.parse_known_args()
-    env_cfg, agent_cfg = resolve_task_config(args.task, "rsl_rl_cfg_entry_point", overrides=overrides)
-    steps = agent_cfg.num_steps_per_env
-    storage = DecisionStorage(args.num_envs, steps, 0.99, "cpu")
-    arrays = (storage.rewards, storage.values, storage.discounts, storage.durations)
-    dense = sum(array.nbytes for array in arrays) // args.num_envs
-    decisions = -(-steps // agent_cfg.actor.n_action_steps)
-    for place in ("device", "host", "pixels") if agent_cfg.actor.modality.video else ("device",):
-        sizes = record_sizes(env_cfg, agent_cfg, place, args.num_envs)
-        largest = ", ".join(f"{name} {size}" for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:4])
-        total = sum(sizes.values())
-        print(f"features kept on {place}: {total} B a decision ({largest})")
-        print(f"    {decisions} decisions and {dense} B of arrays: {(decisions * total + dense) / 1024:.1f} KiB an env")
+    for place in ("device", "host", "pixels") if args.task.endswith("Camera") else ("device",):
+        sizes = measure(args.task, args.agent, place, args.num_envs, overrides)
+        texts = [f"{name} {sizes[name]:.1f}" for name in ("kept", "rollout", "deciding", "update")]
+        share = sizes["rollout"] / sizes["kept"]
+        print(f"features kept on {place}: {', '.join(texts)}; rollout / kept {share:.2f}", flush=True)
 
 
 if __name__ == "__main__":

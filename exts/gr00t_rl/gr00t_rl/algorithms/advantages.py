@@ -7,8 +7,8 @@ import torch
 
 from ..options.algorithm import ESTIMATORS
 
-ZERO_STD = 1e-6
-"""Spread of returns below which a group is said to have none; float32 sums of equal rewards may differ by less."""
+ZERO_SPREAD = 1e-6
+"""Spread below which numbers count as equal, as a share of the absolute rewards they are sums of: float32 rounds."""
 
 
 def group_advantages(
@@ -74,26 +74,35 @@ def decision_advantages(
     return centred.view_as(to_go)
 
 
-def informative_groups(returns: torch.Tensor, good: torch.Tensor | None = None) -> torch.Tensor:
-    """Return which groups have ``good`` episodes of different returns, bool [G], for returns [G, S]."""
-    centred, size = _centred(returns, good)
-    return (centred.square().sum(1) / (size.squeeze(1) - 1).clamp_min(1)).sqrt() > ZERO_STD
+def informative_groups(
+    values: torch.Tensor, valid: torch.Tensor, magnitude: torch.Tensor, group_size: int
+) -> torch.Tensor:
+    """Return which groups teach something: those in which some decision did better than others at the same time.
 
-
-def return_diversity(returns: torch.Tensor, good: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the share of the returns' variance that lies within groups, a scalar in [0, 1].
-
-    At 1 all starts are equally hard and only the policy's own noise tells episodes apart; at 0 the start alone decides,
-    and a group has nothing to learn from. 0 too where no return differs from another.
+    Judged by what the credit compares, so that a reward near the end of a long episode counts for the decisions before
+    it, however little of it a discount leaves at the start.
 
     Args:
-        returns: R, float32 [G, S].
-        good: Episodes that are counted, bool [G, S]; None for all.
+        values: What decisions are judged by, float32 [D, N]: rewards to go, or with D = 1 the return of each episode.
+        valid: Slots that are compared, bool [D, N].
+        magnitude: Discounted sum of absolute rewards behind ``values``, the largest of each episode, float32 [N].
+        group_size: Episodes per group, G groups.
+
+    Returns:
+        bool [G].
     """
-    (centred, size), (overall, _) = _centred(returns, good), _centred(returns.view(1, -1), good)
-    number = size.sum().clamp_min(1)
-    within, total = centred.square().sum() / number, overall.square().sum() / number
-    return torch.where(total > ZERO_STD**2, within / total.clamp_min(ZERO_STD**2), torch.zeros_like(total))
+    apart = decision_advantages(values, valid, group_size, "dr_grpo").abs().amax(0)
+    scale = magnitude.view(-1, group_size).amax(1)
+    return apart.view(-1, group_size).amax(1) > ZERO_SPREAD * scale
+
+
+def squared_deviations(returns: torch.Tensor, good: torch.Tensor | None = None) -> torch.Tensor:
+    """Return (R - mean)^2 of each episode with the mean of its group's good ones, [G, S], for returns [G, S].
+
+    0 where returns differ by rounding only, and where an episode is not ``good``.
+    """
+    squares = _centred(returns, good)[0].square()
+    return torch.where(squares > (ZERO_SPREAD * returns).square().amax(1, keepdim=True), squares, 0.0)
 
 
 def _centred(returns: torch.Tensor, good: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +113,7 @@ def _centred(returns: torch.Tensor, good: torch.Tensor | None) -> tuple[torch.Te
     return (returns - mean).where(good, 0.0), size
 
 
-def episode_weights(episode: torch.Tensor, num_episodes: int) -> torch.Tensor:
+def episode_weights(episode: torch.Tensor, num_episodes: int, mean_length: float | None = None) -> torch.Tensor:
     """Return weights of decisions under which every episode counts alike, however many decisions it took.
 
     The mean over decisions of weight times loss is then the mean over episodes of the mean over their decisions.
@@ -112,10 +121,11 @@ def episode_weights(episode: torch.Tensor, num_episodes: int) -> torch.Tensor:
     Args:
         episode: Number of the episode of each decision, int64 [B].
         num_episodes: One more than the largest of them may be.
+        mean_length: Mean number of decisions of an episode, where others than these count too (other ranks').
 
     Returns:
-        float32 [B], of mean 1.
+        float32 [B], of mean 1 over all decisions that count.
     """
     counts = torch.bincount(episode, minlength=num_episodes)
-    present = (counts > 0).sum()
-    return len(episode) / (present * counts[episode].float())
+    mean = len(episode) / (counts > 0).sum() if mean_length is None else mean_length
+    return mean / counts[episode].float()

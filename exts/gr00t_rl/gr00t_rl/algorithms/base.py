@@ -79,7 +79,8 @@ class DecisionAlgorithm:
         recurrent = {n: m for n, m in (("actor", actor), ("critic", critic)) if getattr(m, "is_recurrent", False)}
         self.memory = RecurrentMemory(recurrent, env.num_envs, device) if recurrent else None  # type: ignore[arg-type]
         self.policy = self._make_policy(groups)
-        self.storage = DecisionStorage(env.num_envs, num_steps, options.gamma, device)
+        self.storage = DecisionStorage(env.num_envs, num_steps, options.gamma, device, self.policy.n_action_steps)
+        self.policy.expect(self.storage.expected_rows)
         aligned = self.policy.align_decisions
         self.queue = ChunkQueue(env.num_envs, self.policy.n_action_steps, env.num_actions, device, aligned)
         if aligned:
@@ -225,13 +226,15 @@ class DecisionAlgorithm:
         """Learn from the rollout and return the metrics."""
         raise NotImplementedError
 
-    def _seconds(self) -> dict[str, float]:
-        """Return how long this iteration's decisions took, and of a chunk policy its two parts."""
+    def _costs(self) -> dict[str, float]:
+        """Return how long this iteration's decisions took, of a chunk policy its two parts too, and a GPU's memory."""
         laps = self.timer.totals()
-        seconds = {"perf/decide": sum(laps.values())}
+        costs = {"perf/decide": sum(laps.values())}
         if self.policy is self.actor:
-            seconds |= {"perf/encode": laps.get("encode", 0.0), "perf/denoise": laps.get("denoise", 0.0)}
-        return seconds
+            costs |= {"perf/encode": laps.get("encode", 0.0), "perf/denoise": laps.get("denoise", 0.0)}
+        if torch.device(self.device).type == "cuda":
+            costs["perf/peak_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 2**30
+        return costs
 
     # -- what the runner asks for ----------------------------------------------------------------------------------
 

@@ -12,9 +12,16 @@ from tensordict import TensorDict
 
 from ..options import GrpoOptions
 from ..utils.errors import ConfigurationError
-from .advantages import decision_advantages, episode_weights, group_advantages, informative_groups, return_diversity
+from .advantages import (
+    decision_advantages,
+    episode_weights,
+    group_advantages,
+    informative_groups,
+    squared_deviations,
+)
 from .episodes import FirstEpisodes
 from .health import HealthWatch
+from .ranks import Moments, Tally
 from .reference import FrozenReference
 from .returns import semi_mdp_gae
 from .surrogate import ClippedSurrogate
@@ -47,7 +54,8 @@ class GRPO(ClippedSurrogate):
         self.episodes = FirstEpisodes(self.env.num_envs, self.options.gamma, self.device)
         self.health = HealthWatch()
         self._reports_success = False
-        self._episode_metrics: dict[str, float] = {}
+        self._judged: torch.Tensor  # what episodes are judged by, float32 [G, S]
+        self._informative: torch.Tensor  # groups that teach something, bool [G]
 
     # -- rollout ---------------------------------------------------------------------------------------------------
 
@@ -114,98 +122,120 @@ class GRPO(ClippedSurrogate):
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compare the episodes of each group."""
-        o, ep = self.options, self.episodes
-        self.storage.discarded |= ep.spoiled
-        self.quarantine.settle(self.iteration, self.storage)
-        judged = (ep.success.float() if o.reward == "success" else ep.discounted).view(-1, o.group_size)
-        good = ~ep.spoiled.view_as(judged)
-        rows, num_envs = self.storage.rows, self.env.num_envs
+        o, ep, st = self.options, self.episodes, self.storage
+        st.discarded |= ep.spoiled
+        self.quarantine.settle(self.iteration, st)
+        self._judged = (ep.success.float() if o.reward == "success" else ep.discounted).view(-1, o.group_size)
+        good = ~ep.spoiled
+        magnitude = self._to_go(st.rewards.abs().where(~st.discarded, 0.0)).amax(0)
         if o.credit == "reward_to_go":
-            advantages = self._decision_advantages().view(-1)[rows]
+            values, valid = self._to_go(st.rewards), st.valid & ~st.discarded
+            advantages = decision_advantages(values, valid, o.group_size, o.advantage, o.advantage_eps)
         else:
-            advantages = group_advantages(judged, o.advantage, o.advantage_eps, good).view(-1)[rows % num_envs]
-        informative = informative_groups(judged, good)
-        self.batch = self.storage.records()
-        self.batch["episode"] = rows % num_envs
-        self.batch["advantage"] = advantages
-        self.batch["informative"] = informative.repeat_interleave(o.group_size)[rows % num_envs]
-        self._episode_metrics = self._describe(judged, advantages, informative, good)
+            values, valid = self._judged.view(1, -1), good.view(1, -1)
+            advantages = group_advantages(self._judged, o.advantage, o.advantage_eps, good.view_as(self._judged))
+            advantages = advantages.view(1, -1).expand_as(st.rewards)
+        self._informative = informative_groups(values, valid, magnitude, o.group_size)
+        rows = st.rows
+        self.batch = st.records()
+        self.batch["episode"] = rows % self.env.num_envs
+        self.batch["advantage"] = advantages.reshape(-1)[rows]
+        self.batch["informative"] = self._informative.repeat_interleave(o.group_size)[self.batch["episode"]]
 
-    def _decision_advantages(self) -> torch.Tensor:
-        """Return the advantage of each decision by its rewards to go, [D, N]."""
-        o, st = self.options, self.storage
-        nothing = torch.zeros_like(st.rewards)
-        # GAE without a critic and with lambda 1 is the sum of the discounted rewards from the decision on
-        to_go = semi_mdp_gae(st.rewards, nothing, st.discounts, st.valid, nothing[0], lam=1.0)
-        return decision_advantages(to_go, st.valid & ~st.discarded, o.group_size, o.advantage, o.advantage_eps)
+    def _to_go(self, rewards: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the discounted ``rewards`` [D, N] from each decision on, [D, N]."""
+        nothing = torch.zeros_like(rewards)
+        # what GAE is without a critic and with lambda 1
+        return semi_mdp_gae(rewards, nothing, self.storage.discounts, self.storage.valid, nothing[0], lam=1.0)
 
-    def _describe(
-        self, judged: torch.Tensor, advantages: torch.Tensor, informative: torch.Tensor, good: torch.Tensor
-    ) -> dict[str, float]:
-        """Return the metrics of the iteration's ``good`` episodes; ``judged`` is [G, S], ``advantages`` [B]."""
-        ep, kept = self.episodes, good.view(-1)
-        rewards, diversity, judged = ep.rewards[kept], return_diversity(judged, good), judged.view(-1)[kept]
-        values = {
-            "frac_zero_std": 1.0 - informative.float().mean(),
-            "return_diversity": diversity,
-            "return_mean": rewards.mean(),
-            "return_std": rewards.std(),
-            "return_min": rewards.min(),
-            "return_max": rewards.max(),
-            "advantage_mean": advantages.mean(),
-            "advantage_std": advantages.std(),
-            "grpo/mean_reward": judged.mean(),
-            "grpo/reward_std": judged.std(),
-            "charts/episodic_return": rewards.mean(),
-            "charts/episodic_length": ep.lengths[kept].float().mean(),
-            "charts/used_steps": ep.lengths.sum() / (self.num_steps * self.env.num_envs),
-        }
+    def _tally(self, tally: Tally, batch: TensorDict) -> None:
+        """Add what the metrics of the iteration's episodes are made of, without those that a bad env spoilt."""
+        ep, good = self.episodes, ~self.episodes.spoiled
+        tally.add("informative", self._informative)
+        tally.add("within_groups", squared_deviations(self._judged, good.view_as(self._judged)).view(-1)[good])
+        tally.add("judged", self._judged.view(-1)[good])
+        tally.add("return", ep.rewards[good])
+        tally.add("length", ep.lengths[good])
+        tally.add("used", ep.lengths / self.num_steps)
+        tally.add("advantage", batch["advantage"])
         if self._reports_success:
-            values["charts/success_rate"] = ep.success[kept].float().mean()
-        return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+            tally.add("success", ep.success[good])
+
+    def _describe(self, moments: dict[str, Moments]) -> dict[str, float]:
+        """Return the metrics of the iteration's episodes."""
+        of_return, judged, advantage = moments["return"], moments["judged"], moments["advantage"]
+        metrics = {
+            "frac_zero_std": 1.0 - moments["informative"].mean,
+            # share of the returns' variance that lies within groups: at 1 all starts are equally hard and the policy's
+            # own noise tells episodes apart; at 0 the start alone decides, and a group has nothing to learn from
+            "return_diversity": moments["within_groups"].mean / judged.variance if judged.variance > 0 else 0.0,
+            "return_mean": of_return.mean,
+            "return_std": of_return.std,
+            "return_min": of_return.low,
+            "return_max": of_return.high,
+            "advantage_mean": advantage.mean,
+            "advantage_std": advantage.std,
+            "grpo/mean_reward": judged.mean,
+            "grpo/reward_std": judged.std,
+            "charts/episodic_return": of_return.mean,
+            "charts/episodic_length": moments["length"].mean,
+            "charts/used_steps": moments["used"].mean,
+        }
+        if "success" in moments:
+            metrics["charts/success_rate"] = moments["success"].mean
+        return metrics
 
     # -- update ----------------------------------------------------------------------------------------------------
 
     def update(self) -> dict[str, float]:
         """Run the epochs over the iteration's decisions and return the metrics."""
-        metrics = super().update() | self._episode_metrics
+        metrics = super().update()
         self.health.look(metrics, self.get_policy().output_std.mean().item())
         return metrics
 
-    def _prepare(self, batch: TensorDict) -> TensorDict:
+    def _prepare(self, batch: TensorDict) -> torch.Tensor:
         """Select the decisions to learn from, weigh them, and add what the reference says of them."""
-        batch = self._select(batch)
+        rows = self._select(batch)
         if self.options.loss_average == "episode":
-            batch["weight"] = episode_weights(batch["episode"], self.env.num_envs)
-        if self.reference is not None and len(batch) > 0:
-            self._add_reference(batch)
-        return batch
+            self._weigh_episodes(batch, rows)
+        if self.reference is not None:
+            self._add_reference(batch, rows)
+        return rows
 
-    def _select(self, batch: TensorDict) -> TensorDict:
-        """Deal with groups whose episodes are all alike; nothing is left where all groups of all ranks are."""
+    def _select(self, batch: TensorDict) -> torch.Tensor:
+        """Return the rows to learn from; none where all groups of this rank are alike and are not kept."""
         if self.options.zero_std_groups == "keep":
-            return batch
+            return super()._prepare(batch)
         rows = batch["informative"].nonzero().squeeze(-1)
-        somewhere = torch.tensor(len(rows), device=self.device)
-        if self.gpu_world_size > 1:
-            dist.all_reduce(somewhere)
-        if len(rows) == 0 and somewhere > 0:
-            return batch  # another rank learns: this one's gradient is zero, but it must take part
         if self.options.zero_std_groups == "resample" and len(rows) > 0:
             drawn = torch.randint(len(rows), (len(batch) - len(rows),), device=self.device)
             rows = torch.cat((rows, rows[drawn]))
             if self.memory is not None:
                 rows = rows.sort().values  # each env's together
-        return batch[rows]
+        return rows
+
+    def _weigh_episodes(self, batch: TensorDict, rows: torch.Tensor) -> None:
+        """Store the weights under which the mean over ``rows`` [R] of all ranks is one over their episodes."""
+        episode = batch["episode"][rows]
+        sizes = torch.tensor([len(rows), len(episode.unique())], device=self.device)
+        if self.gpu_world_size > 1:
+            dist.all_reduce(sizes)
+        weights = torch.zeros(len(batch), device=self.device)
+        weights[rows] = episode_weights(episode, self.env.num_envs, (sizes[0] / sizes[1].clamp_min(1)).item())
+        batch["weight"] = weights
 
     @torch.no_grad()
-    def _add_reference(self, batch: TensorDict) -> None:
-        """Store the parameters of the reference's distributions at the visited states as "reference_0", ..."""
+    def _add_reference(self, batch: TensorDict, rows: torch.Tensor) -> None:
+        """Store the parameters of the reference's distributions at ``rows`` [R] as "reference_0", ..."""
         assert self.reference is not None
+        rows = rows if len(rows) > 0 else rows.new_zeros(1)  # for the row with which a rank takes part, see _run_epochs
         with self.reference.applied():
-            parts = [self._evaluate(micro).parameters for micro in self._split(batch, self._pass_size(batch))]
-        for i, parameter in enumerate(zip(*parts, strict=True)):
-            batch[f"reference_{i}"] = torch.cat(parameter)
+            for part in self._pieces(batch, rows, self._pass_size(len(rows))):
+                for i, parameter in enumerate(self._evaluate(batch[part]).parameters):
+                    name = f"reference_{i}"
+                    if name not in batch.keys():  # noqa: SIM118  # iterating a TensorDict goes over its rows
+                        batch[name] = parameter.new_zeros(len(batch), *parameter.shape[1:])
+                    batch[name][part] = parameter
 
     def _loss_terms(self, micro: TensorDict) -> dict[str, torch.Tensor]:
         """Return the losses and diagnostics of each decision, every entry [B]."""

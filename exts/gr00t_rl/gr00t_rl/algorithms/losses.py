@@ -5,6 +5,21 @@ from __future__ import annotations
 
 import torch
 
+MAX_LOG_RATIO = 20.0
+"""Log-ratio beyond which a sample no longer moves the policy; e^20 is 5e8, e^89 overflows float32."""
+
+
+def probability_ratio(log_ratio: torch.Tensor) -> torch.Tensor:
+    """Return r = exp(log r) per sample [B], at most exp(:data:`MAX_LOG_RATIO`), with gradient 0 beyond.
+
+    An infinite ratio would make 0 * inf = NaN of a clipped sample's gradient and cost its whole minibatch. Where A > 0
+    such an r is clipped, and its gradient is 0 already. With A < 0 a gradient is lost that is 5e8 times that of other
+    samples: under ``max_grad_norm`` it would be all that is left of the step. A log-ratio that is itself not finite
+    stays so, for the guard to see.
+    """
+    beyond = (log_ratio > MAX_LOG_RATIO) & log_ratio.isfinite()
+    return torch.where(beyond, MAX_LOG_RATIO, log_ratio).exp()
+
 
 def clipped_surrogate(
     ratio: torch.Tensor,
@@ -61,11 +76,8 @@ def _error_loss(error: torch.Tensor, huber_delta: float | None) -> torch.Tensor:
 
 
 def approx_kl(log_ratio: torch.Tensor) -> torch.Tensor:
-    """Return the k3 estimate (r - 1) - log r of KL(old || new) per sample (joschu.net/blog/kl-approx.html)."""
-    return torch.expm1(log_ratio) - log_ratio
+    """Return the k3 estimate (r - 1) - log r of KL(old || new) per sample (joschu.net/blog/kl-approx.html).
 
-
-def explained_variance(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return 1 - Var[R - V] / Var[R], a scalar; 0 where the returns do not vary."""
-    variance = target.var()
-    return torch.where(variance > 0, 1.0 - (target - value).var() / variance, torch.zeros_like(variance))
+    Finite: r counts as e^20 at most, see :func:`probability_ratio`.
+    """
+    return torch.expm1(log_ratio.clamp(max=MAX_LOG_RATIO)) - log_ratio.clamp(max=MAX_LOG_RATIO)

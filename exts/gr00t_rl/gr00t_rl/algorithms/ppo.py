@@ -11,7 +11,8 @@ from torch import nn
 
 from ..options import PpoOptions
 from ..utils.moments import RewardScaler
-from .losses import explained_variance, value_loss
+from .losses import value_loss
+from .ranks import Moments, Tally
 from .returns import normalize, semi_mdp_gae
 from .surrogate import ClippedSurrogate
 
@@ -61,16 +62,22 @@ class PPO(ClippedSurrogate):
         metrics["critic_learning_rate"] = self.optimizer.param_groups[1]["lr"]
         return metrics
 
-    def _prepare(self, batch: TensorDict) -> TensorDict:
-        """Normalise the advantages over the batch."""
+    def _prepare(self, batch: TensorDict) -> torch.Tensor:
+        """Normalise the advantages over the batch; learn from all decisions."""
         o = self.options
         if o.normalize_advantage and not o.normalize_advantage_per_mini_batch:
             batch["advantage"] = normalize(batch["advantage"])
-        return batch
+        return super()._prepare(batch)
 
-    def _diagnostics(self, batch: TensorDict) -> dict[str, float]:
-        """Return how much of the returns' variance the critic explained."""
-        return {"explained_variance": explained_variance(batch["value"], batch["return"]).item()}
+    def _tally(self, tally: Tally, batch: TensorDict) -> None:
+        """Add the returns, and what the critic left unexplained of them."""
+        tally.add("return", batch["return"])
+        tally.add("value_error", batch["return"] - batch["value"])
+
+    def _describe(self, moments: dict[str, Moments]) -> dict[str, float]:
+        """Return how much of the returns' variance the critic explained, 1 - Var[R - V] / Var[R]."""
+        of_return, of_error = moments["return"].variance, moments["value_error"].variance
+        return {"explained_variance": 1.0 - of_error / of_return if of_return > 0 else 0.0}
 
     @property
     def _warming_up(self) -> bool:
@@ -84,19 +91,20 @@ class PPO(ClippedSurrogate):
         return super()._minibatch_step(minibatch)
 
     def _optimizer_step(self) -> None:
-        """Step the optimisers; during the warm-up the actor's parameters, whose gradient is zero, stay untouched."""
+        """Step the optimisers; during the warm-up the actor's parameters stay untouched."""
         if self._warming_up:
-            for parameter in self.actor_parameters:
+            for parameter in self.actor_parameters:  # of encoders that it shares with the critic
                 parameter.grad = None
         super()._optimizer_step()
 
     def _loss_terms(self, micro: TensorDict) -> dict[str, torch.Tensor]:
-        """Return the losses and diagnostics of each decision, every entry [B]."""
-        micro = self.policy.restore(micro)
-        policy = self.policy.evaluate(micro)
+        """Return the losses and diagnostics of each decision, every entry [B]; without the policy's in the warm-up."""
+        o, terms = self.options, {}
+        if not self._warming_up or getattr(self.critic, "reads_features", False):
+            micro = self.policy.restore(micro)
+        if not self._warming_up:
+            terms = self._policy_terms(micro, self.policy.evaluate(micro))
         value = (self.critic(micro) if self.memory is None else self.memory.replay(self.critic, micro)).squeeze(-1)
-        terms = self._policy_terms(micro, policy)
-        o = self.options
         value_clip = o.clip_param if o.use_clipped_value_loss else None
         terms["value"] = value_loss(value, micro["return"], micro["value"], value_clip, o.huber_delta)
         if self.rnd is not None:
@@ -105,9 +113,9 @@ class PPO(ClippedSurrogate):
 
     def _loss(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the loss of each decision [B], eq. 9 of the paper with the signs of a loss."""
-        o, policy_weight = self.options, 0.0 if self._warming_up else 1.0
-        return (
-            policy_weight * (terms["policy"] - o.entropy_coef * terms["entropy"])
-            + o.value_loss_coef * terms["value"]
-            + terms.get("rnd", 0.0)  # the predictor's weights appear in no other term
-        )
+        o = self.options
+        # the predictor's weights appear in no other term
+        critic_loss = o.value_loss_coef * terms["value"] + terms.get("rnd", 0.0)
+        if self._warming_up:
+            return critic_loss
+        return terms["policy"] - o.entropy_coef * terms["entropy"] + critic_loss

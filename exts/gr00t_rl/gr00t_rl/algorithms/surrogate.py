@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -16,16 +16,25 @@ from torch import nn
 
 from ..models.policy import PolicyEvaluation
 from ..options import SurrogateOptions
+from ..utils.errors import ConfigurationError
 from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
 from .guard import NonFiniteGuard
-from .losses import approx_kl, clipped_surrogate
+from .losses import approx_kl, clipped_surrogate, probability_ratio
 from .mini_batches import every, num_units, shuffled, split
+from .ranks import Moments, Tally
 from .schedules import RateController
+
+
+class TargetKlExceeded(Exception):
+    """The policy has moved further than ``target_kl``: the iteration's update ends before the step."""
 
 
 class ClippedSurrogate(DecisionAlgorithm):
     """Minibatch steps on the clipped surrogate; a sub-class brings the advantages and what else is in its loss.
+
+    Several ranks learn as one process with all their decisions would: minibatch i of an epoch is the union of the
+    ranks' i-th minibatches, and its loss the mean over all its decisions, however many each rank brings.
 
     Args:
         actor: See :class:`DecisionAlgorithm`.
@@ -52,6 +61,9 @@ class ClippedSurrogate(DecisionAlgorithm):
         max_iterations: int | None = None,
     ) -> None:
         super().__init__(actor, critic, env, obs_groups, num_steps, options, device, multi_gpu_cfg)
+        fixed_noise: str | None = getattr(actor, "fixed_noise", None)
+        if options.entropy_coef > 0 and fixed_noise is not None:
+            raise ConfigurationError(f"agent.algorithm.entropy_coef is {options.entropy_coef}, but {fixed_noise}")
         # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
         self.optimizer = torch.optim.Adam(self._parameter_groups(), eps=options.adam_eps, fused=True)
         self.rates = RateController(self.optimizer, self._schedules(), max_iterations, options.desired_kl)
@@ -75,16 +87,19 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     # -- what sub-classes fill in ----------------------------------------------------------------------------------
 
-    def _prepare(self, batch: TensorDict) -> TensorDict:
-        """Return the decisions to learn from, with their final advantages; none at all skips the update."""
-        return batch
+    def _prepare(self, batch: TensorDict) -> torch.Tensor:
+        """Complete the decisions ``batch`` [B] in place; return the rows to learn from, int64 [R], possibly none."""
+        return torch.arange(len(batch), device=self.device)
 
     def _loss(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Combine the terms of :meth:`_loss_terms` into the loss of each decision [B]."""
         raise NotImplementedError
 
-    def _diagnostics(self, batch: TensorDict) -> dict[str, float]:
-        """Return further metrics of the iteration, from the decisions that were learned from."""
+    def _tally(self, tally: Tally, batch: TensorDict) -> None:
+        """Add what further metrics of the iteration are made of."""
+
+    def _describe(self, moments: dict[str, Moments]) -> dict[str, float]:
+        """Return further metrics of the iteration from what :meth:`_tally` added on all ranks."""
         return {}
 
     @property
@@ -95,71 +110,91 @@ class ClippedSurrogate(DecisionAlgorithm):
     # -- the update ------------------------------------------------------------------------------------------------
 
     def update(self) -> dict[str, float]:
-        """Run the epochs over the iteration's decisions and return the metrics."""
+        """Run the epochs over the iteration's decisions and return the metrics, those of all ranks together."""
         start = time.perf_counter()
         if self.memory is not None:
             self.batch = self.memory.in_sequence(self.batch)
-        # tensors of the rollout are inference tensors; indexing them here gives tensors that autograd may record
+        batch, tally = self.batch, Tally(self.device, self.gpu_world_size)
         if self.options.recompute_log_probs:
-            self._recompute_log_probs(self.batch)
-        batch = self._prepare(self.batch)
+            self._recompute_log_probs(batch)
+        rows = self._prepare(batch)
         self.rates.begin_iteration(self.iteration)
-        metrics = self._run_epochs(batch)
-        metrics |= self._diagnostics(batch)
-        if "adaptive" in self.rates.schedules and not self._warming_up and len(batch) > 0:
-            metrics["final_kl"] = self._final_kl(batch)
+        learned = self._run_epochs(batch, rows, tally)
+        adapts = learned and "adaptive" in self.rates.schedules and not self._warming_up
+        if adapts:
+            tally.report("final_kl", *self._final_kl(batch, rows))
+        self._tally(tally, batch)
+        tally.add("perf/decisions", float(len(batch)))
+        costs = self._costs()
+        for name, value in costs.items():
+            tally.add(name, value)
+        metrics, moments = tally.exchange()
+        if adapts:
             self.rates.end_iteration(metrics["final_kl"])
+        metrics |= self._describe(moments)
         metrics["nonfinite_steps"] = float(self.guard.total)
-        metrics["nonfinite_envs"] = float(self.quarantine.count)
-        metrics |= self._seconds() | {"perf/update": time.perf_counter() - start}
-        metrics["perf/decisions"] = float(len(self.batch))
-        if torch.device(self.device).type == "cuda":
-            metrics["perf/peak_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 2**30
-        self._end_iteration(self.batch)
+        metrics["nonfinite_envs"] = float(self.quarantine.count)  # of all ranks too
+        metrics["perf/decisions"] = moments["perf/decisions"].total
+        metrics |= {name: moments[name].high for name in costs}  # those of the rank that needs most
+        metrics["perf/update"] = time.perf_counter() - start
+        self._end_iteration(batch)
         return metrics
 
-    def _run_epochs(self, batch: TensorDict) -> dict[str, float]:
-        """Take the optimiser steps of one iteration and return the mean of their metrics."""
-        rows, env = torch.arange(len(batch), device=self.device), self._env_of(batch)
-        num_mini_batches = self._agreed_mini_batches(num_units(rows, env))
-        if num_mini_batches == 0:
-            return {}
+    def _run_epochs(self, batch: TensorDict, rows: torch.Tensor, tally: Tally) -> bool:
+        """Take the optimiser steps of one iteration; return whether there was anything to learn from."""
+        num_mini_batches = self._agreed_mini_batches(num_units(rows, self._env_of(batch)))
         totals: dict[str, torch.Tensor] = {}
         num_steps, stopped = 0, False
-        for _ in range(self.options.num_learning_epochs):
-            for index in shuffled(rows, num_mini_batches, env):
+        try:
+            for index in self._minibatches(batch, rows, num_mini_batches):
                 metrics = self._minibatch_step(batch[index])
                 if metrics is None:
                     continue
                 for name, value in metrics.items():
                     totals[name] = totals.get(name, 0.0) + value
                 num_steps += 1
-                if (
-                    self.options.target_kl is not None
-                    and self._over_ranks(metrics["approx_kl"]).item() > self.options.target_kl
-                ):
-                    stopped = True
-                    break
-            if stopped:
-                break
-        means = {name: (total / num_steps).item() for name, total in totals.items()}
-        return means | ({"optimizer_steps": float(num_steps)} if self.options.target_kl is not None else {})
+        except TargetKlExceeded:
+            stopped = True
+        for name, total in totals.items():
+            tally.report(name, total, num_steps / self.gpu_world_size)
+        if num_mini_batches > 0:
+            tally.report("optimizer_steps", float(num_steps), 1)
+            if self.options.target_kl is not None:
+                tally.report("stopped_by_kl", float(stopped), 1)
+        return num_mini_batches > 0
 
-    def _agreed_mini_batches(self, num_decisions: int) -> int:
-        """Return the number of minibatches; alike on all ranks, which would wait for each other's gradients forever."""
-        number = min(self.options.num_mini_batches, num_decisions)
-        if self.gpu_world_size == 1:
-            return number
-        least = torch.tensor(number, device=self.device)
-        dist.all_reduce(least, dist.ReduceOp.MIN)
-        return int(least)
+    def _minibatches(self, batch: TensorDict, rows: torch.Tensor, number: int) -> Iterator[torch.Tensor]:
+        """Iterate over the rows of the minibatches of all epochs, ``number`` per epoch; some may be empty."""
+        env = self._env_of(batch)
+        for _ in range(self.options.num_learning_epochs if number > 0 else 0):
+            yield from shuffled(rows, number, env)
+
+    def _agreed_mini_batches(self, units: int) -> int:
+        """Return the number of minibatches, alike on all ranks: as many as the rank with most units can fill."""
+        if self.gpu_world_size > 1:
+            most = torch.tensor(units, device=self.device)
+            dist.all_reduce(most, dist.ReduceOp.MAX)
+            units = int(most)
+        return min(self.options.num_mini_batches, units)
 
     def _minibatch_step(self, minibatch: TensorDict) -> dict[str, torch.Tensor] | None:
-        """Take one optimiser step; the gradient of all micro-batches together is that of the whole minibatch.
+        """Take one optimiser step on the mean over the rows of all ranks' minibatches, each row counting alike.
+
+        The gradient of all micro-batches together is that of the whole minibatch.
+
+        Args:
+            minibatch: Rows of this rank [B]; none where it has fewer than the others.
 
         Returns:
-            The metrics, or None if the gradient was not finite and no step was taken.
+            This rank's share of the metrics, whose sum over ranks is the metric, or None if the gradient was not
+            finite and no step was taken.
+
+        Raises:
+            TargetKlExceeded: If the policy has moved further than ``target_kl`` on the minibatch; no step was taken.
         """
+        num_rows = len(minibatch)
+        if num_rows == 0:  # it takes part in the others' step all the same, with a row that does not count
+            minibatch = self.batch[torch.zeros(1, dtype=torch.long, device=self.device)]
         self.optimizer.zero_grad()
         if self.rnd is not None:
             self.rnd.optimizer.zero_grad()
@@ -168,17 +203,41 @@ class ClippedSurrogate(DecisionAlgorithm):
             terms = self._loss_terms(micro)
             (self._loss(terms).sum() / len(minibatch)).backward()
             for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.detach().sum()
+                sums[name] = sums.get(name, 0.0) + (term.detach().sum() if num_rows > 0 else torch.zeros_like(term[0]))
+        all_rows, kl = self._over_ranks(num_rows, sums.get("approx_kl"))
+        target = self.options.target_kl
+        if target is not None and kl is not None and (kl / all_rows).item() > target:
+            raise TargetKlExceeded
         if self.gpu_world_size > 1:
-            reduced = chain(self.parameters(), self.rnd.predictor.parameters() if self.rnd is not None else ())
-            reduce_gradients_in_buckets(reduced, self.gpu_world_size, self.options.grad_reduce_bucket_mb)
+            self._reduce_gradients(num_rows, all_rows)
         grad_norm = nn.utils.clip_grad_norm_(self.parameters(), self.options.max_grad_norm)
         if not self.guard.allows(grad_norm, minibatch, self.iteration):
             return None
         self._optimizer_step()
-        metrics = {name: total / len(minibatch) for name, total in sums.items()}
-        metrics["grad_norm"] = grad_norm.detach()
+        metrics = {name: total / all_rows for name, total in sums.items()}
+        metrics["grad_norm"] = grad_norm.detach() / self.gpu_world_size  # the same on all ranks
         return metrics
+
+    def _over_ranks(self, num_rows: int, kl: torch.Tensor | None) -> tuple[int, torch.Tensor | None]:
+        """Return the rows of a minibatch, and the sum over them of KL(old || current), of all ranks together."""
+        if self.gpu_world_size == 1:
+            return num_rows, kl
+        sums = torch.zeros(2, device=self.device)
+        sums[0], sums[1] = num_rows, 0.0 if kl is None else kl
+        dist.all_reduce(sums)
+        return int(sums[0]), None if kl is None else sums[1]
+
+    def _reduce_gradients(self, num_rows: int, all_rows: int) -> None:
+        """Turn the gradient of the mean over this rank's rows into that of the mean over the rows of all ranks."""
+        trained = chain(self.parameters(), self.rnd.predictor.parameters() if self.rnd is not None else ())
+        learning = [p for p in trained if p.grad is not None]
+        for gradient in (p.grad for p in learning if p.grad is not None):
+            if num_rows > 0:
+                gradient.mul_(num_rows * self.gpu_world_size / all_rows)
+            else:
+                gradient.zero_()
+        # the mean over ranks
+        reduce_gradients_in_buckets(learning, self.gpu_world_size, self.options.grad_reduce_bucket_mb)
 
     def _optimizer_step(self) -> None:
         """Step the optimisers."""
@@ -193,14 +252,13 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     def _policy_terms(self, micro: TensorDict, policy: PolicyEvaluation) -> dict[str, torch.Tensor]:
         """Return the clipped surrogate, the entropy and how far the policy has moved, every entry [B]."""
+        o = self.options
         log_ratio = policy.log_prob - micro["log_prob"]
-        ratio = log_ratio.exp()
-        high = self.options.clip_param if self.options.clip_param_high is None else self.options.clip_param_high
-        clipped = (ratio.detach() < 1.0 - self.options.clip_param) | (ratio.detach() > 1.0 + high)
+        ratio = probability_ratio(log_ratio)
+        high = o.clip_param if o.clip_param_high is None else o.clip_param_high
+        clipped = (ratio.detach() < 1.0 - o.clip_param) | (ratio.detach() > 1.0 + high)
         return {
-            "policy": clipped_surrogate(
-                ratio, micro["advantage"], self.options.clip_param, self.options.clip_param_high, self.options.dual_clip
-            ),
+            "policy": clipped_surrogate(ratio, micro["advantage"], o.clip_param, o.clip_param_high, o.dual_clip),
             "entropy": policy.entropy,
             "approx_kl": approx_kl(log_ratio.detach()),
             "clipfrac": clipped.float(),
@@ -209,25 +267,31 @@ class ClippedSurrogate(DecisionAlgorithm):
     @torch.no_grad()
     def _recompute_log_probs(self, batch: TensorDict) -> None:
         """Replace the stored log-probabilities by those that the update's own batch shape gives."""
-        size = self._pass_size(batch)
-        batch["log_prob"] = torch.cat([self._evaluate(m).log_prob for m in self._split(batch, size)])
+        parts = self._pieces(batch, torch.arange(len(batch), device=self.device), self._pass_size(len(batch)))
+        batch["log_prob"] = torch.cat([self._evaluate(batch[part]).log_prob for part in parts])
 
     @torch.no_grad()
-    def _final_kl(self, batch: TensorDict) -> float:
-        """Return KL(old || new) after the last step, in closed form on a minibatch's worth of rows, over all ranks."""
-        rows = torch.arange(len(batch), device=self.device)
-        sample = batch[every(self.options.num_mini_batches, rows, self._env_of(batch))]  # rows of all times
-        pieces = self._split(sample, self.options.micro_batch_size or len(sample))
-        sums = [self._evaluate(m).kl.sum() for m in pieces]
-        return self._over_ranks(torch.stack(sums).sum() / len(sample)).item()
+    def _final_kl(self, batch: TensorDict, rows: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return KL(old || new) after the last step, in closed form: its sum over a minibatch's worth of rows [R]."""
+        chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))  # of all times
+        if len(chosen) == 0:
+            return torch.zeros((), device=self.device), 0
+        pieces = self._pieces(batch, chosen, self.options.micro_batch_size or len(chosen))
+        return torch.stack([self._evaluate(batch[piece]).kl.sum() for piece in pieces]).sum(), len(chosen)
 
-    def _pass_size(self, batch: TensorDict) -> int:
-        """Return the number of decisions of one forward pass over all of ``batch``."""
-        return self.options.micro_batch_size or -(-len(batch) // self.options.num_mini_batches)
+    def _pass_size(self, num_rows: int) -> int:
+        """Return the number of decisions of one forward pass over ``num_rows`` of them."""
+        return self.options.micro_batch_size or -(-num_rows // self.options.num_mini_batches)
 
     def _split(self, batch: TensorDict, size: int) -> Iterable[TensorDict]:
         """Return pieces of about ``size`` decisions, in order."""
         return split(batch, size, self._env_of(batch))
+
+    def _pieces(self, batch: TensorDict, rows: torch.Tensor, size: int) -> Iterable[torch.Tensor]:
+        """Return pieces of about ``size`` of the rows [R], in order."""
+        env = self._env_of(batch)
+        numbered = TensorDict({"row": rows}, [len(rows)])
+        return (piece["row"] for piece in split(numbered, size, None if env is None else env[rows]))
 
     def _env_of(self, batch: TensorDict) -> torch.Tensor | None:
         """Return the env of each decision [B] if what an env did must stay together: where a model is recurrent."""
@@ -235,11 +299,3 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     def _evaluate(self, stored: TensorDict) -> PolicyEvaluation:
         return self.policy.evaluate(self.policy.restore(stored))
-
-    def _over_ranks(self, value: torch.Tensor) -> torch.Tensor:
-        """Return the mean of a scalar over all ranks, so that all decide alike."""
-        if self.gpu_world_size == 1:
-            return value
-        value = value.clone()
-        dist.all_reduce(value)
-        return value / self.gpu_world_size

@@ -22,7 +22,7 @@ def make_head(options: HeadOptions, action_dim: int, chunk_shape: tuple[int, int
     """
     o, num_steps = HeadOptions.parse(options, "agent.actor"), options.num_inference_timesteps
     if o.head == "flow_sde":
-        return FlowSde(num_steps, o.noise_level, o.stochastic_steps)
+        return FlowSde(num_steps, o.noise_level, o.stochastic_steps, o.first_step_noise)
     if o.head == "gaussian":
         return GaussianHead(num_steps, action_dim, o.init_std)
     return FlowNoise(num_steps, chunk_shape, condition_dim, o.sigma_min, o.sigma_max)

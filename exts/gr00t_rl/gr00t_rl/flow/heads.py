@@ -97,24 +97,37 @@ class FlowHead(nn.Module):
 
 
 class FlowSde(FlowHead):
-    """Flow-SDE: Euler-Maruyama steps with the marginals of the ODE (Flow-GRPO, arXiv 2505.05470; pi_RL).
+    """Flow-SDE: Euler-Maruyama steps of an SDE with the marginals of the ODE (Flow-GRPO, arXiv 2505.05470; pi_RL).
+
+    The marginals are the ODE's in the limit of many steps. With the four of GR00T N1.5 the actions spread wider, the
+    more so the higher the level and with all steps random: docs/design.md has figures.
 
     Args:
         num_steps: Number of denoising steps K.
         noise_level: The level a of the schedule sigma = a * sqrt((1 - t) / t).
         stochastic_steps: "one": one uniformly drawn step per sample is random and the others follow the ODE;
             "all": every step is random, and the log-probability is that of the whole chain.
+        first_step_noise: "second_step" or "published", see :func:`~gr00t_rl.flow.flow_sde_std`.
     """
 
-    def __init__(self, num_steps: int, noise_level: float = 0.5, stochastic_steps: str = "one") -> None:
+    def __init__(
+        self,
+        num_steps: int,
+        noise_level: float = 0.5,
+        stochastic_steps: str = "one",
+        first_step_noise: str = "second_step",
+    ) -> None:
         super().__init__(num_steps)
         self.noise_level = noise_level
         self.stochastic_steps = stochastic_steps
+        self.first_step_noise = first_step_noise
+
+    def _weights(self, step: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return flow_sde_weights(step, self.num_steps, self.noise_level, dtype, self.first_step_noise)
 
     def transition(self, x: torch.Tensor, v: torch.Tensor, step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (mean, std) of the step from ``x`` [B, M, H, A] at ``step`` [B, M]; std has shape [B, M, 1, 1]."""
-        weights = flow_sde_weights(step, self.num_steps, self.noise_level, x.dtype)
-        w0, w1, std = (w[..., None, None] for w in weights)
+        w0, w1, std = (w[..., None, None] for w in self._weights(step, x.dtype))
         t = step_time(step, self.num_steps, x.dtype)[..., None, None]
         x_noise = x - t * v
         x_data = x + (1.0 - t) * v
@@ -142,7 +155,7 @@ class FlowSde(FlowHead):
 
     def std_summary(self) -> torch.Tensor:
         """Return the standard deviation of each step, [K]."""
-        return flow_sde_weights(torch.arange(self.num_steps), self.num_steps, self.noise_level)[2]
+        return self._weights(torch.arange(self.num_steps), torch.float32)[2]
 
     def distribution(
         self, velocity: VelocityFn, transitions: Transitions, condition: torch.Tensor | None = None

@@ -11,7 +11,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from ..flow import FlowHead, Transitions, VelocityField, chain_entropy, chain_kl, chain_log_prob
-from ..options import FlowActorOptions
+from ..options import FlowActorOptions, fixed_noise
 from ..utils.errors import ConfigurationError
 from .chunk_queue import ChunkQueue
 from .export import ExportedPolicy
@@ -29,9 +29,12 @@ class FlowActor(PlainRecords, nn.Module):
         chunk_shape: (H, A) of the chain's states, padding included.
         action_dim: The env's action dimensions; the first ones of A.
         options: Chunks, initial noise, and what the log-probability counts: with ``log_prob_over`` "chain" all H steps
-            and A dimensions, the density of the whole chain, and with "executed" the executed steps and the real action
-            dimensions. The numbers that are not executed feed back into the others along the chain, so that only the
-            former is an exact density; it is noisier.
+            and A dimensions of the random transitions, and with "executed" those of the executed steps and the real
+            action dimensions. The numbers that are not executed feed back into the others along the chain. So "chain"
+            is the density of all that was drawn after x_0 (given the drawn step, where one step is random), and
+            "executed" a part of its sum: without what the other numbers say about the weights, which makes the gradient
+            less noisy and slightly wrong (docs/design.md has figures). With one transition per chain ("gaussian") both
+            are exact for what they count.
     """
 
     is_recurrent = False
@@ -49,6 +52,8 @@ class FlowActor(PlainRecords, nn.Module):
         self.chunk_shape, self.action_dim, self.n_action_steps = chunk_shape, action_dim, options.n_action_steps
         self.init_noise_scale, self.log_prob_over = options.init_noise_scale, options.log_prob_over
         self.align_decisions = options.align_decisions
+        self.fixed_noise = fixed_noise(options)
+        """Why no weight changes the entropy, see :func:`gr00t_rl.options.fixed_noise`; None where some do."""
         # tells the device the model was moved to
         self.register_buffer("_device_probe", torch.empty(0), persistent=False)
         self._queue: ChunkQueue | None = None

@@ -196,6 +196,10 @@ class Gr00tActor(FlowActor):
             observed["features"] = self._encode_images(obs)
         return observed
 
+    def expect(self, num_decisions: int) -> None:
+        """Make room in host memory for the features of an iteration, when the first ones come."""
+        self._host_features.expected_rows = num_decisions
+
     def store(self, record: TensorDict) -> TensorDict:
         """Move the features to where ``feature_cache`` wants them."""
         if self.image_groups and self.feature_cache == "host":

@@ -43,6 +43,10 @@ class DecisionPolicy(Protocol):
         """
         ...
 
+    def expect(self, num_decisions: int) -> None:
+        """Be told how many decisions an iteration has, without resets."""
+        ...
+
     def store(self, record: TensorDict) -> TensorDict:
         """Return the form in which a record [B] is kept until the update."""
         ...
@@ -66,6 +70,9 @@ class DecisionPolicy(Protocol):
 
 class PlainRecords:
     """Records that are kept as they are."""
+
+    def expect(self, num_decisions: int) -> None:
+        """Do nothing."""
 
     def store(self, record: TensorDict) -> TensorDict:
         """Return ``record``."""

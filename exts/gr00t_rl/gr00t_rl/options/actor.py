@@ -24,6 +24,25 @@ def _attention_problem(name: str) -> str | None:
     return None
 
 
+def fixed_noise(actor: Any) -> str | None:
+    """Return why no weight changes the entropy of an actor with :class:`HeadOptions`, and what to set instead.
+
+    None where some weight does, and for actors without a head.
+    """
+    head = getattr(actor, "head", None)
+    if head == "flow_sde":
+        return (
+            "the noise of agent.actor.head=flow_sde is fixed by its schedule; set it to 0 and explore by "
+            "agent.actor.noise_level, or set agent.actor.head=flow_noise or gaussian"
+        )
+    if head == "flow_noise" and actor.sigma_min == actor.sigma_max:
+        return (
+            f"agent.actor.sigma_min and sigma_max are both {actor.sigma_max} and leave the noise nothing to learn; "
+            "set it to 0, or sigma_max higher"
+        )
+    return None
+
+
 @dataclass
 class HeadOptions(Options):
     """How a flow becomes a distribution."""
@@ -37,14 +56,24 @@ class HeadOptions(Options):
     num_inference_timesteps: int = option(4, "Denoising steps K.", low=1)
     noise_level: float = option(
         0.5,
-        "Level a of the SDE's noise, sigma = a sqrt((1 - t) / t); without noise the policy has no likelihood.",
+        "Level a of the SDE's noise, sigma = a sqrt((1 - t) / t); without noise the policy has no likelihood. At the "
+        "first step see first_step_noise.",
         above=0,
         only_with=("head", ("flow_sde",)),
     )
     stochastic_steps: str = option(
         "one",
-        "Denoising steps that are random: one, drawn anew for each decision, or all.",
+        "Denoising steps that are random: one, drawn anew for each decision, or all. With one, a decision's "
+        "log-probability and KL are those of this one transition of K.",
         choices=("one", "all"),
+        only_with=("head", ("flow_sde",)),
+    )
+    first_step_noise: str = option(
+        "second_step",
+        "Noise of the first step, where the level's formula diverges. second_step: the second's, a sqrt((1 - t_1) / "
+        "t_1); published: a sqrt(1 / t_1), as in the code of Flow-GRPO and RLinf, at K = 4 a standard deviation 15 % "
+        "larger.",
+        choices=("second_step", "published"),
         only_with=("head", ("flow_sde",)),
     )
     init_std: float = option(
@@ -82,7 +111,8 @@ class FlowActorOptions(HeadOptions):
     )
     log_prob_over: str = option(
         "executed",
-        "What the log-probability counts: executed steps and real action dimensions, or the whole chain.",
+        "What the log-probability counts: executed steps and real action dimensions, or the whole chain. Only chain, "
+        "with all steps random, is the exact density (docs/design.md).",
         choices=("executed", "chain"),
     )
     align_decisions: bool = option(

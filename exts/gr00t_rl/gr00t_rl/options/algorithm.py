@@ -39,7 +39,8 @@ class SurrogateOptions(Options):
     )
     target_kl: float | None = option(
         None,
-        "Approximate KL (k3) of a minibatch beyond which the iteration's update ends [nats per decision]; null: never.",
+        "Approximate KL (k3) of a minibatch beyond which no step is taken on it and the iteration's update ends [nats "
+        "per decision, see desired_kl]; null: never.",
         above=0,
     )
     recompute_log_probs: bool = option(
@@ -55,7 +56,11 @@ class SurrogateOptions(Options):
         choices=SCHEDULES,
     )
     desired_kl: float = option(
-        0.01, "Target of KL(old || new) per iteration of the adaptive schedule [nats per decision].", above=0
+        0.01,
+        "Target of KL(old || new) per iteration of the adaptive schedule [nats per decision]. A decision counts its "
+        "random denoising steps: with stochastic_steps=one, one of K, so that the same change of the policy shows "
+        "about 1/K of the KL that it has with all.",
+        above=0,
     )
     max_grad_norm: float = option(
         0.5, "Bound of the global gradient norm, over all trained parameters together.", above=0, infinite=True
@@ -162,5 +167,8 @@ class GrpoOptions(SurrogateOptions):
         choices=("decision", "episode"),
     )
     kl_coef: float = option(
-        0.0, "Weight of KL(current || initial policy), in closed form; 0 keeps no reference.", low=0
+        0.0,
+        "Weight of KL(current || initial policy), in closed form; 0 keeps no reference. Counts what desired_kl counts: "
+        "with stochastic_steps=one about 1/K of the chain's KL.",
+        low=0,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from ..options import RnnOptions, RunnerOptions, check_values, declared, options_of, unknown
+from ..options import RnnOptions, RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
 from ..utils.errors import ConfigurationError
 from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
 
@@ -32,6 +32,9 @@ def check_agent(cfg: Any) -> None:
             f"agent.actor.n_action_steps is {actor.n_action_steps}; set an integer from 1 to "
             f"agent.num_steps_per_env={cfg.num_steps_per_env}"
         )
+    entropy_coef, problem = getattr(cfg.algorithm, "entropy_coef", 0.0), fixed_noise(actor)
+    if entropy_coef > 0 and problem is not None:
+        raise ConfigurationError(f"agent.algorithm.entropy_coef is {entropy_coef}, but {problem}")
     critic = options_of(str(getattr(getattr(cfg, "critic", None), "class_name", None)))
     if hasattr(actor, "n_action_steps") and critic is not None and issubclass(critic, RnnOptions):
         raise ConfigurationError(

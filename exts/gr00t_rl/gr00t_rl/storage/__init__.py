@@ -3,5 +3,6 @@
 
 from .decision_storage import DecisionStorage
 from .feature_cache import HostFeatureCache
+from .rows import RowBuffer
 
-__all__ = ["DecisionStorage", "HostFeatureCache"]
+__all__ = ["DecisionStorage", "HostFeatureCache", "RowBuffer"]

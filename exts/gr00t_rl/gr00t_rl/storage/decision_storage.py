@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from tensordict import TensorDict
 
-_ROWS_AT_ONCE = 1024
+from .rows import RowBuffer
 
 
 class DecisionStorage:
@@ -16,16 +16,19 @@ class DecisionStorage:
     decision's value counts with gamma^k, or with 0 after an episode's end (Sutton, Precup & Singh, 1999). What is
     small and needed per env (rewards, values, discounts) lies in dense [D, N] arrays, slot d holding an env's d-th
     decision; what is large (observations, features, chains) is kept as flat rows of the decisions that really
-    happened, so that padding costs nothing.
+    happened, so that padding costs nothing. The rows have their memory once, see :class:`RowBuffer`.
 
     Args:
         num_envs: Number of envs N.
         num_steps: Env steps per iteration, and so the most decisions D one env can take.
         gamma: Discount per env step.
         device: Device of the arrays.
+        decision_steps: Env steps that a decision usually runs; says how many rows to make room for.
     """
 
-    def __init__(self, num_envs: int, num_steps: int, gamma: float, device: str | torch.device) -> None:
+    def __init__(
+        self, num_envs: int, num_steps: int, gamma: float, device: str | torch.device, decision_steps: int = 1
+    ) -> None:
         self.num_envs, self.num_steps, self.gamma, self.device = num_envs, num_steps, gamma, device
         shape = (num_steps, num_envs)
         self.rewards = torch.zeros(shape, device=device)
@@ -39,6 +42,9 @@ class DecisionStorage:
         self.discarded = torch.zeros(shape, dtype=torch.bool, device=device)
         """Decisions that are left out of the records, bool [D, N]."""
         self._env = torch.arange(num_envs, device=device)
+        self.expected_rows = num_envs * -(-num_steps // decision_steps)
+        """Records of an iteration without resets."""
+        self._records = RowBuffer(self.expected_rows, device)
         self.clear()
 
     def clear(self) -> None:
@@ -49,7 +55,7 @@ class DecisionStorage:
         self._running = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         self._elapsed = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self._rows: list[torch.Tensor] = []
-        self._records: list[TensorDict] = []
+        self._records.clear()
 
     def open(self, ids: torch.Tensor, record: TensorDict) -> None:
         """Begin a decision in the envs ``ids``; an earlier one there has ended.
@@ -65,7 +71,7 @@ class DecisionStorage:
         if "value" in record.keys():  # noqa: SIM118  # iterating a TensorDict goes over its rows
             self.values.view(-1)[row] = record["value"]
         self._rows.append(row)
-        self._records.append(record)
+        self._records.append(dict(record.items(include_nested=True, leaves_only=True)))
 
     def step(self, rewards: torch.Tensor, dones: torch.Tensor, bootstrap: torch.Tensor | None = None) -> None:
         """Add one env step to the running decision of every env; after an episode's end it is nobody's until the next.
@@ -111,20 +117,21 @@ class DecisionStorage:
         return torch.cat(self._rows)
 
     def records(self) -> TensorDict:
-        """Return the stored records, without those left out, as one TensorDict of batch size [R]."""
+        """Return the stored records, without those left out, as one TensorDict of batch size [R].
+
+        Its tensors hold until :meth:`clear`.
+        """
         self._drop_discarded()
-        return self._records[0] if len(self._records) == 1 else torch.cat(self._records)  # type: ignore[return-value]
+        records = TensorDict({}, [len(self._records)], device=self.device)
+        for name, rows in self._records.read().items():
+            records[name] = rows
+        return records
 
     def _drop_discarded(self) -> None:
-        """Close the gaps that records which are left out make, in place: a second copy of all might not fit."""
+        """Close the gaps that records which are left out make."""
         rows = torch.cat(self._rows)
         left_out = self.discarded.view(-1)[rows]
-        if not left_out.any():
-            return
-        records: TensorDict = torch.cat(self._records)  # type: ignore[assignment, arg-type]
-        kept = (~left_out).nonzero().squeeze(-1)
-        done = 0
-        for part in kept.split(_ROWS_AT_ONCE):  # rows only move forward: what is overwritten has been read
-            records[done : done + len(part)] = records[part]
-            done += len(part)
-        self._rows, self._records = [rows[kept]], [records[:done]]
+        if left_out.any():
+            kept = (~left_out).nonzero().squeeze(-1)
+            self._records.keep(kept)
+            self._rows = [rows[kept]]

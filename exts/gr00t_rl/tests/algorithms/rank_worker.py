@@ -72,7 +72,7 @@ def flow(rank: int, folder: Path) -> dict[str, Any]:
 
 
 def target_kl(rank: int, folder: Path) -> dict[str, Any]:
-    return _learn(rank, "mlp", iterations=1, learning_rate=0.03, target_kl=0.02, num_learning_epochs=10)
+    return _learn(rank, "mlp", iterations=1, target_kl=0.02, num_learning_epochs=10)
 
 
 def few_decisions(rank: int, folder: Path) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def few_decisions(rank: int, folder: Path) -> dict[str, Any]:
     runner = make(rank, num_envs=(2, 5)[rank], num_mini_batches=4)
     runner.cfg["num_steps_per_env"] = runner.alg.num_steps = 1
     collect(runner)
-    runner.alg.update()
-    return {"weights": weights(runner.alg), "decisions": len(runner.alg.batch)}
+    metrics = runner.alg.update()
+    return {"weights": weights(runner.alg), "decisions": len(runner.alg.batch), "metrics": metrics}
 
 
 def nonfinite(rank: int, folder: Path) -> dict[str, Any]:
@@ -98,15 +98,32 @@ def nonfinite(rank: int, folder: Path) -> dict[str, Any]:
     return {"moved": not torch.equal(before, weights(runner.alg)), "skipped": runner.alg.guard.total, "line": line}
 
 
-def gradients(rank: int, folder: Path) -> dict[str, Any]:
-    """One full-batch gradient; what it was computed from, so that one process can compute it too."""
-    runner = make(rank, num_learning_epochs=1, num_mini_batches=1, max_grad_norm=1e9)
+def _gradient(rank: int, **options: Any) -> dict[str, Any]:
+    """One full-batch gradient of 3 envs' decisions and of 9's, and the metrics; and what they were computed from."""
+    settings = {"num_learning_epochs": 1, "num_mini_batches": 1, "max_grad_norm": 1e9, "entropy_coef": 0.01, **options}
+    runner = make(rank, num_envs=(3, 9)[rank], **settings)
     alg = runner.alg
     collect(runner)
     batch = alg.batch.clone()
     alg.optimizer.step = lambda *_: None
-    alg.update()
-    return {"batch": batch.to_dict(), "gradient": torch.cat([p.grad.flatten() for p in alg.parameters()]).clone()}
+    kls, final_kl = [], alg._final_kl
+    alg._final_kl = lambda *args: kls.append(final_kl(*args)) or kls[-1]
+    metrics = alg.update()
+    gradient = torch.cat([p.grad.flatten() for p in alg.parameters()]).clone()
+    found = {"batch": batch.to_dict(), "gradient": gradient, "metrics": metrics}
+    return found | ({"final_kl": [float(kls[0][0]), kls[0][1]]} if kls else {})
+
+
+def gradients(rank: int, folder: Path) -> dict[str, Any]:
+    return _gradient(rank)
+
+
+def gradients_per_mini_batch(rank: int, folder: Path) -> dict[str, Any]:
+    return _gradient(rank, normalize_advantage_per_mini_batch=True, micro_batch_size=5)
+
+
+def final_kl(rank: int, folder: Path) -> dict[str, Any]:
+    return _gradient(rank, schedule="adaptive")
 
 
 def moments(rank: int, folder: Path) -> dict[str, Any]:
@@ -121,40 +138,89 @@ def moments(rank: int, folder: Path) -> dict[str, Any]:
     return {"samples": torch.cat(parts), **{k: v.clone() for k, v in running.state_dict().items()}}
 
 
-def _grpo(rank: int, barren: bool = False, **options: Any) -> dict[str, Any]:
-    """One GRPO iteration; in the second rank, all episodes of a group earn the same if ``barren``."""
+def _grpo(rank: int, informative: tuple[int, int] = (4, 4), **options: Any) -> dict[str, Any]:
+    """One GRPO iteration with 4 groups per rank, of which the first ``informative[rank]`` tell episodes apart."""
     from gr00t_rl.algorithms import GRPO
 
-    env = GroupedPointMassEnv(termination=0.2, seed=10 + rank)
-    cfg = grpo_cfg(num_learning_epochs=1, num_mini_batches=1, max_grad_norm=1e9, num_steps=5, **options)
+    env = GroupedPointMassEnv(num_envs=16, termination=0.2, seed=10 + rank)
+    settings = {"num_learning_epochs": 1, "num_mini_batches": 1, "max_grad_norm": 1e9, "entropy_coef": 0.01, **options}
+    cfg = grpo_cfg(num_steps=5, **settings)
     cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD}
     torch.manual_seed(100 + rank)
     alg = GRPO.construct_algorithm(env.get_observations(), env, cfg, "cpu")  # type: ignore[arg-type]
     alg.broadcast_parameters()
-    if barren and rank == 1:
-        step = env.step
+    step = env.step
 
-        def unpaid(actions: torch.Tensor) -> Any:
-            obs, rewards, dones, extras = step(actions)
-            return obs, 0.0 * rewards, dones, extras
+    def unpaid(actions: torch.Tensor) -> Any:
+        obs, rewards, dones, extras = step(actions)
+        rewards[4 * informative[rank] :] = 0.0
+        return obs, rewards, dones, extras
 
-        env.step = unpaid
+    env.step = unpaid  # type: ignore[method-assign]
     before = weights(alg)
     collect(SimpleNamespace(alg=alg, env=env, cfg=cfg))
-    results = {"before": before, "batch": alg.batch.clone().to_dict(), "judged": alg.episodes.rewards.clone()}
-    alg.update()
+    results = {"before": before, "judged": alg.episodes.rewards.clone(), "success": alg.episodes.success.clone()}
+    batch = alg.batch.clone()
+    metrics = alg.update()
     gradient = torch.cat([p.grad.flatten() for p in alg.parameters()]).clone()
-    return {**results, "gradient": gradient, "weights": weights(alg)}
+    return {**results, "batch": batch.to_dict(), "gradient": gradient, "weights": weights(alg), "metrics": metrics}
 
 
-def grpo(rank: int, folder: Path) -> dict[str, Any]:
-    return _grpo(rank, zero_std_groups="keep")
+def grpo_4_4(rank: int, folder: Path) -> dict[str, Any]:
+    return _grpo(rank)
 
 
-def grpo_barren_rank(rank: int, folder: Path) -> dict[str, Any]:
-    return _grpo(rank, barren=True)
+def grpo_4_0(rank: int, folder: Path) -> dict[str, Any]:
+    return _grpo(rank, (4, 0))
+
+
+def grpo_4_1(rank: int, folder: Path) -> dict[str, Any]:
+    return _grpo(rank, (4, 1))
+
+
+def grpo_4_1_keep(rank: int, folder: Path) -> dict[str, Any]:
+    return _grpo(rank, (4, 1), zero_std_groups="keep")
+
+
+def grpo_4_1_episodes(rank: int, folder: Path) -> dict[str, Any]:
+    return _grpo(rank, (4, 1), loss_average="episode")
+
+
+def grpo_many_steps(rank: int, folder: Path) -> dict[str, Any]:
+    """Several minibatches and epochs, a reference, and a rank without anything to learn."""
+    return _grpo(rank, (2, 0), num_mini_batches=3, num_learning_epochs=2, kl_coef=0.1, schedule="adaptive")
+
+
+def tally(rank: int, folder: Path) -> dict[str, Any]:
+    """Numbers 1, 2, 3 on one rank, 10 and 20 on the other; one has no numbers at all."""
+    from gr00t_rl.algorithms.ranks import Tally
+
+    tally = Tally("cpu", WORLD)
+    tally.add("some", torch.tensor([1.0, 2.0, 3.0] if rank == 0 else [10.0, 20.0]))
+    tally.add("one-sided", torch.tensor([] if rank == 0 else [5.0, 7.0]))
+    tally.report("mean", float(10 * rank), rank)  # 0 of nothing, and 10 of one
+    metrics, moments = tally.exchange()
+    return {"metrics": metrics, "moments": {k: [*m, m.mean, m.variance, m.std] for k, m in moments.items()}}
 
 
 SCENARIOS = {
-    f.__name__: f for f in (mlp, flow, target_kl, few_decisions, nonfinite, gradients, moments, grpo, grpo_barren_rank)
+    f.__name__: f
+    for f in (
+        mlp,
+        flow,
+        target_kl,
+        few_decisions,
+        nonfinite,
+        gradients,
+        gradients_per_mini_batch,
+        final_kl,
+        moments,
+        grpo_4_4,
+        grpo_4_0,
+        grpo_4_1,
+        grpo_4_1_keep,
+        grpo_4_1_episodes,
+        grpo_many_steps,
+        tally,
+    )
 }

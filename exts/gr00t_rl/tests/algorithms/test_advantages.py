@@ -14,7 +14,7 @@ from gr00t_rl.algorithms.advantages import (
     episode_weights,
     group_advantages,
     informative_groups,
-    return_diversity,
+    squared_deviations,
 )
 
 RETURNS = torch.tensor([[1.0, 0.0, 0.0, 1.0], [2.0, -2.0, 0.0, 4.0], [0.5, 0.5, 0.5, 0.5]])
@@ -52,17 +52,55 @@ def test_groups_know_nothing_of_each_other(estimator):
     torch.testing.assert_close(together.sum(1), torch.zeros(3), atol=1e-6, rtol=0)
 
 
+def informative(returns: torch.Tensor) -> list[bool]:
+    """Of whole episodes."""
+    flat = returns.view(1, -1)
+    return informative_groups(flat, torch.ones_like(flat, dtype=torch.bool), flat[0].abs(), returns.shape[1]).tolist()
+
+
 def test_informative_groups():
-    assert informative_groups(RETURNS).tolist() == [True, True, False]
-    assert informative_groups(torch.tensor([[1.0, 1.0 + 1e-7], [1.0, 1.001]])).tolist() == [False, True]
+    assert informative(RETURNS) == [True, True, False]
+    assert informative(torch.zeros(2, 3)) == [False, False]
 
 
-def test_return_diversity():
-    """Within: variances 0.25, 5, 0 of mean 1.75. Total: mean 8 / 12, squares 2 + 24 + 1 = 27: 27/12 - 4/9 = 65/36."""
-    torch.testing.assert_close(return_diversity(RETURNS), torch.tensor(1.75 / (65 / 36)))
-    assert return_diversity(torch.tensor([[1.0, 1.0], [3.0, 3.0]])) == 0  # the start decides
-    assert return_diversity(torch.tensor([[1.0, 3.0], [1.0, 3.0]])) == 1  # the policy's noise decides
-    assert return_diversity(torch.ones(2, 2)) == 0
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_rounding_teaches_nothing_at_any_scale(scale):
+    assert informative(torch.tensor([[1.0, 1.0 + 1e-7], [1.0, 1.001]]) * scale) == [False, True]
+
+
+def test_rounding_of_rewards_that_cancel_teaches_nothing():
+    """Their sums are tiny, what was added up is not."""
+    returns, ones = torch.tensor([[1e-8, -1e-8]]), torch.ones(1, 2, dtype=torch.bool)
+    assert informative_groups(returns, ones, torch.ones(2), 2).tolist() == [False]
+    assert informative_groups(returns, ones, torch.full((2,), 1e-8), 2).tolist() == [True]
+
+
+def test_late_reward_makes_a_group_informative():
+    """Two groups of two, 600 times, gamma 0.975: one episode of the first is paid once, near its end.
+
+    At the start 2.5e-7 is left of the reward. The decisions just before it are better than their neighbours by 1.
+    """
+    times = torch.arange(600.0)
+    to_go = torch.zeros(600, 4)
+    to_go[:, 1] = torch.where(times <= 598, 0.975 ** (598 - times), 0.0)
+    assert to_go[0, 1] < 1e-6
+    valid = torch.ones_like(to_go, dtype=torch.bool)
+    assert informative_groups(to_go, valid, to_go.amax(0), 2).tolist() == [True, False]
+
+
+def test_decisions_without_a_neighbour_teach_nothing():
+    """The episode that is paid runs alone by then."""
+    to_go, valid = torch.tensor([[0.0, 0.0], [5.0, 0.0]]), torch.tensor([[True, True], [True, False]])
+    assert informative_groups(to_go, valid, to_go.amax(0), 2).tolist() == [False]
+
+
+def test_squared_deviations():
+    """1/4 each; from 1 to 2, -2, 0, 4; none where returns differ by rounding, or are not counted."""
+    found = squared_deviations(RETURNS)
+    assert found.tolist() == [[0.25] * 4, [1.0, 9.0, 1.0, 9.0], [0.0] * 4]
+    assert squared_deviations(torch.tensor([[1e3, 1e3 + 1e-4]])).tolist() == [[0.0, 0.0]]
+    good = torch.tensor([[True, True, False]])
+    assert squared_deviations(torch.tensor([[1.0, 3.0, 50.0]]), good).tolist() == [[1.0, 1.0, 0.0]]
 
 
 def test_episode_weights():
@@ -72,6 +110,9 @@ def test_episode_weights():
     torch.testing.assert_close(weights, torch.tensor([2 / 3, 2 / 3, 2 / 3, 2.0, 1.0, 1.0]))
     losses = torch.tensor([3.0, 0.0, 3.0, 5.0, 1.0, 2.0])
     torch.testing.assert_close((weights * losses).mean(), torch.tensor((2.0 + 5.0 + 1.5) / 3))
+    # beside another rank's 4 decisions of one episode: 10 decisions over 4 episodes, 2.5 / length
+    weights = episode_weights(episode, 4, mean_length=2.5)
+    torch.testing.assert_close(weights, torch.tensor([2.5 / 3] * 3 + [2.5, 1.25, 1.25]))
 
 
 def test_decision_advantages_by_hand():
@@ -118,11 +159,14 @@ def test_episodes_that_broke_are_as_if_they_were_not_there(estimator):
         expected = group_advantages(RETURNS[row : row + 1, good], estimator)
         torch.testing.assert_close(advantages[row : row + 1, good], expected)
     assert (advantages[~GOOD] == 0).all() and (advantages[2] == 0).all()
-    assert informative_groups(returns, GOOD).tolist() == [True, True, False]
+    flat = returns.view(1, -1)
+    magnitude = flat[0].where(GOOD.view(-1), 0.0).abs()
+    assert informative_groups(flat, GOOD.view(1, -1), magnitude, 4).tolist() == [True, True, False]
 
 
-def test_diversity_without_the_episodes_that_broke():
-    """(1, 0, 1) and (0.5,): squares of 2/3 within, and between the two 3/4 * (2/3 - 1/2)^2 more."""
+def test_deviations_without_the_episodes_that_broke():
+    """(1, 0, 1) of mean 2/3, and one alone."""
     returns = torch.tensor([[1.0, 9.0, 0.0, 1.0], [0.5, 9.0, 9.0, 9.0]])
     good = torch.tensor([[True, False, True, True], [True, False, False, False]])
-    assert return_diversity(returns, good).item() == pytest.approx((2 / 3) / (2 / 3 + 3 / 4 * 1 / 36), rel=1e-5)
+    expected = torch.tensor([[1 / 9, 0.0, 4 / 9, 1 / 9], [0.0] * 4])
+    torch.testing.assert_close(squared_deviations(returns, good), expected)

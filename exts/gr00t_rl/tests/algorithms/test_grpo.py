@@ -12,11 +12,14 @@ from tensordict import TensorDict
 from torch.distributions import Normal
 
 from gr00t_rl.algorithms.advantages import group_advantages
+from gr00t_rl.algorithms.ranks import Tally
 from gr00t_rl.utils.errors import ConfigurationError
 
 
 def grpo_runner(actor: str = "mlp", log_dir: Any = None, image: bool = False, seed: int = 0, **options: Any) -> Any:
-    env_options = {name: options.pop(name) for name in ("num_envs", "termination") if name in options}
+    env_options = {
+        name: options.pop(name) for name in ("num_envs", "termination", "max_episode_length") if name in options
+    }
     env = GroupedPointMassEnv(**{"termination": 0.2, "image": image, **env_options})
     return make_runner(grpo_cfg(actor, image=image, **options), env, log_dir, seed)
 
@@ -190,6 +193,12 @@ def test_documented_tags_are_written(tmp_path):
 # -- update ------------------------------------------------------------------------------------------------------------
 
 
+def prepared(alg: Any, batch: TensorDict | None = None) -> TensorDict:
+    """Return the decisions that are learned from."""
+    batch = alg.batch.clone() if batch is None else batch
+    return batch[alg._prepare(batch)]
+
+
 def one_gradient(runner: Any, batch: TensorDict) -> torch.Tensor:
     alg = runner.alg
     for parameter in alg.parameters():
@@ -205,12 +214,12 @@ def test_gradient_is_that_of_the_plain_formula_in_float64():
     collect(runner)
     alg = runner.alg
     old = alg.batch.clone()
-    alg._minibatch_step(alg._prepare(old)[:12])  # the ratio is not 1 any more
+    alg._minibatch_step(old[alg._prepare(old)[:12]])  # the ratio is not 1 any more
     alg.actor.double()
     for key, value in alg.reference._kept.items():
         alg.reference._kept[key] = value.double() if value.is_floating_point() else value
     batch = old.apply(lambda v: v.double() if v.is_floating_point() else v)
-    batch = alg._prepare(batch)
+    batch = prepared(alg, batch)
     found = one_gradient(runner, batch)
 
     def policy() -> Normal:
@@ -239,10 +248,10 @@ def test_reference_kl_of_chains_is_that_of_their_gaussians(head):
     runner = grpo_runner(head, kl_coef=0.1, learning_rate=3e-3)
     collect(runner)
     alg = runner.alg
-    assert alg._loss_terms(alg._prepare(alg.batch.clone()))["reference_kl"].abs().max() < 1e-6
+    assert alg._loss_terms(prepared(alg))["reference_kl"].abs().max() < 1e-6
     alg.update()
     collect(runner)
-    batch = alg._prepare(alg.batch.clone())
+    batch = prepared(alg)
     with torch.no_grad():
         found = alg._loss_terms(batch)["reference_kl"]
         current = [p.double() for p in alg.policy.evaluate(batch).parameters]
@@ -257,7 +266,7 @@ def test_episodes_count_alike_on_request():
     runner = grpo_runner(loss_average="episode", zero_std_groups="keep")
     collect(runner)
     alg = runner.alg
-    batch = alg._prepare(alg.batch.clone())
+    batch = prepared(alg)
     alg._minibatch_step(batch)
     with torch.no_grad():
         loss = alg._loss(alg._loss_terms(batch)).mean()
@@ -280,14 +289,55 @@ def with_one_barren_group(runner: Any) -> None:
     collect(runner)
 
 
+def test_late_success_is_learned_from_whatever_the_discount():
+    """One episode of eight is paid, 40 steps from the start, with gamma 0.5: 1e-12 of it is left there.
+
+    Judged by rewards to go, its group teaches: all of its decisions are kept, those of the other group dropped.
+    """
+    options = {"credit": "reward_to_go", "gamma": 0.5, "max_episode_length": 40, "num_steps": 40, "termination": 0.0}
+    runner = grpo_runner(**options)
+    step, env = runner.env.step, runner.env
+
+    def pay_late(actions: torch.Tensor) -> tuple[Any, ...]:
+        obs, rewards, dones, extras = step(actions)
+        rewards = torch.zeros_like(rewards)
+        rewards[1] = float(len(env.history) == 39)
+        return obs, rewards, dones, extras
+
+    env.step = pay_late
+    collect(runner)
+    alg = runner.alg
+    assert alg.batch["advantage"].abs().max() > 1.0
+    rows = alg._prepare(alg.batch)
+    assert len(rows) == 4 * 40 and (alg.batch["episode"][rows] < 4).all()
+    assert alg.update()["frac_zero_std"] == 0.5
+
+
+def test_diversity_is_the_share_of_variance_within_groups():
+    """Within groups (0, 2) and (4, 6) the variance is 1, in all 5; the start decides, or the policy's noise does."""
+    runner = grpo_runner()
+    collect(runner)
+    for judged, expected in (
+        ([[0.0, 2.0], [4.0, 6.0]], 0.2),
+        ([[1.0, 1.0], [3.0, 3.0]], 0.0),
+        ([[1.0, 3.0], [1.0, 3.0]], 1.0),
+        ([[0.3, 0.3], [0.3, 0.3]], 0.0),
+    ):
+        tally = Tally("cpu")
+        runner.alg._judged = torch.tensor(judged)
+        runner.alg._tally(tally, runner.alg.batch)
+        metrics = runner.alg._describe(tally.exchange()[1])
+        assert metrics["return_diversity"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_barren_groups_are_dropped_resampled_or_kept():
     """Kept, they only shrink the gradient, by the share of decisions that are left when they are dropped."""
     batches, gradients = {}, {}
     for choice in ("drop", "resample", "keep"):
         runner = grpo_runner(zero_std_groups=choice)
         with_one_barren_group(runner)
-        assert runner.alg._episode_metrics["frac_zero_std"] == 0.5
-        batches[choice] = runner.alg._prepare(runner.alg.batch.clone())
+        assert runner.alg._informative.tolist() == [False, True]
+        batches[choice] = prepared(runner.alg)
         gradients[choice] = one_gradient(runner, batches[choice])
     counts = {choice: len(batch) for choice, batch in batches.items()}
     assert counts["drop"] < counts["keep"] == counts["resample"]

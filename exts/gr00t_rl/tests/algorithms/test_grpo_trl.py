@@ -23,6 +23,8 @@ from torch.distributions import Normal, kl_divergence
 sys.path.append(str(Path(__file__).parent))
 from trl_constants import ACTIONS, NEW, OLD, REFERENCE, REWARDS
 
+from gr00t_rl.algorithms.ranks import Tally
+
 ADVANTAGES = {
     "grpo": [
         [0.8658754229545593, -0.8658754229545593, -0.8658754229545593, 0.8658754229545593],
@@ -85,14 +87,17 @@ def bandit(**options: Any) -> Any:
 
 
 def loss_of(alg: Any) -> float:
-    return alg._loss(alg._loss_terms(alg._prepare(alg.batch.clone()))).mean().item()
+    return alg._loss(alg._loss_terms(alg.batch[alg._prepare(alg.batch)])).mean().item()
 
 
 @pytest.mark.parametrize("advantage", ADVANTAGES)
 def test_advantages_and_metrics(advantage):
     alg = bandit(advantage=advantage)
     torch.testing.assert_close(alg.batch["advantage"].view(3, 4), torch.tensor(ADVANTAGES[advantage]))
-    assert {name: alg._episode_metrics[name] for name in METRICS} == pytest.approx(METRICS)
+    tally = Tally("cpu")
+    alg._tally(tally, alg.batch)
+    metrics = alg._describe(tally.exchange()[1])
+    assert {name: metrics[name] for name in METRICS} == pytest.approx(METRICS)
 
 
 def test_loss():

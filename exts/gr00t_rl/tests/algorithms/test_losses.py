@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from gr00t_rl.algorithms.losses import approx_kl, clipped_surrogate, explained_variance, value_loss
+from gr00t_rl.algorithms.losses import approx_kl, clipped_surrogate, probability_ratio, value_loss
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,36 @@ def test_k3_is_accurate_for_tiny_steps():
     assert approx_kl(torch.tensor([2.0**-10])).item() == pytest.approx(2.0**-21, rel=1e-2)
 
 
-def test_explained_variance():
-    returns = torch.tensor([1.0, 2.0, 3.0, 6.0])
-    assert explained_variance(returns, returns).item() == 1.0
-    assert explained_variance(returns.mean().expand(4), returns).item() == pytest.approx(0.0)
-    assert explained_variance(returns + 5.0, returns).item() == 1.0  # a constant error has no variance
-    assert explained_variance(-returns, returns).item() == pytest.approx(-3.0)
-    assert explained_variance(returns, torch.ones(4)).item() == 0.0  # returns that do not vary
+@pytest.mark.parametrize(
+    ("log_ratio", "advantage", "loss", "gradient"),
+    [
+        (89.0, 2.0, -2.4, 0.0),  # e^89 overflows float32; clipped at 1.2
+        (1e4, 2.0, -2.4, 0.0),
+        (-89.0, 2.0, 0.0, 0.0),
+        (-89.0, -2.0, 1.6, 0.0),  # clipped at 0.8
+        (89.0, 0.0, 0.0, 0.0),
+        (89.0, -2.0, 2.0 * math.exp(20.0), 0.0),  # bad and far too likely: counted, but it does not take the step over
+        (19.0, -2.0, 2.0 * math.exp(19.0), 2.0 * math.exp(19.0)),
+        (0.1, 2.0, -2.0 * math.exp(0.1), -2.0 * math.exp(0.1)),
+    ],
+)
+def test_loss_and_gradient_stay_finite_for_any_log_ratio(log_ratio, advantage, loss, gradient):
+    x = torch.tensor([log_ratio], requires_grad=True)
+    found = clipped_surrogate(probability_ratio(x), torch.tensor([advantage]), 0.2)
+    found.sum().backward()
+    assert x.grad is not None
+    assert found.item() == pytest.approx(loss, rel=1e-5, abs=1e-6)
+    assert x.grad.item() == pytest.approx(gradient, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("broken", [math.inf, math.nan])
+def test_broken_log_ratio_is_not_hidden(broken):
+    x = torch.tensor([broken], requires_grad=True)
+    clipped_surrogate(probability_ratio(x), torch.tensor([1.0]), 0.2).sum().backward()
+    assert x.grad is not None and x.grad.isnan().all()
+
+
+def test_k3_is_finite():
+    """e^20 - 21 at and beyond the bound; below, -1 - log r."""
+    found = approx_kl(torch.tensor([20.0, 89.0, 1e4, -300.0]))
+    assert found.tolist() == pytest.approx([math.exp(20) - 21.0] * 3 + [299.0])

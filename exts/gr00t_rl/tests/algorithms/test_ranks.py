@@ -66,18 +66,19 @@ def test_moments_of_all_ranks_are_those_of_one_pass(ranks):
         torch.testing.assert_close(rank["moments"]["m2"] / len(samples), samples.var(0, unbiased=False))
 
 
-def test_target_kl_stops_all_ranks_at_one_step(ranks):
-    """Each rank's own estimate differs; the mean decides."""
+def test_target_kl_stops_all_ranks_before_one_step(ranks):
+    """Each rank's own estimate differs; that of all decisions decides."""
     a, b = (rank["target_kl"]["metrics"][0] for rank in ranks)
-    assert a["approx_kl"] != b["approx_kl"]
     assert a["optimizer_steps"] == b["optimizer_steps"] and 1 < a["optimizer_steps"] < 30
+    assert a["stopped_by_kl"] == b["stopped_by_kl"] == 1.0 and a["approx_kl"] <= 0.02
     assert torch.equal(ranks[0]["target_kl"]["weights"], ranks[1]["target_kl"]["weights"])
 
 
 def test_ranks_with_few_decisions_take_equally_many_steps(ranks):
-    """They would wait for each other forever otherwise."""
+    """They would wait for each other forever otherwise. As many as the rank with most decisions can fill."""
     a, b = (rank["few_decisions"] for rank in ranks)
     assert (a["decisions"], b["decisions"]) == (2, 5)
+    assert a["metrics"]["optimizer_steps"] == b["metrics"]["optimizer_steps"] == 2 * 4
     assert torch.equal(a["weights"], b["weights"])
 
 
@@ -93,42 +94,123 @@ def test_broken_data_of_one_rank_are_skipped_by_all(ranks):
     assert sorted(f.name for f in (folder / "log1").iterdir()) == ["nonfinite_minibatch_0_1.pt"]
 
 
-def test_gradient_is_that_of_one_process_with_all_data(ranks):
-    """Advantages included: they are normalised over the union of both ranks' decisions."""
-    parts = [rank["gradients"]["batch"] for rank in ranks]
-    assert len(parts[0]["return"]) == len(parts[1]["return"])  # so that the mean over ranks is that over decisions
-    union = TensorDict({k: torch.cat([part[k] for part in parts]) for k in parts[0]}, [2 * len(parts[0]["return"])])
+def test_moments_are_those_of_the_numbers_of_all_ranks(ranks):
+    """Of 1, 2, 3, 10, 20: sum 36, mean 7.2, squares 514, so that 514 - 36^2 / 5 = 254.8 are the deviations."""
+    for rank in ranks:
+        found = rank["tally"]
+        assert found["metrics"] == {"mean": 10.0}
+        expected = [5.0, 36.0, 254.8, 1.0, 20.0, 7.2, 254.8 / 5, (254.8 / 4) ** 0.5]
+        assert found["moments"]["some"] == pytest.approx(expected)
+        assert found["moments"]["one-sided"] == pytest.approx([2.0, 12.0, 2.0, 5.0, 7.0, 6.0, 1.0, 2.0**0.5])
+
+
+def union_of(parts: list[dict[str, torch.Tensor]]) -> TensorDict:
+    """Return the decisions of both ranks; their episodes are different ones."""
+    size = sum(len(part["log_prob"]) for part in parts)
+    union = TensorDict({k: torch.cat([part[k] for part in parts]) for k in parts[0]}, [size])
+    if "episode" in parts[0]:
+        union["episode"] = torch.cat([part["episode"] + 100 * i for i, part in enumerate(parts)])
+    return union
+
+
+def gradient_of(alg: Any, loss: torch.Tensor) -> torch.Tensor:
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in alg.parameters()])
+
+
+def assert_same_gradient(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """In length and direction."""
+    assert expected.norm() > 1e-2
+    assert (found.norm() / expected.norm()).item() == pytest.approx(1.0, abs=1e-6)
+    assert torch.cosine_similarity(found.double(), expected.double(), dim=0).item() == pytest.approx(1.0, abs=1e-6)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scenario", ["gradients", "gradients_per_mini_batch"])
+def test_gradient_is_that_of_one_process_with_all_data(ranks, scenario):
+    """Every decision counts alike though one rank has three times as many; advantages are normalised over all."""
+    parts = [rank[scenario]["batch"] for rank in ranks]
+    assert [len(part["return"]) for part in parts] == [21, 63]
+    union = union_of(parts)
     union["advantage"] = normalize(union["advantage"])
     # rank 0's weights
-    alone = make_runner(runner_cfg(num_learning_epochs=1, num_mini_batches=1), PointMassEnv(), seed=100).alg
-    alone._end_iteration = lambda *_: None
+    alone = make_runner(runner_cfg(entropy_coef=0.01), PointMassEnv(), seed=100).alg
     terms = alone._loss_terms(union)
-    (terms["policy"] + alone.options.value_loss_coef * terms["value"]).mean().backward()
-    expected = torch.cat([p.grad.flatten() for p in alone.parameters()])
-    assert expected.abs().max() > 1e-3
+    expected = gradient_of(alone, alone._loss(terms).mean())
+    metrics = {name: term.mean().item() for name, term in terms.items()} | {"grad_norm": expected.norm().item()}
+    spread, error = union["return"].var().item(), (union["return"] - union["value"]).var().item()
+    metrics |= {"explained_variance": 1.0 - error / spread, "perf/decisions": 84.0, "optimizer_steps": 1.0}
     for rank in ranks:
-        torch.testing.assert_close(rank["gradients"]["gradient"], expected, atol=1e-6, rtol=1e-4)
+        assert_same_gradient(rank[scenario]["gradient"], expected)
+        found = rank[scenario]["metrics"]
+        assert {name: found[name] for name in metrics} == pytest.approx(metrics, rel=1e-4, abs=1e-6)
 
 
-def test_grpo_compares_within_a_rank_and_averages_gradients(ranks):
-    """Advantages are those of each rank's own groups; the gradient is the mean over ranks, and weights stay equal."""
-    expected = []
+def test_final_kl_is_the_mean_over_all_decisions(ranks):
+    """Not over ranks: one looks at three times as many."""
+    parts = [rank["final_kl"]["final_kl"] for rank in ranks]
+    assert [count for _, count in parts] == [21, 63]
     for rank in ranks:
-        result = rank["grpo"]
+        found = rank["final_kl"]["metrics"]["final_kl"]
+        assert found == pytest.approx(sum(total for total, _ in parts) / 84, abs=1e-9)
+
+
+GRPO = ["grpo_4_4", "grpo_4_0", "grpo_4_1", "grpo_4_1_keep", "grpo_4_1_episodes"]
+
+
+@pytest.mark.parametrize("scenario", GRPO)
+def test_grpo_gradient_is_that_of_one_process_with_all_groups(ranks, scenario):
+    """Each informative decision, or each episode that has some, counts alike, wherever it was played."""
+    results = [rank[scenario] for rank in ranks]
+    for result in results:
         judged, batch = result["judged"], result["batch"]
-        advantages = group_advantages(judged.view(2, 4)).flatten()
+        advantages = group_advantages(judged.view(4, 4)).flatten()
         torch.testing.assert_close(batch["advantage"], advantages[batch["episode"]])
-        alone = make_runner(grpo_cfg(zero_std_groups="keep"), GroupedPointMassEnv(), seed=100).alg  # rank 0's weights
-        alone._loss(alone._loss_terms(TensorDict(batch, [len(batch["advantage"])]))).mean().backward()
-        expected.append(torch.cat([p.grad.flatten() for p in alone.parameters()]))
-    assert not torch.equal(ranks[0]["grpo"]["judged"], ranks[1]["grpo"]["judged"])
-    for rank in ranks:
-        torch.testing.assert_close(rank["grpo"]["gradient"], (expected[0] + expected[1]) / 2, atol=1e-6, rtol=1e-4)
-    assert torch.equal(ranks[0]["grpo"]["weights"], ranks[1]["grpo"]["weights"])
+    union = union_of([result["batch"] for result in results])
+    if "keep" not in scenario:
+        union = union[union["informative"]]
+    alone = make_runner(grpo_cfg(entropy_coef=0.01), GroupedPointMassEnv(), seed=100).alg  # rank 0's weights
+    loss = alone._loss(alone._loss_terms(union))
+    mean = loss.mean()
+    if "episodes" in scenario:
+        mean = torch.stack([loss[union["episode"] == e].mean() for e in union["episode"].unique()]).mean()
+    expected = gradient_of(alone, mean)
+    for result in results:
+        assert_same_gradient(result["gradient"], expected)
+        assert torch.equal(result["weights"], results[0]["weights"])
+        assert not torch.equal(result["weights"], result["before"])
+
+
+@pytest.mark.parametrize(("scenario", "groups"), [("grpo_4_4", 8), ("grpo_4_0", 4), ("grpo_4_1", 5)])
+def test_grpo_metrics_are_those_of_all_ranks(ranks, scenario, groups):
+    results = [rank[scenario] for rank in ranks]
+    judged, success = (torch.cat([result[name] for result in results]) for name in ("judged", "success"))
+    advantage = torch.cat([result["batch"]["advantage"] for result in results])
+    expected = {
+        "frac_zero_std": 1.0 - groups / 8,
+        "return_mean": judged.mean(),
+        "return_std": judged.std(),
+        "return_min": judged.min(),
+        "return_max": judged.max(),
+        "return_diversity": judged.view(8, 4).var(1, unbiased=False).mean() / judged.var(unbiased=False),
+        "advantage_mean": advantage.mean(),
+        "advantage_std": advantage.std(),
+        "charts/success_rate": success.float().mean(),
+        "perf/decisions": float(len(advantage)),
+    }
+    assert results[0]["judged"].min() != results[1]["judged"].min()
+    for result in results:
+        found = {name: result["metrics"][name] for name in expected}
+        assert found == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-5, abs=1e-6)
 
 
 def test_a_rank_without_an_informative_group_takes_part(ranks):
-    """With a gradient of zero; they would wait for each other forever if it did not."""
-    a, b = (rank["grpo_barren_rank"] for rank in ranks)
+    """In all steps, and in the decision on the next rate; they would wait for each other forever if it did not."""
+    a, b = (rank["grpo_many_steps"] for rank in ranks)
     assert not b["batch"]["informative"].any() and a["batch"]["informative"].any()
     assert torch.equal(a["weights"], b["weights"]) and not torch.equal(a["weights"], a["before"])
+    timed = {name for name in a["metrics"] if name == "perf/update"}
+    assert {k: v for k, v in a["metrics"].items() if k not in timed} == {
+        k: v for k, v in b["metrics"].items() if k not in timed
+    }
+    assert a["metrics"]["optimizer_steps"] == 6 and a["metrics"]["final_kl"] > 0

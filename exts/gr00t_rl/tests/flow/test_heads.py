@@ -149,7 +149,16 @@ def test_log_prob_is_the_joint_density_of_the_chain():
     torch.testing.assert_close(chain_log_prob(sample.transitions.x_next, sample.mean, sample.std), expected)
 
 
-@pytest.mark.parametrize("head", [FlowSde(4, 0.5, "one"), FlowSde(4, 0.5, "all"), GaussianHead(4, 2)])
+@pytest.mark.parametrize(
+    "head",
+    [
+        FlowSde(4, 0.5, "one"),
+        FlowSde(4, 0.5, "all"),
+        FlowSde(4, 0.5, "all", "published"),
+        FlowSde(4, 0.5, "one", "published"),
+        GaussianHead(4, 2),
+    ],
+)
 def test_sampling_and_scoring_agree(head):
     """The log-probability at sampling is that of scoring the stored transitions."""
     field = LinearField().float()
@@ -161,7 +170,15 @@ def test_sampling_and_scoring_agree(head):
     torch.testing.assert_close(sampled, scored, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("head", [FlowSde(4, 0.5, "one"), FlowSde(4, 0.5, "all"), GaussianHead(4, 2).double()])
+@pytest.mark.parametrize(
+    "head",
+    [
+        FlowSde(4, 0.5, "one"),
+        FlowSde(4, 0.5, "all"),
+        FlowSde(4, 0.5, "all", "published"),
+        GaussianHead(4, 2).double(),
+    ],
+)
 def test_gradient_of_the_log_prob_against_finite_differences(head):
     field = LinearField()
     sample = head.sample(field, torch.randn(3, 2, 2, dtype=F64))
@@ -204,6 +221,29 @@ def test_more_steps_bring_the_sde_closer_to_the_data():
     mu, s = 0.5, 0.4
     errors = [abs(moments(data_field(mu, s, k), k, [1.0] * k)[1] - s**2) for k in (8, 32, 128)]
     assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_few_steps_spread_wider_than_the_ode():
+    """What the docs say of K = 4: exactly, for the field of N(0.5, 0.4^2)."""
+    field, spread = data_field(0.5, 0.4, 4), {}
+    for level in (0.0, 0.5, 1.0):
+        spread[level] = moments(field, 4, [level] * 4)[1] ** 0.5
+    assert spread[1.0] > spread[0.5] > 1.05 * spread[0.0]
+
+
+def test_published_first_step_has_its_own_likelihood():
+    """Std and log-probability of the first transition are those of the larger sigma, in closed form."""
+    torch.manual_seed(0)
+    field, x0 = LinearField(), torch.randn(64, 1, 2, dtype=F64)
+    sample = make_head(HeadOptions(stochastic_steps="all", first_step_noise="published"), 2, (1, 2), 1).sample(
+        field, x0
+    )
+    assert sample.std[0].flatten().tolist() == pytest.approx([0.5, 3**0.5 / 4, 1 / 4, 3**-0.5 / 4])
+    x_next = sample.transitions.x_next
+    mean = 0.625 * x0 + 0.25 * (x0 + field.a * x0 + field.b)  # w0 (x - t v) + w1 (x + (1 - t) v) at t = 0
+    expected = Normal(mean, 0.5).log_prob(x_next[:, 0]).flatten(1).sum(1)
+    found = chain_log_prob(x_next[:, :1], sample.mean[:, :1], sample.std[:, :1])
+    torch.testing.assert_close(found, expected)
 
 
 def test_std_summary_is_the_std_of_each_step():

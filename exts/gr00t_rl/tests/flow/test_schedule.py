@@ -31,6 +31,41 @@ def test_weights_of_four_steps_by_hand():
     torch.testing.assert_close(std, torch.tensor([3**0.5 / 4, 3**0.5 / 4, 1 / 4, 3**-0.5 / 4]))
 
 
+def test_published_first_step():
+    """a sqrt(1 / t_1) = 2 a at t_1 = 1/4 in place of a sqrt(3); the other steps are the same."""
+    published = flow_sde_std(STEPS, 4, 0.5, first_step_noise="published")
+    assert published[0].item() == 1.0
+    assert torch.equal(published[1:], flow_sde_std(STEPS, 4, 0.5)[1:])
+    # w0 = 1 - 1/4 - sigma^2 d / 2 = 3/4 - 1/8
+    w0, w1, std = flow_sde_weights(STEPS, 4, 0.5, first_step_noise="published")
+    assert (w0[0].item(), w1[0].item(), std[0].item()) == (0.625, 0.25, 0.5)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 4, 10])
+@pytest.mark.parametrize("first_step_noise", ["published", "second_step"])
+def test_first_step_against_the_code_of_flow_grpo(num_steps, first_step_noise):
+    """There time runs from 1 (noise) to 0: sqrt(s / (1 - s')) a, with s' the second of the times where s is 1.
+
+    And the mean, x (1 + std^2 / (2 s) dt) + v (1 + std^2 (1 - s) / (2 s)) dt, with dt < 0 and v = noise - data.
+    """
+    times = torch.linspace(1.0, 0.0, num_steps + 1, dtype=torch.float64)
+    s = times[:-1]
+    sigma = 0.7 * torch.sqrt(s / (1.0 - torch.where(s == 1.0, times[1], s)))
+    steps = torch.arange(num_steps)
+    found = flow_sde_std(steps, num_steps, 0.7, torch.float64, first_step_noise)
+    torch.testing.assert_close(found[1:], sigma[1:])
+    same = torch.allclose(found[0], sigma[0])
+    assert same == (first_step_noise == "published" or num_steps == 1)
+    if first_step_noise == "published":
+        x, v = torch.randn(2, num_steps, dtype=torch.float64)
+        d = -1.0 / num_steps
+        expected = x * (1.0 + sigma**2 / (2.0 * s) * d) - v * (1.0 + sigma**2 * (1.0 - s) / (2.0 * s)) * d
+        w0, w1, std = flow_sde_weights(steps, num_steps, 0.7, torch.float64, "published")
+        t = step_time(steps, num_steps, torch.float64)
+        torch.testing.assert_close(w0 * (x - t * v) + w1 * (x + (1.0 - t) * v), expected)
+        torch.testing.assert_close(std, sigma * (-d) ** 0.5)
+
+
 @pytest.mark.parametrize("num_steps", [1, 2, 4, 64])
 def test_no_noise_weights_are_the_euler_step(num_steps):
     """w0 x_noise + w1 x_data = x + v / K for sigma = 0, whatever x and v."""

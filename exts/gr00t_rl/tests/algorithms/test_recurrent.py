@@ -281,6 +281,35 @@ def test_non_finite_gradients_are_skipped():
     assert all(part.isfinite().all() for parts in runner.alg.memory.state_dict().values() for part in parts)
 
 
+@pytest.mark.parametrize("what", ["observation", "reward"])
+def test_an_env_that_is_left_out_leaves_no_gap_in_a_sequence(what):
+    """What is left of its episode is replayed as it was; after its reset it starts from zeros like any other."""
+    env = PointMassEnv(num_envs=5)
+    runner, step = make_runner(recurrent_cfg(), env), env.step
+
+    def bad_step(actions: torch.Tensor) -> Any:
+        obs, rewards, dones, extras = step(actions)
+        if len(env.history) in (3, 9):
+            (obs["policy"] if what == "observation" else rewards)[1] = float("nan")
+        return obs, rewards, dones, extras
+
+    env.step = bad_step
+    alg, update, sizes = runner.alg, runner.alg.update, []
+
+    def check_then_update() -> dict[str, float]:
+        batch = alg.batch
+        log_prob, value = replayed(alg, batch)
+        assert ((log_prob - batch["log_prob"]).exp() - 1).abs().max() <= 1e-5
+        torch.testing.assert_close(value, batch["value"], atol=1e-5, rtol=1e-5)
+        sizes.append(len(batch))
+        return update()
+
+    alg.update = check_then_update
+    runner.learn(3)
+    assert max(sizes[:2]) < 35 == sizes[2]
+    assert all(part.isfinite().all() for parts in alg.memory.state_dict().values() for part in parts)
+
+
 @pytest.mark.parametrize("zero_std_groups", ["drop", "resample"])
 def test_grpo_trains_a_recurrent_actor(zero_std_groups):
     """Episodes end at different times and rest: fewer and fewer envs decide, each with its own state, from zero."""

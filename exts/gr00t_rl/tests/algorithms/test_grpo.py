@@ -318,10 +318,10 @@ def test_diversity_is_the_share_of_variance_within_groups():
     runner = grpo_runner()
     collect(runner)
     for judged, expected in (
-        ([[0.0, 2.0], [4.0, 6.0]], 0.2),
-        ([[1.0, 1.0], [3.0, 3.0]], 0.0),
-        ([[1.0, 3.0], [1.0, 3.0]], 1.0),
-        ([[0.3, 0.3], [0.3, 0.3]], 0.0),
+        ([[0.0, 2.0] * 2, [4.0, 6.0] * 2], 0.2),
+        ([[1.0] * 4, [3.0] * 4], 0.0),
+        ([[1.0, 3.0] * 2, [1.0, 3.0] * 2], 1.0),
+        ([[0.3] * 4, [0.3] * 4], 0.0),
     ):
         tally = Tally("cpu")
         runner.alg._judged = torch.tensor(judged)

@@ -195,8 +195,8 @@ def test_documented_tags_are_written(tmp_path):
 
 def prepared(alg: Any, batch: TensorDict | None = None) -> TensorDict:
     """Return the decisions that are learned from."""
-    batch = alg.batch.clone() if batch is None else batch
-    return batch[alg._prepare(batch)]
+    chosen: Any = alg.batch.clone() if batch is None else batch
+    return chosen[alg._prepare(chosen)]
 
 
 def one_gradient(runner: Any, batch: TensorDict) -> torch.Tensor:

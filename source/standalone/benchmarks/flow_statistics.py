@@ -21,9 +21,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -72,7 +72,7 @@ def gradients(
     velocity: VelocityFn,
     x0: torch.Tensor,
     direction: torch.Tensor,
-    parameters: list[torch.Tensor],
+    parameters: Sequence[torch.Tensor],
     executed: Counted,
 ) -> dict[str, torch.Tensor]:
     """Return expected policy gradients [P] for f = <direction, executed actions>, by what the likelihood counts.
@@ -120,8 +120,8 @@ def gradients(
     return {name: _gradient(value, parameters) for name, value in sums.items()}
 
 
-def _gradient(value: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:
-    parts = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+def _gradient(value: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
+    parts = torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True, materialize_grads=True)
     return torch.cat([part.flatten() for part in parts])
 
 
@@ -156,12 +156,12 @@ class MeasuredPPO(PPO):
         return {}
 
     def _measure(self) -> None:
-        actor = self.actor
+        actor: Any = self.actor
         states = torch.randperm(len(self.batch))[:STATES].repeat_interleave(DRAWS)
         observed = self.batch[states].clone()
-        executed, steps = Counted(actor.n_action_steps, actor.action_dim), actor.head.num_steps  # type: ignore
-        velocity = actor.velocity_field(observed).velocity  # type: ignore
-        chain, spent = (len(states), *actor.chunk_shape), 1.0  # type: ignore
+        executed, steps = Counted(actor.n_action_steps, actor.action_dim), actor.head.num_steps
+        velocity = actor.velocity_field(observed).velocity
+        chain, spent = (len(states), *actor.chunk_shape), 1.0
         print(f"{MARK}{STATES} states, K = {steps}, executed {executed.steps} x {executed.dims} of {chain[1:]}")
         heads = [(a, s, f) for f in ("second_step", "published") for a in (0.5, 1.0) for s in ("one", "all")]
         for level, random_steps, first in heads:
@@ -174,7 +174,7 @@ class MeasuredPPO(PPO):
         for level, random_steps in ((a, s) for a in (0.5, 1.0) for s in ("one", "all")):
             head, parts = FlowSde(steps, level, random_steps), []
             for _ in range(PARTS):
-                field = actor.velocity_field(observed).velocity  # type: ignore
+                field = actor.velocity_field(observed).velocity
                 parts.append(gradients(head, field, torch.randn(chain), direction, self.actor_parameters, executed))
             true, *others = (torch.stack([part[name] for part in parts]) for name in ("true", "chain", "executed"))
             texts = []
@@ -190,7 +190,7 @@ class MeasuredPPO(PPO):
 
         def kl(random_steps: str) -> float:
             head = FlowSde(steps, 1.0, random_steps)
-            field = lambda x, k: actor.velocity_field(observed).velocity(x, k)  # noqa: E731  # type: ignore
+            field = lambda x, k: actor.velocity_field(observed).velocity(x, k)  # noqa: E731
             return sum(divergence(head, field, torch.randn(chain), executed, change) for _ in range(8))
 
         print(f"{MARK}KL of one step over that of all {steps}: {kl('one') / kl('all'):.3f}", flush=True)

@@ -77,7 +77,8 @@ def measure(task: str, agent: str, place: str, num_envs: int, overrides: list[st
     env_cfg, agent_cfg = resolve_task_config(task, agent, overrides=[f"agent.actor.feature_cache={place}", *overrides])
     if agent_cfg.num_steps_per_env is None:
         agent_cfg.num_steps_per_env = 160
-    cfg = handle_deprecated_rsl_rl_cfg(agent_cfg, version("rsl-rl-lib")).to_dict()
+    handle_deprecated_rsl_rl_cfg(agent_cfg, version("rsl-rl-lib"))  # changes it in place
+    cfg = agent_cfg.to_dict()
     env = BlankEnv(env_cfg, agent_cfg, num_envs)
     runner = OnPolicyRunner(env, cfg, None, "cpu")  # type: ignore[arg-type]
     alg: Any = runner.alg

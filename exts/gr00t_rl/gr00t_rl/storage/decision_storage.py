@@ -71,7 +71,8 @@ class DecisionStorage:
         if "value" in record.keys():  # noqa: SIM118  # iterating a TensorDict goes over its rows
             self.values.view(-1)[row] = record["value"]
         self._rows.append(row)
-        self._records.append(dict(record.items(include_nested=True, leaves_only=True)))
+        leaves = record.items(include_nested=True, leaves_only=True)
+        self._records.append(dict(leaves))  # pyright: ignore[reportArgumentType]  # leaves are tensors
 
     def step(self, rewards: torch.Tensor, dones: torch.Tensor, bootstrap: torch.Tensor | None = None) -> None:
         """Add one env step to the running decision of every env; after an episode's end it is nobody's until the next.

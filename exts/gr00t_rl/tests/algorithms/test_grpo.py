@@ -195,8 +195,8 @@ def test_documented_tags_are_written(tmp_path):
 
 def prepared(alg: Any, batch: TensorDict | None = None) -> TensorDict:
     """Return the decisions that are learned from."""
-    batch = alg.batch.clone() if batch is None else batch
-    return batch[alg._prepare(batch)]
+    chosen: Any = alg.batch.clone() if batch is None else batch
+    return chosen[alg._prepare(chosen)]
 
 
 def one_gradient(runner: Any, batch: TensorDict) -> torch.Tensor:
@@ -318,10 +318,10 @@ def test_diversity_is_the_share_of_variance_within_groups():
     runner = grpo_runner()
     collect(runner)
     for judged, expected in (
-        ([[0.0, 2.0], [4.0, 6.0]], 0.2),
-        ([[1.0, 1.0], [3.0, 3.0]], 0.0),
-        ([[1.0, 3.0], [1.0, 3.0]], 1.0),
-        ([[0.3, 0.3], [0.3, 0.3]], 0.0),
+        ([[0.0, 2.0] * 2, [4.0, 6.0] * 2], 0.2),
+        ([[1.0] * 4, [3.0] * 4], 0.0),
+        ([[1.0, 3.0] * 2, [1.0, 3.0] * 2], 1.0),
+        ([[0.3] * 4, [0.3] * 4], 0.0),
     ):
         tally = Tally("cpu")
         runner.alg._judged = torch.tensor(judged)

@@ -99,7 +99,7 @@ def test_an_env_that_has_not_decided_yet_changes_nothing():
 
 def test_what_is_discarded_leaves_the_records(monkeypatch):
     """Of env 1 the second decision goes while it runs, and nothing moves in the arrays; rows come in pieces of 2."""
-    monkeypatch.setattr("gr00t_rl.storage.decision_storage._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("gr00t_rl.storage.rows.ROWS_AT_ONCE", 2)
     storage = DecisionStorage(2, 4, 0.5, "cpu")
     storage.open(torch.tensor([0, 1]), record([0.1, 0.2]))
     storage.step(torch.tensor([1.0, 2.0]), torch.tensor([0, 1]))

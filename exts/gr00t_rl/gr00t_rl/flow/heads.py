@@ -113,8 +113,8 @@ class FlowSde(FlowHead):
     def __init__(
         self,
         num_steps: int,
-        noise_level: float = 0.5,
-        stochastic_steps: str = "one",
+        noise_level: float,
+        stochastic_steps: str,
         first_step_noise: str = "second_step",
     ) -> None:
         super().__init__(num_steps)
@@ -174,7 +174,7 @@ class GaussianHead(FlowHead):
         init_std: Initial standard deviation, in the policy's normalised action units.
     """
 
-    def __init__(self, num_steps: int, action_dim: int, init_std: float = 0.3) -> None:
+    def __init__(self, num_steps: int, action_dim: int, init_std: float) -> None:
         super().__init__(num_steps)
         self.log_std = nn.Parameter(torch.full((action_dim,), math.log(init_std)))
 

@@ -94,8 +94,8 @@ class FlowNoise(FlowHead):
         num_steps: int,
         chunk_shape: tuple[int, int],
         condition_dim: int,
-        sigma_min: float = 0.05,
-        sigma_max: float = 0.2,
+        sigma_min: float,
+        sigma_max: float,
         hidden_dim: int = 64,
     ) -> None:
         super().__init__(num_steps)

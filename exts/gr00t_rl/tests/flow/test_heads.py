@@ -75,7 +75,7 @@ def test_shapes(stochastic_steps):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("head", [FlowSde(3, 0.5, "one"), FlowSde(3, 0.5, "all"), GaussianHead(3, 2)])
+@pytest.mark.parametrize("head", [FlowSde(3, 0.5, "one"), FlowSde(3, 0.5, "all"), GaussianHead(3, 2, 0.3)])
 def test_dtype_is_that_of_the_noise(head, dtype):
     head, field = head.to(dtype), LinearField().to(dtype)
     sample = head.sample(field, torch.randn(2, 4, 3, dtype=dtype))
@@ -156,7 +156,7 @@ def test_log_prob_is_the_joint_density_of_the_chain():
         FlowSde(4, 0.5, "all"),
         FlowSde(4, 0.5, "all", "published"),
         FlowSde(4, 0.5, "one", "published"),
-        GaussianHead(4, 2),
+        GaussianHead(4, 2, 0.3),
     ],
 )
 def test_sampling_and_scoring_agree(head):
@@ -176,7 +176,7 @@ def test_sampling_and_scoring_agree(head):
         FlowSde(4, 0.5, "one"),
         FlowSde(4, 0.5, "all"),
         FlowSde(4, 0.5, "all", "published"),
-        GaussianHead(4, 2).double(),
+        GaussianHead(4, 2, 0.3).double(),
     ],
 )
 def test_gradient_of_the_log_prob_against_finite_differences(head):
@@ -247,7 +247,7 @@ def test_published_first_step_has_its_own_likelihood():
 
 
 def test_std_summary_is_the_std_of_each_step():
-    torch.testing.assert_close(FlowSde(4, 0.5).std_summary(), flow_sde_weights(torch.arange(4), 4, 0.5)[2])
+    torch.testing.assert_close(FlowSde(4, 0.5, "one").std_summary(), flow_sde_weights(torch.arange(4), 4, 0.5)[2])
 
 
 # -- Gaussian head -----------------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def test_gradient_to_log_std_by_hand():
 
 def test_gradient_passes_through_all_steps_of_the_ode():
     """For v = a x, x_K = (1 + a/K)^K x0 and d x_K / d a = (1 + a/K)^(K-1) x0."""
-    head, field = GaussianHead(4, action_dim=1).double(), LinearField(-0.8, 0.0)
+    head, field = GaussianHead(4, action_dim=1, init_std=0.3).double(), LinearField(-0.8, 0.0)
     sample = head.sample(field, torch.full((1, 1, 1), 2.0, dtype=F64))
     mean, _ = head.distribution(field, sample.transitions)
     assert mean.item() == pytest.approx(2.0 * 0.8**4)

@@ -241,6 +241,18 @@ def make_runner(cfg: dict[str, Any], env: PointMassEnv, log_dir: Path | None = N
     return OnPolicyRunner(env, cfg, None if log_dir is None else str(log_dir), "cpu")  # type: ignore[arg-type]
 
 
+def parameters(runner: Any) -> list[torch.nn.Parameter]:
+    """Return the trained parameters of actor and critic."""
+    return [p for model in (runner.alg.actor, runner.alg.critic) for p in model.parameters() if p.requires_grad]
+
+
+def gradients_of(runner: Any) -> list[torch.Tensor]:
+    """Return their gradients, copied."""
+    gradients = [p.grad.clone() for p in parameters(runner) if p.grad is not None]
+    assert len(gradients) == len(parameters(runner))
+    return gradients
+
+
 def collect(runner: Any) -> None:
     """Do what the runner does before an update: one iteration's rollout, then the returns."""
     alg = runner.alg

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -64,8 +65,11 @@ def evaluate(args: argparse.Namespace, checkpoint: str, scale: str, folder: Path
 
 def last_checkpoint(run: Path, iterations: int) -> tuple[Path, int]:
     """The newest ``model_N.pt`` of a run's first ``iterations`` (and one), and its N."""
-    numbers = [int(file.stem.removeprefix("model_")) for file in run.glob("model_*.pt")]
-    newest = max(number for number in numbers if number <= iterations)
+    # model_best.pt, too, lies there
+    numbers = [int(found[1]) for file in run.iterdir() if (found := re.fullmatch(r"model_(\d+)\.pt", file.name))]
+    newest = max((number for number in numbers if number <= iterations), default=None)
+    if newest is None:
+        raise SystemExit(f"error: {run} has no model_N.pt with N up to {iterations}; name another run, or --iterations")
     return run / f"model_{newest}.pt", newest
 
 

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gr00t_rl.utils.whole_files import write_whole
+
 Record = dict[str, Any]
 """What is kept of a run."""
 
@@ -57,9 +59,7 @@ def add_run(file: Path, name: str, record: Mapping[str, Any]) -> None:
             f"{json.dumps(key)}: {json.dumps(_without_nan(study[key]), allow_nan=False, separators=(',', ':'))}"
             for key in sorted(study)
         )
-        partial = file.with_name(f".{file.name}.partial")
-        partial.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
-        os.replace(partial, file)
+        write_whole(file, ("{\n" + ",\n".join(rows) + "\n}\n").encode())
 
 
 @contextmanager

@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gr00t_rl.utils.whole_files import write_whole
+
 TASKS = [
     "Gr00t-Reach-Franka",
     "Gr00t-Push-Cube-Franka",
@@ -95,11 +97,9 @@ def line(result: dict[str, Any]) -> str:
     )
 
 
-def write_whole(path: Path, results: list[dict[str, Any]]) -> None:
+def write_results(path: Path, results: list[dict[str, Any]]) -> None:
     """Write the results as JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(results, indent=1) + "\n")
-    temporary.replace(path)
+    write_whole(path, (json.dumps(results, indent=1) + "\n").encode())
 
 
 def run_in_process(args: argparse.Namespace, task: str, physics: str) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def main() -> None:
     if args.worker:
         rounds = math.ceil(args.num_episodes / args.num_envs)
         result = measure(args.task[0], args.physics[0], args.num_envs, rounds, args.seed, args.noise)
-        write_whole(args.json, [result])
+        write_results(args.json, [result])
         os._exit(0)  # an orderly shutdown of the simulation takes longer than a short run
     results = []
     for physics in args.physics:
@@ -152,7 +152,7 @@ def main() -> None:
             results.append(run_in_process(args, task, physics))
             print(line(results[-1]), flush=True)
     if args.json:
-        write_whole(args.json, results)
+        write_results(args.json, results)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ from .quarantine import Quarantine
 from .resume import rescue, restore_run_state, run_state
 from .time_outs import warn_of_missing_final_obs
 
+NORMALIZED_AT_ONCE = 256
+"""Decisions whose features are in memory at once while a critic's normaliser reads them."""
+
 
 class DecisionAlgorithm:
     """Collects decisions of one or several env steps; sub-classes learn from them in :meth:`update`.
@@ -207,7 +210,10 @@ class DecisionAlgorithm:
         """Update the normalisers and make every env decide anew."""
         self.actor.update_normalization(batch)  # type: ignore[operator]
         if self.critic is not None:
-            self.critic.update_normalization(batch)  # type: ignore[operator]
+            # a critic on features reads what was put elsewhere: brought back piece by piece
+            reads_features = getattr(self.critic, "reads_features", False)
+            pieces = (self.policy.restore(piece) for piece in batch.split(NORMALIZED_AT_ONCE))
+            self.critic.update_normalization(pieces if reads_features else batch)  # type: ignore[operator]
         if self.rnd is not None:
             self.rnd.update_normalization(batch)
         self.iteration += 1
@@ -360,7 +366,7 @@ class DecisionAlgorithm:
             actor_cfg["instruction"] = several or getattr(env.cfg, "instruction", None)
         actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
         if getattr(critic_class, "reads_features", False):
-            critic_cfg["feature_dim"] = actor.feature_dim
+            critic_cfg["feature_dim"] = _feature_dim(actor, critic_class)
         if getattr(options, "share_cnn_encoders", False):
             critic_cfg["cnns"] = _encoders(actor)
         critic = critic_class and critic_class(obs, cfg["obs_groups"], "critic", 1, **critic_cfg).to(device)
@@ -375,6 +381,16 @@ class DecisionAlgorithm:
             multi_gpu_cfg=cfg["multi_gpu"],
             max_iterations=cfg.get("max_iterations"),  # pyright: ignore[reportCallIssue]  # of the sub-classes
         )
+
+
+def _feature_dim(actor: nn.Module, critic_class: type) -> int:
+    """Return the width of an actor's features, for its critic to read."""
+    if not hasattr(actor, "feature_dim"):
+        raise ConfigurationError(
+            f"agent.critic.class_name={critic_class.__name__!r} reads an actor's features, but "
+            f"agent.actor.class_name={type(actor).__name__!r} has none; set MLPModel, or the actor to Gr00tActor"
+        )
+    return actor.feature_dim  # type: ignore[return-value]
 
 
 def _encoders(actor: nn.Module) -> nn.Module:

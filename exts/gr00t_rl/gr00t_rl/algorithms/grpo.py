@@ -73,6 +73,9 @@ class GRPO(ClippedSurrogate):
         extras["log"] = {}  # what it says is about episodes that were broken off
         self.episodes.begin()
         self.quarantine.release()
+        if self.memory is not None:  # an episode that nothing ended within its iteration was broken off
+            self.memory.reset()
+            self.memory.begin()
         return obs.to(self.device)
 
     def _check_env(self) -> None:
@@ -256,6 +259,12 @@ class GRPO(ClippedSurrogate):
         o = self.options
         loss = terms["policy"] - o.entropy_coef * terms["entropy"]
         return loss + o.kl_coef * terms["reference_kl"] if self.reference is not None else loss
+
+    def broadcast_parameters(self) -> None:
+        """Copy rank 0's parameters and buffers to all ranks, see :class:`DecisionAlgorithm`, and its reference."""
+        super().broadcast_parameters()
+        for tensor in () if self.reference is None else self.reference.state_dict().values():
+            dist.broadcast(tensor, src=0)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 

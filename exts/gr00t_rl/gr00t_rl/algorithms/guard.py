@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tensordict import TensorDict
 
 from ..utils.errors import ConfigurationError
 from ..utils.runner_files import save_whole
+
+logger = logging.getLogger(__name__)
 
 
 class NonFiniteGuard:
@@ -23,15 +26,18 @@ class NonFiniteGuard:
         max_in_row: Bad steps in a row after which the run stops.
         dump_dir: Folder for the first offending minibatch of each row and the state at the stop; None to write none.
         rescue: Saves the present state where possible when the run stops, and says which file to go on from.
+        suffix: Added to the dumps' names, so that ranks do not overwrite each other's.
     """
 
     MAX_DUMPS = 5
     """Minibatches with images are large, and a run may go on with a bad step now and then."""
 
-    def __init__(self, max_in_row: int, dump_dir: str | None, rescue: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, max_in_row: int, dump_dir: str | None, rescue: Callable[[], str] | None = None, suffix: str = ""
+    ) -> None:
         self.max_in_row = max_in_row
         self.dump_dir = None if dump_dir is None else Path(dump_dir)
-        self.rescue = rescue
+        self.rescue, self.suffix = rescue, suffix
         self.in_row = 0
         self.total = 0
         self._dumps = 0
@@ -54,9 +60,7 @@ class NonFiniteGuard:
         self.in_row += 1
         if self.in_row == 1 and self.dump_dir is not None and self._dumps < self.MAX_DUMPS:
             self._dumps += 1
-            self.dump_dir.mkdir(parents=True, exist_ok=True)
-            path = self.dump_dir / f"nonfinite_minibatch_{iteration}_{self._dumps}.pt"
-            save_whole({name: tensor.cpu() for name, tensor in minibatch.items()}, str(path))
+            self._dump(minibatch, f"nonfinite_minibatch_{iteration}_{self._dumps}{self.suffix}.pt")
         if self.in_row >= self.max_in_row:
             where = f"; minibatches are in {self.dump_dir}" if self._dumps else ""
             bad = _nonfinite_entries(minibatch)
@@ -64,6 +68,8 @@ class NonFiniteGuard:
                 f"the decisions hold numbers that are not finite ({', '.join(bad)}), which no learning rate mends: "
                 "look at what the env reports"
                 if bad
+                else "lower agent.algorithm.learning_rate, if no other rank names bad decisions"
+                if self.suffix
                 else "lower agent.algorithm.learning_rate"
             )
             rescue = "" if self.rescue is None else f"; then {self.rescue()}"
@@ -71,6 +77,15 @@ class NonFiniteGuard:
                 f"{self.in_row} gradients in a row were not finite (iteration {iteration}){where}; {advice}{rescue}"
             )
         return False
+
+    def _dump(self, minibatch: TensorDict, name: str) -> None:
+        """Write the minibatch; evidence that cannot be written must not cost a run."""
+        assert self.dump_dir is not None
+        try:
+            self.dump_dir.mkdir(parents=True, exist_ok=True)
+            save_whole({key: tensor.cpu() for key, tensor in minibatch.items()}, str(self.dump_dir / name))
+        except OSError as error:
+            logger.warning("[gr00t_rl] %s was not written: %s", self.dump_dir / name, error)
 
 
 def _nonfinite_entries(minibatch: TensorDict) -> list[str]:

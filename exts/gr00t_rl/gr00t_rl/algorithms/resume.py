@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 
 from ..models.recurrent import RecurrentMemory
 from ..utils.finite import find_nonfinite
@@ -105,14 +107,19 @@ def rescue(algorithm: Resumable, folder: str | None, writes: bool) -> str:
         folder: Folder of the run; None for runs without one.
         writes: Whether this process is the one that writes checkpoints.
     """
-    if writes and folder is not None:
-        try:
-            path = write_checkpoint(algorithm, Path(folder))
-        except OSError:
-            path = None
+    path = None
+    try:
+        if writes and folder is not None:
+            with contextlib.suppress(OSError):
+                path = write_checkpoint(algorithm, Path(folder))
+    finally:
+        if algorithm.gpu_world_size > 1:  # a rank that leaves first would have the writing one ended by the launcher
+            dist.barrier()
+    if writes:
         if path is not None:
             return f"resume from {path}, the state from before that"
-    return advise(algorithm.newest_checkpoint) if writes else "resume from the newest model_*.pt of the run"
+        return advise(algorithm.newest_checkpoint)
+    return "resume from the newest model_*.pt of the run"
 
 
 def _unwrapped(algorithm: Resumable) -> Any:

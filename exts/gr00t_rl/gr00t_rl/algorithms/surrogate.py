@@ -67,7 +67,8 @@ class ClippedSurrogate(DecisionAlgorithm):
         # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
         self.optimizer = torch.optim.Adam(self._parameter_groups(), eps=options.adam_eps, fused=True)
         self.rates = RateController(self.optimizer, self._schedules(), max_iterations, options.desired_kl)
-        self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue)
+        suffix = f"_rank{multi_gpu_cfg['global_rank']}" if multi_gpu_cfg else ""
+        self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue, suffix)
         self.batch: TensorDict
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -211,7 +212,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         if self.gpu_world_size > 1:
             self._reduce_gradients(num_rows, all_rows)
         grad_norm = nn.utils.clip_grad_norm_(self.parameters(), self.options.max_grad_norm)
-        if not self.guard.allows(grad_norm, minibatch, self.iteration):
+        if not self.guard.allows(self._guarded(grad_norm), minibatch, self.iteration):
             return None
         self._optimizer_step()
         metrics = {name: total / all_rows for name, total in sums.items()}
@@ -238,6 +239,14 @@ class ClippedSurrogate(DecisionAlgorithm):
                 gradient.zero_()
         # the mean over ranks
         reduce_gradients_in_buckets(learning, self.gpu_world_size, self.options.grad_reduce_bucket_mb)
+
+    def _guarded(self, grad_norm: torch.Tensor) -> torch.Tensor:
+        """Return a scalar that is finite if all gradients are: the policy's norm, and that of curiosity's predictor."""
+        if self.rnd is None:
+            return grad_norm
+        gradients = [p.grad for p in self.rnd.predictor.parameters() if p.grad is not None]
+        # squares are what Adam's moments hold
+        return grad_norm + nn.utils.get_total_norm(gradients).square()
 
     def _optimizer_step(self) -> None:
         """Step the optimisers."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 
 from ..utils.errors import ConfigurationError
+from ..utils.extras import how_to_get
 
 VERBS = {
     "doctor": "what is installed, what works on this machine, and how to get the rest",
@@ -30,6 +32,7 @@ EXTRAS = {
 }
 """Extra of this package -> top-level modules that it brings."""
 
+_OVERRIDE = re.compile(r"(env|agent)\.[\w.]+=|(physics|renderer)=")
 _EPILOG = """examples:
   gr00t-rl doctor
   gr00t-rl train --task Gr00t-Push-Cube-Franka --device cpu
@@ -51,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if extra is None:
             raise
         raise ConfigurationError(
-            f"gr00t-rl {verb} needs {module}, which is not installed; pip install 'gr00t_rl[{extra}]'"
+            f"gr00t-rl {verb} needs {module}, which is not installed; {how_to_get(extra)}"
         ) from None
 
 
@@ -82,6 +85,11 @@ def verb_parser(verb: str, description: str, examples: str) -> argparse.Argument
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def overrides_first(argv: Sequence[str]) -> list[str]:
+    """Return the command line with Hydra overrides in front: options that take several values would swallow them."""
+    return sorted(argv, key=lambda arg: not _OVERRIDE.match(arg))  # stable: all else keeps its order
 
 
 def wants_help(argv: Sequence[str]) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.errors import ConfigurationError
-from . import verb_parser, wants_help
-from .launch import OVERRIDES, leave
+from . import overrides_first, verb_parser, wants_help
+from .simulated import OVERRIDES, launch_program, leave
 
 DESCRIPTION = f"""Let a task's scripted expert play, and record its episodes as a LeRobot dataset.
 
@@ -69,28 +69,32 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Collect as the command line says."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    """Collect as the command line says; returns the exit status."""
+    argv = overrides_first(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     if wants_help(argv):
         parser.print_help()
         return 0
-    import torch
+    return launch_program(_collect, argv)
+
+
+def _collect(argv: list[str]) -> int:
     from isaaclab.app import add_launcher_args, launch_simulation
     from isaaclab_tasks.utils import resolve_task_config, setup_preset_cli
 
     from ..data.collect import run
-    from ..data.task_modality import AGENT, check_task, modality_of
+    from ..data.task_modality import AGENT, modality_of
+    from ..preflight import check_agent
 
+    parser = build_parser()
     add_launcher_args(parser)
-    parser.set_defaults(device="cuda:0" if torch.cuda.is_available() else "cpu")
     args, overrides = setup_preset_cli(parser, argv)
     check_arguments(args)
-    check_task(args.task)
     env_cfg: Any
     env_cfg, agent_cfg = resolve_task_config(args.task, AGENT, overrides=[*overrides])
     modality = modality_of(agent_cfg, args.task)
-    del agent_cfg  # nobody trains: the env need not check the agent's settings
+    check_agent(agent_cfg)
+    del agent_cfg  # nobody trains: the env need not fit the agent
     env_cfg.scene.num_envs, env_cfg.sim.device, env_cfg.seed = args.num_envs, args.device, args.seed
     if hasattr(env_cfg, "start_group_size"):
         env_cfg.start_group_size = 1

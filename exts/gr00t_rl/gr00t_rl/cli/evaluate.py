@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..utils.errors import ConfigurationError
-from . import verb_parser, wants_help
-from .launch import OVERRIDES, launch_program
+from ..utils.extras import how_to_get
+from . import overrides_first, verb_parser, wants_help
+from .simulated import OVERRIDES, launch_program
 
 DESCRIPTION = f"""Evaluate a policy: success with a 95 % Wilson interval, return, length, success by start, films.
 
@@ -61,7 +62,7 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise ConfigurationError(f"--{name} is {value}; set an integer of at least 1")
     if args.report != "none" and importlib.util.find_spec("matplotlib") is None:
         raise ConfigurationError(
-            "a report needs matplotlib, which is not installed; pip install 'gr00t_rl[report]', or set --report none"
+            f"a report needs matplotlib, which is not installed; {how_to_get('report')}, or set --report none"
         )
     if args.video and args.report == "none":
         raise ConfigurationError("--video is given, but films are shown in the report; drop --report none")
@@ -74,12 +75,13 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate as the command line says; returns the exit status."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = overrides_first(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     if wants_help(argv):
         parser.print_help()
         return 0
-    if "--compare" in argv and not any(arg.split("=")[0] == "--task" for arg in argv):
+    given = {arg.split("=")[0] for arg in argv}
+    if "--compare" in given and "--task" not in given:
         args = parser.parse_args(argv)
         check_arguments(args)
         from ..evaluation.program import run_compare

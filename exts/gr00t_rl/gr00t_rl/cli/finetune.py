@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
     complete_arguments(args)
     from ..sft.program import run
-    from .launch import leave
+    from .simulated import leave
 
     run(args)
     leave()  # libraries of the simulator, which the task's cfg loads, take seconds to unload

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 
 from . import verb_parser
-from .launch import OVERRIDES, launch
+from .simulated import OVERRIDES, launch
 
 EXAMPLES = """
   gr00t-rl play --task Gr00t-Push-Cube-Franka --checkpoint latest --viz newton
@@ -24,6 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--task", help="task id")
     parser.add_argument("--agent", help="the agent that was trained (default: rsl_rl_cfg_entry_point)")
+    parser.add_argument("--video", action="store_true", help="film a few envs (needs moviepy)")
+    parser.add_argument("--video_length", type=int, help="env steps of a film")
     parser.add_argument("--checkpoint", help="model_N.pt, a run's folder, 'latest' or 'best'")
     parser.add_argument("--num_envs", type=int, help="envs (default: the task's)")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: the GPU if there is one)")

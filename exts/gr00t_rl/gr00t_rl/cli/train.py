@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 
 from . import verb_parser
-from .launch import OVERRIDES, launch
+from .simulated import OVERRIDES, launch
 
 EXAMPLES = """
   gr00t-rl train --task Gr00t-Push-Cube-Franka --device cpu
@@ -31,6 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--max_iterations", type=int, help="iterations (default: the agent's)")
     parser.add_argument("--seed", type=int, help="seed of everything random")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: the GPU if there is one)")
+    parser.add_argument("--video", action="store_true", help="film a few envs (needs moviepy)")
+    parser.add_argument("--video_length", type=int, help="env steps of a film")
     parser.add_argument("--checkpoint", help="go on from a model_N.pt, a run's folder, 'latest' or 'best'")
     parser.add_argument("--logger", help="tensorboard or wandb (default: tensorboard)")
     return parser

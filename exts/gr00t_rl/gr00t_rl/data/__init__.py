@@ -5,6 +5,7 @@ It needs the extra ``data`` (pyarrow and PyAV).
 """
 
 from ..utils.errors import ConfigurationError
+from ..utils.extras import how_to_get
 
 try:
     from .buffer import EpisodeBuffer
@@ -15,7 +16,7 @@ try:
     from .writer import DatasetWriter, Episode
 except ModuleNotFoundError as error:
     raise ConfigurationError(
-        f"demonstrations need {error.name}, which is not installed; pip install 'gr00t_rl[data]'"
+        f"demonstrations need {error.name}, which is not installed; {how_to_get('data')}"
     ) from None
 
 __all__ = ["FORMATS", "DatasetWriter", "Demonstrations", "Episode", "EpisodeBuffer", "Layout", "Slice", "statistics"]

@@ -8,9 +8,10 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from ..utils.extras import how_to_get
 from .finding import Finding, importing, is_there, version_of
 
-ISAACLAB = "pip install 'gr00t_rl[isaaclab]'"
+ISAACLAB = how_to_get("isaaclab")
 OF_ISAACLAB = ("newton", "warp-lang", "mujoco-warp", "hydra-core", "gymnasium")
 """What Isaac Lab brings and pins."""
 OURS = ("torch", "transformers", "rsl-rl-lib", "tensordict", "peft", "safetensors", "huggingface_hub", "numpy")
@@ -38,7 +39,7 @@ def tasks() -> list[Finding]:
             "found by Isaac Lab",
             bool(entries),
             ", ".join(sorted({entry.value for entry in entries})) or "no entry point",
-            "install the package instead of putting it on the path: pip install gr00t_rl",
+            "install the package instead of putting it on the path: pip install -e exts/gr00t_rl, in a clone",
             needed=True,
         )
     ]
@@ -49,7 +50,7 @@ def tasks() -> list[Finding]:
             "base policies",
             "push_cube" in policies,
             ", ".join(policies) or f"none in {folder}",
-            "pip install --force-reinstall --no-deps gr00t_rl",
+            "copy the folder from a clone: exts/gr00t_rl/gr00t_rl/assets/checkpoints",
             needed=True,
         )
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from ..utils.extras import how_to_get
 from .finding import Finding, importing, in_line, is_there, version_of
 from .packages import ISAACLAB
 
@@ -19,7 +20,7 @@ def physics() -> list[Finding]:
     simulator = version_of("isaacsim") or ("found" if is_there("isaacsim") else None)
     return [
         Finding("newton_mjwarp", problem is None, problem or f"Newton {version_of('newton')}", ISAACLAB, needed=True),
-        _distribution("ovphysx", "ovphysx", "pip install 'gr00t_rl[ovphysx]' (from a clone: uv run --extra ovphysx …)"),
+        _distribution("ovphysx", "ovphysx", how_to_get("ovphysx")),
         Finding("isaacsim_physx", simulator is not None, simulator or "not installed", ISAAC_SIM),
     ]
 
@@ -60,12 +61,12 @@ def attention() -> list[Finding]:
 
 def loggers() -> list[Finding]:
     """The values of ``--logger``."""
-    wandb = _distribution("wandb", "wandb", "pip install 'gr00t_rl[wandb]'")
+    wandb = _distribution("wandb", "wandb", how_to_get("wandb"))
     if wandb.works and not _wandb_suits_isaac_lab():
         wandb = Finding("wandb", False, f"{wandb.found} lacks wandb.util.generate_id, which Isaac Lab 3.0 calls",
-                        "pip install 'gr00t_rl[wandb]'")  # fmt: skip
+                        how_to_get("wandb"))  # fmt: skip
     return [
-        _distribution("tensorboard", "tensorboard", "pip install 'gr00t_rl[report]'", needed=True),
+        _distribution("tensorboard", "tensorboard", how_to_get("report"), needed=True),
         wandb,
         _distribution("neptune", "neptune", "pip install neptune (not tested here)"),
     ]
@@ -82,18 +83,18 @@ def pictures() -> list[Finding]:
     data = [name for name in ("pyarrow", "av", "PIL") if not is_there(name)]
     codec = None if data else _codec_problem()
     return [
-        Finding("evaluate --video", films and renders, evaluate, "pip install 'gr00t_rl[isaaclab,report]'"),
+        Finding("evaluate --video", films and renders, evaluate, how_to_get("report")),
         Finding(
             "play --video",
             writes and (kit or renders),
             f"films {play}" if writes and (kit or renders) else play if writes else "lacks moviepy",
-            "pip install 'gr00t_rl[video]', or use gr00t-rl evaluate --video, which does not need it",
+            f"{how_to_get('video')}, or use gr00t-rl evaluate --video, which does not need it",
         ),
         Finding(
             "collect, finetune",
             not data and codec is None,
             codec or (f"lacks {', '.join(data)}" if data else "datasets with lossless video"),
-            "pip install 'gr00t_rl[data]'" + (", or collect --images png" if codec else ""),
+            how_to_get("data") + (", or collect --images png" if codec else ""),
         ),
     ]
 

@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from ..utils.errors import ConfigurationError
+from ..utils.extras import how_to_get
 from .checkpoints import apply_checkpoint
 from .film_camera import SENSOR, add_film_camera
 
@@ -84,7 +85,7 @@ def film_without_isaac_sim(env_cfg: Any) -> None:
 
     if importlib.util.find_spec("moviepy") is None:
         raise ConfigurationError(
-            "--video writes its film with moviepy, which is not installed; pip install 'gr00t_rl[video]', or film with "
+            f"--video writes its film with moviepy, which is not installed; {how_to_get('video')}, or film with "
             "gr00t-rl evaluate --video, which does not need it"
         )
     why_not = add_film_camera(env_cfg, VIDEO_SIZE)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ class Gr00tFeatureCritic(nn.Module):
         self.mlp = MLP(width, output_dim, o.hidden_dims, o.activation)
 
     def _latent(self, observed: TensorDict) -> torch.Tensor:
-        pooled = observed["features"].float().mean(dim=1)
+        pooled = observed["features"].mean(dim=1, dtype=torch.float32)
         return torch.cat([pooled, *(observed[g] for g in self.state_groups)], dim=-1)
 
     def forward(
@@ -68,10 +69,11 @@ class Gr00tFeatureCritic(nn.Module):
         latent = self._latent(obs)
         return self.mlp(latent if self.normalizer is None else self.normalizer(latent))
 
-    def update_normalization(self, obs: TensorDict) -> None:
-        """Update the running moments."""
+    def update_normalization(self, obs: TensorDict | Iterable[TensorDict]) -> None:
+        """Update the running moments by a batch, or by one that comes in pieces: they count as one batch."""
         if self.normalizer is not None:
-            self.normalizer.update(self._latent(obs))
+            pieces = (obs,) if isinstance(obs, TensorDict) else obs
+            self.normalizer.update(torch.cat([self._latent(piece) for piece in pieces]))
 
     def reset(self, dones: torch.Tensor | None = None, hidden_state: None = None) -> None:
         """Do nothing: the model has no state."""

@@ -74,7 +74,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     except Exception as error:  # torch raises what it likes for foreign and truncated files
         reason = " ".join(str(error).split())[:120]
         raise ConfigurationError(
-            f"--checkpoint {file} cannot be read ({reason}); set another model_N.pt of the run"
+            f"--checkpoint {file} cannot be read ({type(error).__name__}: {reason}); set another model_N.pt of the run"
         ) from None
     state = content.get("actor_state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or "base" not in state:

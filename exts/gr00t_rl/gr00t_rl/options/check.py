@@ -25,19 +25,18 @@ class Declaration(Protocol):
         ...
 
 
-def check_known(cls: type, names: Iterable[str], path: str, others: Iterable[str] = ()) -> None:
+def check_known(cls: type, names: Iterable[str], path: str) -> None:
     """Refuse names that are no options; the message has the nearest known one.
 
     Args:
         cls: Class with declared options.
         names: Names that were set; a mapping's values are shown.
         path: Where they stand, such as "agent.algorithm".
-        others: Further names that are known.
 
     Raises:
         ConfigurationError: At the first unknown name.
     """
-    known = [*declared(cls), *others]
+    known = declared(cls)
     for name in names:
         if name not in known:
             value = names[name] if isinstance(names, Mapping) else None

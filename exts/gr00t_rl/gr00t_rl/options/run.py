@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..utils.extras import how_to_get
 from .base import Options
 from .declaration import option
 
@@ -37,7 +38,7 @@ def _logger_problem(name: str) -> str | None:
 
 def _wandb_problem() -> str | None:
     """Say what is wrong with the installed wandb, if anything: not every version suits Isaac Lab."""
-    remedy = "pip install 'gr00t_rl[wandb]', or set tensorboard"
+    remedy = f"{how_to_get('wandb')}, or set tensorboard"
     if importlib.util.find_spec("wandb") is None:
         return f"wandb is not installed; {remedy}"
     try:
@@ -53,7 +54,8 @@ def _wandb_problem() -> str | None:
 class RunnerOptions(Options):
     """The runner: rsl_rl's, as Isaac Lab configures it."""
 
-    seed: int = option(42, "Seed of the run; -1 draws one.", low=-1)
+    seed: int = option(42, "Seed of the run; -1 draws one.", low=-1, high=2**32 - 1)
+    class_name: str = option("OnPolicyRunner", "rsl_rl's runner.", choices=("OnPolicyRunner",))
     device: str = option("cpu", "Device of models and storage.", test=_device_problem)
     num_steps_per_env: int | None = option(
         24, "Env steps per iteration. GRPO: at least an episode's, which is what null means.", low=1
@@ -81,7 +83,7 @@ class RunnerOptions(Options):
 class TaskOptions(Options):
     """What our tabletop tasks add to an Isaac Lab env cfg."""
 
-    instruction: str = option("", "What the language model is told to do.")
+    instruction: str = option("", "What the language model is told to do.", least=1)
     instructions: list[str] = option([], "Ways to say it, the first of them instruction.")
     sample_instructions: bool = option(
         False, "Draw one of the instructions per episode, and say which in the observation group instruction."
@@ -99,7 +101,7 @@ class TaskOptions(Options):
 class EnvOptions(Options):
     """Isaac Lab's own settings of an env."""
 
-    seed: int | None = option(None, "Seed of the env; the agent's where null.", low=-1)
+    seed: int | None = option(None, "Seed of the env; the agent's where null.", low=-1, high=2**32 - 1)
     decimation: int = option(2, "Physics steps per env step.", low=1)
     episode_length_s: float = option(8.0, "Longest episode [s].", above=0)
     compute_final_obs: bool = option(True, "Report the true last observation of an episode, which time-outs need.")

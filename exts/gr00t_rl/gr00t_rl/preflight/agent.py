@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from ..options import RnnOptions, RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
 from ..utils.errors import ConfigurationError
 from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
+
+OBSERVATION_SETS = ("actor", "critic", "rnd_state")
+"""Sets of observation groups that our algorithms read."""
 
 
 def check_agent(cfg: Any) -> None:
@@ -24,6 +28,8 @@ def check_agent(cfg: Any) -> None:
     for part in ("algorithm", "actor", "critic"):
         if getattr(cfg, part, None) is not None:
             check_part(getattr(cfg, part), f"agent.{part}")
+    _check_obs_groups(cfg.obs_groups)
+    _check_shared_parts(cfg.algorithm, cfg.actor, getattr(cfg, "critic", None))
     if cfg.num_steps_per_env is None:
         raise ConfigurationError("agent.num_steps_per_env is null, which only GRPO takes; set an integer of at least 1")
     actor = cfg.actor
@@ -46,6 +52,37 @@ def check_agent(cfg: Any) -> None:
             check_checkpoint(actor)
         check_tokenizer(actor)
         check_modality(actor, cfg.obs_groups.get("actor", []))
+
+
+def _check_obs_groups(groups: Mapping[str, list[str]]) -> None:
+    """Check that the sets are those that an algorithm reads, and that the actor sees something."""
+    for name in groups:
+        if name not in OBSERVATION_SETS:
+            raise unknown(name, groups[name], OBSERVATION_SETS, "agent.obs_groups")
+    if not groups.get("actor"):
+        raise ConfigurationError("agent.obs_groups.actor is empty; name the observation groups that the policy sees")
+
+
+def _check_shared_parts(algorithm: Any, actor: Any, critic: Any) -> None:
+    """Check what algorithm and critic take of the actor, and the names in a curiosity."""
+    if getattr(algorithm, "share_cnn_encoders", False) and options_of(actor.class_name) is not None:
+        raise ConfigurationError(
+            f"agent.algorithm.share_cnn_encoders is True, but agent.actor.class_name={actor.class_name!r} has no CNN "
+            "encoders; set it to False, or the actor to CNNModel"
+        )
+    if "Gr00tFeatureCritic" in str(getattr(critic, "class_name", "")) and "Gr00tActor" not in actor.class_name:
+        raise ConfigurationError(
+            f"agent.critic.class_name={critic.class_name!r} reads GR00T's features, but the actor is "
+            f"{actor.class_name!r}; set agent.critic.class_name=MLPModel"
+        )
+    curiosity = getattr(algorithm, "rnd_cfg", None)
+    if isinstance(curiosity, Mapping) and "gr00t_rl" in algorithm.class_name:
+        from rsl_rl.extensions import RandomNetworkDistillation
+
+        known = inspect.signature(RandomNetworkDistillation).parameters
+        for name in curiosity:
+            if name not in known:
+                raise unknown(name, curiosity[name], known, "agent.algorithm.rnd_cfg")
 
 
 def check_part(cfg: Any, path: str) -> None:

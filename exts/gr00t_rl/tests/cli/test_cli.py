@@ -31,6 +31,9 @@ HEAVY = {
 }
 
 
+OVERRIDE = r"(env|agent)\.[\w.]+=|physics="
+
+
 def module_of(verb: str):
     return importlib.import_module(f"gr00t_rl.cli.{verb.replace('-', '_')}")
 
@@ -75,8 +78,20 @@ def test_examples_are_commands_that_the_verb_reads(verb, capsys):
     assert [command for command in commands if command[1] == verb]
     for command in commands:
         assert command[0] == "gr00t-rl" and command[1] in VERBS
-        _, rest = module_of(command[1]).build_parser().parse_known_args(command[2:])
-        assert all(re.match(r"(env|agent)\.[\w.]+=|physics=", word) for word in rest), (command, rest)
+        args, rest = module_of(command[1]).build_parser().parse_known_args(cli.overrides_first(command[2:]))
+        assert not any(re.match(OVERRIDE, str(entry)) for value in vars(args).values() for entry in _entries(value))
+        assert all(re.match(OVERRIDE, word) for word in rest), (command, rest)
+
+
+def _entries(value):
+    return value if isinstance(value, list) else [value]
+
+
+def test_overrides_after_an_option_of_several_values_are_not_among_them():
+    argv = ["--privileged", "a", "b", "env.x=1", "--compare", "r=1", "physics=ovphysx", "--seed", "1"]
+    assert cli.overrides_first(argv) == [
+        "env.x=1", "physics=ovphysx", "--privileged", "a", "b", "--compare", "r=1", "--seed", "1",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -140,6 +155,6 @@ def test_an_unknown_task_ends_in_one_line(verb):
 
 def test_export_of_what_is_no_run_ends_in_one_line(tmp_path):
     (tmp_path / "model_0.pt").write_bytes(b"half a file")
-    with pytest.raises(ConfigurationError, match=r"model_0.pt: it is no checkpoint of a run") as error:
+    with pytest.raises(ConfigurationError, match=r"model_0.pt cannot be read .* set another model_N.pt") as error:
         cli.main(["export", "--checkpoint", str(tmp_path / "model_0.pt"), "--out", str(tmp_path / "out")])
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()

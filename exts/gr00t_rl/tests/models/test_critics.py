@@ -34,6 +34,21 @@ def test_needs_cameras():
         make_runner(feature_cfg(image=False), PointMassEnv())
 
 
+@pytest.mark.parametrize("cache", ["host", "pixels"])
+def test_features_that_are_kept_elsewhere_normalise_alike(cache):
+    """The moments after an update are those with features on the device."""
+    critics = []
+    for where in ("device", cache):
+        cfg = feature_cfg()
+        cfg["actor"]["feature_cache"] = where
+        runner = make_runner(cfg, PointMassEnv(num_envs=3, image=True))
+        collect(runner)
+        runner.alg.update()
+        critics.append(runner.alg.critic)
+    for name, moment in critics[0].normalizer.state_dict().items():
+        torch.testing.assert_close(moment, critics[1].normalizer.state_dict()[name])
+
+
 def test_learns_from_cached_features_and_bootstraps_time_outs():
     """The features of a decision serve actor and critic: the backbone runs for decisions, time-outs and the end."""
     env = PointMassEnv(num_envs=3, image=True, termination=0.0, max_episode_length=4)

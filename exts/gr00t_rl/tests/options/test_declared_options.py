@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import types
 import typing
@@ -11,9 +12,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from isaaclab_rl.rsl_rl import RslRlRNNModelCfg
 
 from gr00t_rl import cfg as cfgs
 from gr00t_rl.options import (
+    BY_CLASS_NAME,
     CurriculumOptions,
     Declared,
     EnvOptions,
@@ -30,12 +33,18 @@ from gr00t_rl.options import (
 from gr00t_rl.preflight import check_agent
 from gr00t_rl.utils.errors import ConfigurationError
 
+RECURRENT = RslRlRNNModelCfg(
+    hidden_dims=[8], activation="elu", stochastic=False, rnn_type="lstm", rnn_hidden_dim=8, rnn_num_layers=1
+)
 RUNNERS = {
     "gr00t": cfgs.Gr00tRunnerCfg,
     "flow_mlp": cfgs.FlowMlpRunnerCfg,
     "mlp": cfgs.MlpRunnerCfg,
     "plain": cfgs.MlpPpoRunnerCfg,
     "grpo": cfgs.Gr00tGrpoRunnerCfg,
+    "recurrent": cfgs.RnnRunnerCfg,
+    "stock_recurrent": functools.partial(cfgs.MlpPpoRunnerCfg, actor=RECURRENT),
+    "feature_critic": functools.partial(cfgs.Gr00tRunnerCfg, critic=cfgs.Gr00tFeatureCriticCfg()),  # pyright: ignore[reportArgumentType]
 }
 ENV = {
     "env": (TaskOptions, EnvOptions),
@@ -128,6 +137,7 @@ def check(case: Case) -> None:
     option = declared(case.options)[case.name].option
     if case.where in ENV:
         section = types.SimpleNamespace(**{name: item.default for name, item in declared(case.options).items()})
+        section.instruction = "reach"
         setattr(section, case.name, case.value)
         return check_values(case.options, section, case.where)
     cfg = runner(case.where)
@@ -161,6 +171,7 @@ def test_wrong_values_are_refused_in_one_line_that_names_the_option():
 
 
 def test_every_option_of_every_class_is_among_the_cases():
+    assert set(BY_CLASS_NAME.values()) <= {case.options for case in CASES}
     covered = {(case.options, case.name) for case in CASES}
     free = {"modality", "func"}  # of any type: checked by what they are made into
     for options in {case.options for case in CASES}:
@@ -188,7 +199,7 @@ def test_values_at_the_bounds_are_accepted():
             for bound in (item.option.low, item.option.high):
                 if bound is not None and item.type in (int, float) and item.option.only_with is None:
                     values = types.SimpleNamespace(**{n: copy.copy(i.default) for n, i in declared(options).items()})
-                    values.experiment_name = "test"
+                    values.experiment_name = values.instruction = "test"
                     setattr(values, item.name, item.type(bound))
                     if all(relation.holds(values) for relation in options.relations()):
                         check_values(options, values, "")
@@ -213,6 +224,11 @@ def test_settings_of_a_choice_that_is_not_taken_need_only_be_of_their_type():
         ("gr00t", "algorithm", {"class_name": "nosuch:PPO"}, "agent.algorithm.class_name is 'nosuch:PPO', which"),
         ("gr00t", "critic", {"class_name": "RNNModel"}, "agent.critic.class_name is 'RNNModel', which is recurrent"),
         ("gr00t", "critic", {"class_name": "NoSuchModel"}, "agent.critic.class_name is 'NoSuchModel', which"),
+        ("gr00t", "algorithm", {"share_cnn_encoders": True}, "has no CNN encoders"),
+        ("feature_critic", "actor", {"class_name": "MLPModel"}, "reads GR00T's features, but the actor is 'MLPModel'"),
+        ("gr00t", "algorithm", {"rnd_cfg": {"weigth": 1.0}}, "did you mean agent.algorithm.rnd_cfg.weight?"),
+        ("gr00t", "", {"obs_groups": {"actor": ["policy"], "critics": []}}, "did you mean agent.obs_groups.critic?"),
+        ("gr00t", "", {"obs_groups": {"actor": [], "critic": ["critic"]}}, "agent.obs_groups.actor is empty"),
         ("gr00t", "", {"num_steps_per_env": None}, "agent.num_steps_per_env is null, which only GRPO takes"),
     ],
 )

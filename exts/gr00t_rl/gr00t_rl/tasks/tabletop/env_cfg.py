@@ -8,6 +8,7 @@ from isaaclab.sensors import CameraCfg
 from isaaclab.utils import configclass
 from isaaclab_tasks.utils import PresetCfg, resolve_presets
 
+from gr00t_rl.options import CurriculumOptions, TaskOptions, declared
 from gr00t_rl.preflight import check_env, check_run
 from gr00t_rl.tasks.grouping import share_starts
 
@@ -96,7 +97,7 @@ class SuccessCurriculumCfg:
     """From easy to full starts in ten steps, each when 70 % of the last 256 episodes or more succeed."""
 
     difficulty = CurriculumTermCfg(
-        func=mdp.success_curriculum, params={"threshold": 0.7, "step": 0.1, "episodes": 256, "start": 0.0}
+        func=mdp.success_curriculum, params={name: item.default for name, item in declared(CurriculumOptions).items()}
     )
 
 
@@ -110,30 +111,12 @@ class CurriculumPresetCfg(PresetCfg):
 
 
 @configclass
-class TabletopEnvCfg(ManagerBasedRLEnvCfg):
+class TabletopEnvCfg(TaskOptions, ManagerBasedRLEnvCfg):
     """20 Hz control of the arm over the table. Tasks add goals, observations, rewards and terminations."""
 
     scene: TabletopSceneCfg = TabletopSceneCfg(num_envs=128, env_spacing=2.5)
     actions: TabletopActionsCfg = TabletopActionsCfg()
     events: TabletopEventsCfg = TabletopEventsCfg()
-
-    instruction: str = ""
-    """What the language model is told to do."""
-
-    instructions: list[str] = []
-    """Ways to say it, the first of them ``instruction``."""
-
-    sample_instructions: bool = False
-    """Draw one of ``instructions`` per episode, and say which in the observation group "instruction"."""
-
-    camera_size: int = 64
-    """Height and width of the pictures [px]; 224 for the released GR00T weights."""
-
-    wrist_camera: bool = True
-    """Whether camera variants have the wrist camera; without it the agent's ``obs_groups`` must not name it either."""
-
-    start_group_size: int | None = None
-    """Neighbouring envs that start alike, see :mod:`gr00t_rl.tasks.grouping`; what the agent asks for where None."""
 
     def __post_init__(self):
         # The critic bootstraps a time-out from the state it happened in.

@@ -383,7 +383,7 @@ class DecisionAlgorithm:
         )
 
 
-def _feature_dim(actor: nn.Module, critic_class: type) -> int:
+def _feature_dim(actor: nn.Module, critic_class: Any) -> int:
     """Return the width of an actor's features, for its critic to read."""
     if not hasattr(actor, "feature_dim"):
         raise ConfigurationError(

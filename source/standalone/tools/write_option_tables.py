@@ -25,6 +25,7 @@ from gr00t_rl.options import (
     MlpOptions,
     Options,
     OrthogonalMlpOptions,
+    OrthogonalRnnOptions,
     PpoOptions,
     RnnOptions,
     RunnerOptions,
@@ -59,6 +60,7 @@ TABLES: tuple[tuple[str, str, type[Options], tuple[type[Options], ...]], ...] = 
     ("MLP, as actor or critic", "agent.actor, agent.critic", MlpOptions, ()),
     ("MLP with orthogonal weights", "agent.actor, agent.critic", OrthogonalMlpOptions, (MlpOptions,)),
     ("Recurrent MLP", "agent.actor, agent.critic", RnnOptions, (MlpOptions,)),
+    ("Recurrent MLP with orthogonal weights", "agent.actor, agent.critic", OrthogonalRnnOptions, (RnnOptions,)),
     ("Gaussian distribution of an MLP actor", "agent.actor.distribution_cfg", GaussianOptions, ()),
     ("Critic on GR00T's features", "agent.critic", FeatureCriticOptions, (MlpOptions,)),
     ("Runner", "agent", RunnerOptions, ()),
@@ -82,13 +84,14 @@ def shown(value: Any) -> str:
     return repr(value).replace("'", '"') if value == "" else str(value)
 
 
-def row(item: Declared) -> str:
-    """An option as a line of its table."""
+def row(item: Declared, of_task: bool) -> str:
+    """An option as a line of its table; ``of_task``: whether each task has a default of its own."""
     doc, used = item.option.doc, item.option.only_with
     if used is not None:
         doc += f" Only with {used[0]}={' or '.join(map(str, used[1]))}."
     allowed = "" if item.type is type(None) or item.type is Any else expected(item)
-    cells = (f"`{item.name}`", shown(item.default), allowed, doc)
+    default = "the task's" if of_task else shown(item.default)
+    cells = (f"`{item.name}`", default, allowed, doc)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |".replace("  ", " ")
 
 
@@ -100,7 +103,11 @@ def table(title: str, path: str, options: type[Options], others: tuple[type[Opti
         for name, item in declared(options).items()
         if (name not in elsewhere or elsewhere[name] != item.default) and item.type is not type(None)
     ]
-    lines = [row(item) for item in items if item.default is not dataclasses.MISSING]
+    lines = [
+        row(item, "Isaac Lab" in title or item.name.startswith("instruction"))
+        for item in items
+        if item.default is not dataclasses.MISSING
+    ]
     where = ", ".join(f"`{part}.*`" for part in path.split(", "))
     more = " Other defaults than above, and further options:" if any(i.name in elsewhere for i in items) else ""
     return "\n".join(

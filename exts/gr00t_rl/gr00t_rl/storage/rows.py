@@ -19,7 +19,8 @@ ROWS_AT_ONCE = 1024
 class RowBuffer:
     """Named tensors with one row per decision, in one piece of memory each that lasts from iteration to iteration.
 
-    Rows are written where they stay: at no time are there two copies of them. The first ones decide shapes and types.
+    Rows are written where they stay. Only where more come than were expected is a tensor copied into a larger one, one
+    tensor after the other, and the larger ones stay. The first rows decide shapes and types.
 
     Args:
         expected: Rows to make room for at first.

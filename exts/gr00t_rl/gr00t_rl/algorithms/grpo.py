@@ -12,14 +12,9 @@ from tensordict import TensorDict
 
 from ..options import GrpoOptions
 from ..utils.errors import ConfigurationError
-from .advantages import (
-    decision_advantages,
-    episode_weights,
-    group_advantages,
-    informative_groups,
-    squared_deviations,
-)
+from .advantages import decision_advantages, episode_weights, group_advantages, informative_groups
 from .episodes import FirstEpisodes
+from .group_metrics import describe_episodes, tally_episodes
 from .health import HealthWatch
 from .ranks import Moments, Tally
 from .reference import FrozenReference
@@ -152,41 +147,14 @@ class GRPO(ClippedSurrogate):
         return semi_mdp_gae(rewards, nothing, self.storage.discounts, self.storage.valid, nothing[0], lam=1.0)
 
     def _tally(self, tally: Tally, batch: TensorDict) -> None:
-        """Add what the metrics of the iteration's episodes are made of, without those that a bad env spoilt."""
-        ep, good = self.episodes, ~self.episodes.spoiled
-        tally.add("informative", self._informative)
-        tally.add("within_groups", squared_deviations(self._judged, good.view_as(self._judged)).view(-1)[good])
-        tally.add("judged", self._judged.view(-1)[good])
-        tally.add("return", ep.rewards[good])
-        tally.add("length", ep.lengths[good])
-        tally.add("used", ep.lengths / self.num_steps)
+        """Add what the metrics of the iteration's episodes are made of."""
+        success = self._reports_success
+        tally_episodes(tally, self.episodes, self._judged, self._informative, self.num_steps, success)
         tally.add("advantage", batch["advantage"])
-        if self._reports_success:
-            tally.add("success", ep.success[good])
 
     def _describe(self, moments: dict[str, Moments]) -> dict[str, float]:
         """Return the metrics of the iteration's episodes."""
-        of_return, judged, advantage = moments["return"], moments["judged"], moments["advantage"]
-        metrics = {
-            "frac_zero_std": 1.0 - moments["informative"].mean,
-            # share of the returns' variance that lies within groups: at 1 all starts are equally hard and the policy's
-            # own noise tells episodes apart; at 0 the start alone decides, and a group has nothing to learn from
-            "return_diversity": moments["within_groups"].mean / judged.variance if judged.variance > 0 else 0.0,
-            "return_mean": of_return.mean,
-            "return_std": of_return.std,
-            "return_min": of_return.low,
-            "return_max": of_return.high,
-            "advantage_mean": advantage.mean,
-            "advantage_std": advantage.std,
-            "grpo/mean_reward": judged.mean,
-            "grpo/reward_std": judged.std,
-            "charts/episodic_return": of_return.mean,
-            "charts/episodic_length": moments["length"].mean,
-            "charts/used_steps": moments["used"].mean,
-        }
-        if "success" in moments:
-            metrics["charts/success_rate"] = moments["success"].mean
-        return metrics
+        return describe_episodes(moments)
 
     # -- update ----------------------------------------------------------------------------------------------------
 

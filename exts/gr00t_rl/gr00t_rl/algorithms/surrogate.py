@@ -116,9 +116,9 @@ class ClippedSurrogate(DecisionAlgorithm):
         if self.memory is not None:
             self.batch = self.memory.in_sequence(self.batch)
         batch, tally = self.batch, Tally(self.device, self.gpu_world_size)
-        if self.options.recompute_log_probs:
-            self._recompute_log_probs(batch)
         rows = self._prepare(batch)
+        if self.options.recompute_log_probs and len(rows) > 0:
+            self._recompute_log_probs(batch, rows)
         self.rates.begin_iteration(self.iteration)
         learned = self._run_epochs(batch, rows, tally)
         adapts = learned and "adaptive" in self.rates.schedules and not self._warming_up
@@ -274,10 +274,10 @@ class ClippedSurrogate(DecisionAlgorithm):
         }
 
     @torch.no_grad()
-    def _recompute_log_probs(self, batch: TensorDict) -> None:
-        """Replace the stored log-probabilities by those that the update's own batch shape gives."""
-        parts = self._pieces(batch, torch.arange(len(batch), device=self.device), self._pass_size(len(batch)))
-        batch["log_prob"] = torch.cat([self._evaluate(batch[part]).log_prob for part in parts])
+    def _recompute_log_probs(self, batch: TensorDict, rows: torch.Tensor) -> None:
+        """Replace the log-probabilities of ``rows`` [R] by those that the update's own batch shape gives."""
+        for part in self._pieces(batch, rows, self._pass_size(len(rows))):
+            batch["log_prob"][part] = self._evaluate(batch[part]).log_prob
 
     @torch.no_grad()
     def _final_kl(self, batch: TensorDict, rows: torch.Tensor) -> tuple[torch.Tensor, int]:

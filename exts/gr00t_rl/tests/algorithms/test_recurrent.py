@@ -197,7 +197,7 @@ def test_old_log_probabilities_are_recomputed_row_by_row():
     alg.batch = alg.memory.in_sequence(alg.batch)
     collected = alg.batch["log_prob"].clone()
     alg.batch["log_prob"] = torch.zeros(35)
-    alg._recompute_log_probs(alg.batch)
+    alg._recompute_log_probs(alg.batch, torch.arange(len(alg.batch)))
     torch.testing.assert_close(alg.batch["log_prob"], collected, atol=1e-5, rtol=1e-5)
 
 

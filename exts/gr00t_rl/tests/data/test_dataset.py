@@ -309,5 +309,6 @@ def test_without_the_extra_it_ends_in_one_line():
     code = "import sys; sys.modules['av'] = None; import gr00t_rl.data"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    expected = "[gr00t_rl] demonstrations need av, which is not installed; pip install 'gr00t_rl[data]' (in a clone: uv run --extra data …)"
+    how = "pip install 'gr00t_rl[data]' (in a clone: uv run --extra data …)"
+    expected = f"[gr00t_rl] demonstrations need av, which is not installed; {how}"
     assert done.stderr.strip().splitlines()[-1] == expected and "Traceback" not in done.stderr

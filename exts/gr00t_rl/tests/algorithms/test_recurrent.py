@@ -366,3 +366,19 @@ def test_a_cue_is_remembered(rnn_type):
     options = {"num_learning_epochs": 4, "num_mini_batches": 2, "learning_rate": 1e-2}
     assert recall(recurrent_cfg(rnn_type, layers=1, **options), 40) > 0.8
     assert recall(runner_cfg("mlp", **options), 40) < 0.2
+
+
+def test_grpo_begins_every_episode_from_zeros_even_if_the_last_one_did_not_end():
+    """A task may have no time-out: what its recurrent actor remembers belongs to an episode that was broken off."""
+    cfg = grpo_cfg()
+    cfg["actor"] |= recurrent_cfg()["actor"]
+    env = GroupedPointMassEnv(termination=0.0)
+    step = env.step
+    env.step = lambda actions: [step(actions)[0], torch.zeros(env.num_envs), torch.zeros(env.num_envs), {}]  # type: ignore
+    runner = make_runner(cfg, env)
+    memory = runner.alg.memory
+    collect(runner)
+    assert memory.state_dict()["actor"][0].abs().max() > 0.0
+    runner.alg.update()
+    runner.alg.act(env.get_observations())
+    assert all(part.abs().max() == 0.0 for parts in memory._starts.values() for part in parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import types
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tensordict import TensorDict
 from gr00t_rl.algorithms.contract import _NOT_IMPLEMENTED
 from gr00t_rl.options import PpoOptions, declared
 from gr00t_rl.utils.errors import ConfigurationError
+from gr00t_rl.utils.finite import find_nonfinite
 
 MLP = {"class_name": "MLPModel", "hidden_dims": [16, 16], "activation": "elu", "obs_normalization": True}
 CNN = {
@@ -294,3 +296,16 @@ def test_curiosity_is_logged_saved_and_loaded(tmp_path):
         assert torch.equal(value, other.alg.rnd.state_dict()[key]), key
     assert other.alg.rnd.update_counter == runner.alg.rnd.update_counter == 12
     assert len(other.alg.rnd.optimizer.state_dict()["state"]) > 0
+
+
+def test_an_absurd_observation_leaves_curiosity_as_it_was():
+    """Finite, but too large for the squares in Adam's moments: the whole step is skipped, the predictor's too."""
+    alg = curious_runner().alg
+    collect(types.SimpleNamespace(alg=alg, env=alg.env, cfg={"num_steps_per_env": 6}))
+    alg.batch["policy"][0] = 1e14
+    before = copy.deepcopy(alg.rnd.predictor.state_dict())
+    alg.options.num_learning_epochs = alg.options.num_mini_batches = 1
+    assert alg.update()["nonfinite_steps"] == 1
+    for name, value in alg.rnd.predictor.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert find_nonfinite(alg.rnd.optimizer.state_dict()) is None

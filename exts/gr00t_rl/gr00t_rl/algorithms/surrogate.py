@@ -67,7 +67,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
         self.optimizer = torch.optim.Adam(self._parameter_groups(), eps=options.adam_eps, fused=True)
         self.rates = RateController(self.optimizer, self._schedules(), max_iterations, options.desired_kl)
-        suffix = f"_rank{multi_gpu_cfg['global_rank']}" if multi_gpu_cfg else ""
+        suffix = self.quarantine.dumps.suffix  # a rank's dumps have one name
         self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue, suffix)
         self.batch: TensorDict
 

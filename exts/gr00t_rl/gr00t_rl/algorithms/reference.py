@@ -58,6 +58,8 @@ class FrozenReference:
     def applied(self) -> Iterator[None]:
         """Let the actor be the reference inside the block; storage changes hands, nothing is copied."""
         self._swap()
+        # peft freezes adapters with the switch, and lets all learn that it switches on again
+        learns = [(p, p.requires_grad) for layer in self._adapters for p in layer.parameters()]
         for layer in self._adapters:
             layer.enable_adapters(False)
         try:
@@ -65,6 +67,8 @@ class FrozenReference:
         finally:
             for layer in self._adapters:
                 layer.enable_adapters(True)
+            for parameter, learned in learns:
+                parameter.requires_grad_(learned)
             self._swap()
 
     def _swap(self) -> None:

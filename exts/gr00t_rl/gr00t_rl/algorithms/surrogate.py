@@ -119,6 +119,8 @@ class ClippedSurrogate(DecisionAlgorithm):
         rows = self._prepare(batch)
         if self.options.recompute_log_probs and len(rows) > 0:
             self._recompute_log_probs(batch, rows)
+        if hasattr(self.actor, "begin_iteration"):  # of a network whose parts begin to learn one after another
+            self.actor.begin_iteration(self.iteration)  # type: ignore[operator]
         self.rates.begin_iteration(self.iteration)
         learned = self._run_epochs(batch, rows, tally)
         adapts = learned and "adaptive" in self.rates.schedules and not self._warming_up

@@ -95,26 +95,34 @@ class EagleModel(nn.Module):
         embeddings.position_ids = torch.arange(embeddings.num_positions, device=device)[None]
         self.language_model.rebuild_buffers()
 
-    def image_tokens(self, pixel_values: Tensor) -> Tensor:
-        """Images [N, 3, S, S] -> [N, tokens_per_image, D]"""
+    def vision_features(self, pixel_values: Tensor) -> Tensor:
+        """Images [N, 3, S, S] -> [N, tokens_per_image, vision hidden_size], before the projector."""
         size = self.image_size
         if pixel_values.ndim != 4 or pixel_values.shape[1:] != (3, size, size):
             raise ValueError(
                 f"eagle_pixel_values is {list(pixel_values.shape)}, expected [B * views, 3, {size}, {size}]: "
                 "resize the images to that"
             )
-        return self.mlp1(self.vision_model(pixel_values=pixel_values).last_hidden_state)
+        return self.vision_model(pixel_values=pixel_values).last_hidden_state
+
+    def image_tokens(self, pixel_values: Tensor) -> Tensor:
+        """Images [N, 3, S, S] -> [N, tokens_per_image, D]"""
+        return self.mlp1(self.vision_features(pixel_values))
+
+    def read(self, input_ids: Tensor, attention_mask: Tensor | None, image_tokens: Tensor | None) -> Tensor:
+        """Prompt [B, T] and the tokens of its images [N, tokens_per_image, D], sample-major -> features [B, T, D]."""
+        embeds = self.language_model.model.embed_tokens(input_ids)  # [B, T, D]
+        is_image = input_ids == self.image_token_index  # [B, T]
+        self._check_layout(is_image, 0 if image_tokens is None else image_tokens.shape[0])
+        if image_tokens is not None:
+            # Filled in row order: sample by sample, and within a sample view by view. No host round trip.
+            embeds = embeds.masked_scatter(is_image.unsqueeze(-1), image_tokens.to(embeds.dtype))
+        return self.language_model.model(inputs_embeds=embeds, attention_mask=attention_mask).last_hidden_state
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None, pixel_values: Tensor | None) -> Tensor:
         """Features [B, T, D]; see :meth:`Backbone.forward`."""
-        embeds = self.language_model.model.embed_tokens(input_ids)  # [B, T, D]
-        is_image = input_ids == self.image_token_index  # [B, T]
-        self._check_layout(is_image, 0 if pixel_values is None else pixel_values.shape[0])
-        if pixel_values is not None:
-            tokens = self.image_tokens(pixel_values).to(embeds.dtype)
-            # Filled in row order: sample by sample, and within a sample view by view. No host round trip.
-            embeds = embeds.masked_scatter(is_image.unsqueeze(-1), tokens)
-        return self.language_model.model(inputs_embeds=embeds, attention_mask=attention_mask).last_hidden_state
+        tokens = None if pixel_values is None else self.image_tokens(pixel_values)
+        return self.read(input_ids, attention_mask, tokens)
 
     def _check_layout(self, is_image: Tensor, num_images: int) -> None:
         # Counting waits for the device, so only the first batch of each layout is counted.

@@ -83,7 +83,8 @@ class ExportedGr00tPolicy(ExportedPolicy):
 
     def __init__(self, actor: nn.Module) -> None:
         super().__init__(actor)
-        self.actor._compute_dtype = torch.float32
+        self.actor.set_compute_dtype(torch.float32)
+        self.actor.merge_adapters()
         self.image_shapes = dict(zip(self.actor.image_groups, self.actor.image_shapes, strict=True))
         if self.actor.image_groups:
             self._prepare_prompt()

@@ -19,7 +19,9 @@ from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
 from .base_weights import TINY, fingerprint, load_base, load_statistics
 from .export import ExportedGr00tPolicy
+from .feature_encoder import FeatureEncoder, first_trained_stage
 from .flow_actor import FlowActor
+from .trainable import LORA, OFF, describe_parts, make_trainable, merge_adapters
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 INSTRUCTION = "instruction"
@@ -29,9 +31,15 @@ INSTRUCTION = "instruction"
 class Gr00tActor(FlowActor):
     """Actor model for rsl_rl whose decisions are action chunks of GR00T N1.5.
 
-    The frozen part (backbone, VL self-attention) runs once per decision, and its output is kept with the decision;
-    learning needs the action head only. Means, noise and log-probabilities are float32 whatever the network's dtype.
+    What is trained is chosen by part (``train``), each in full or by LoRA adapters. The frozen stages before the first
+    trained one run once per decision, and their output is kept with the decision; by default they are all that comes
+    before the action head's DiT. Means, noise and log-probabilities are float32 whatever the network's dtype.
     Dropout stays off in rollout and update: with it, the log-probability of one action would differ between two calls.
+
+    Attributes:
+        trained_parts: Part of the network -> the parameters of it that are or will be trained; "noise" has those of the
+            head's own noise.
+        begins: Trained part -> iteration in which it begins to learn.
 
     Args:
         obs: Example observations, batch size [N]: flat float groups [N, S] and images uint8 [N, H, W, 3].
@@ -45,7 +53,7 @@ class Gr00tActor(FlowActor):
     """
 
     _buckets: torch.Tensor
-    _prompt_features: torch.Tensor
+    _prompt_features: torch.Tensor | None
 
     def __init__(
         self,
@@ -76,9 +84,9 @@ class Gr00tActor(FlowActor):
         num_steps = options.num_inference_timesteps
         buckets = torch.arange(num_steps) * config.num_timestep_buckets // num_steps
         self.register_buffer("_buckets", buckets, persistent=False)
-        self._set_trainable(options.tune_projector, options.tune_diffusion_model)
-        self.state_normalizer = EmpiricalNormalization(self.state_dim) if options.obs_normalization else None
         self._fingerprint = fingerprint(self.model)
+        self._set_trainable(options)
+        self.state_normalizer = EmpiricalNormalization(self.state_dim) if options.obs_normalization else None
         others = [g for name in ("critic", "rnd_state") for g in obs_groups.get(name, [])]
         self._cache_features(options.feature_cache, [*(groups if keys is None else keys.groups), *others])
         self.eval()
@@ -133,21 +141,38 @@ class Gr00tActor(FlowActor):
         if self.num_instructions > 1:
             _check_instructions(obs, self.num_instructions)
 
-    def _set_trainable(self, tune_projector: bool, tune_diffusion_model: bool) -> None:
-        """Freeze all but the chosen parts of the action head; trained weights are float32."""
-        head = self.model.action_head
-        self.model.requires_grad_(False)
-        if tune_projector:
-            for part in (head.state_encoder, head.action_encoder, head.action_decoder, head.position_embedding):
-                part.requires_grad_(True)
-        if tune_diffusion_model:
-            head.model.requires_grad_(True)
-            head.future_tokens.requires_grad_(True)
-        if tune_projector or tune_diffusion_model:
-            vl = (head.vlln, head.vl_self_attention)
-            head.float()
-            for part in vl:
-                part.to(self._compute_dtype)
+    def _set_trainable(self, options: Gr00tActorOptions) -> None:
+        """Freeze all but the chosen parts; trained weights are float32."""
+        self.trained_parts = make_trainable(self.model, options.train, options.lora_rank, options.lora_alpha)
+        self.begins = {part: (options.unfreeze or {}).get(part, 0) for part in self.trained_parts}
+        if noise := list(self.head.parameters()):
+            self.trained_parts["noise"] = noise
+        learned = {id(p) for parameters in self.trained_parts.values() for p in parameters}
+        self._frozen_names = {name for name, p in self.named_parameters() if id(p) not in learned}
+        self._encoder = FeatureEncoder(
+            self.model,
+            self.processor,
+            self._compute_dtype,
+            first_trained_stage(self.trained_parts),
+            len(self.image_groups),
+        )
+        unseen = [part for part in ("vision", "mlp1") if part in self.trained_parts and not self.image_groups]
+        if unseen:
+            raise ConfigurationError(
+                f"agent.actor.train.{unseen[0]} is {options.train[unseen[0]]!r}, but the actor reads no pictures; set "
+                "it to off, or name an image group in agent.obs_groups.actor"
+            )
+        self._trained_as = {
+            "train": {part: how for part, how in options.train.items() if how != OFF},
+            "lora_rank": options.lora_rank,
+            "lora_alpha": float(options.lora_alpha),
+        }
+
+    def begin_iteration(self, iteration: int) -> None:
+        """Let the parts learn whose iteration has come, and no others; see ``unfreeze``."""
+        for part, parameters in self.trained_parts.items():
+            for parameter in parameters:
+                parameter.requires_grad_(iteration >= self.begins.get(part, 0))
 
     def _cache_features(self, where: str, read: list[str]) -> None:
         """Decide which of the observation groups that are read stay with a decision, and encode a prompt alone."""
@@ -156,34 +181,46 @@ class Gr00tActor(FlowActor):
         drop = [] if where == "pixels" else self.image_groups
         self._kept_groups = [g for g in dict.fromkeys(read) if g not in drop]
         self.feature_cache, self._host_features = where, HostFeatureCache()
+        prompts = None
         if not self.image_groups:
             # without cameras the features depend on the prompt alone: one row of each serves every decision
-            features = self._encode(None, torch.arange(self.num_instructions))
-            self.register_buffer("_prompt_features", features, persistent=False)
+            prompts = self._encoder.frozen(None, self._all_prompts)
+        self.register_buffer("_prompt_features", prompts, persistent=False)
 
     # -- features --------------------------------------------------------------------------------------------------
 
     @property
     def feature_dim(self) -> int:
-        """Width D of the cached features [B, T, D]."""
-        return self.model.config.action_head.backbone_embedding_dim
+        """Width of the kept features [B, T, D]; 0 where none are kept because the image encoder learns."""
+        return self._encoder.width
 
-    @torch.no_grad()
-    def _encode(self, pixels: torch.Tensor | None, rows: int | torch.Tensor) -> torch.Tensor:
-        """Run the frozen part: images and the prompts of ``rows`` to VL features [B, T, D] in the compute dtype."""
-        ids, _ = self.processor.prompt(rows)
-        mask = self.processor.token_mask(rows)
-        # padding stands on the right, where the causal language model needs no mask to keep it from the tokens
-        features = self.model.encode(None if pixels is None else pixels.to(self._compute_dtype), ids)
-        head = self.model.action_head
-        features = head.vl_self_attention(head.vlln(features.to(self._compute_dtype)), mask)
-        # a critic that averages features must not see the padding's
-        return features if mask is None else features * mask[..., None]
+    @property
+    def _all_prompts(self) -> torch.Tensor:
+        return torch.arange(self.num_instructions, device=self.device)
 
-    def _encode_images(self, obs: TensorDict) -> torch.Tensor:
-        """Return the VL features [B, T, D] of the images and instructions of ``obs`` [B]."""
-        pixels = self.processor.images([obs[g] for g in self.image_groups])
-        return self._encode(pixels, self._prompt_rows(obs))
+    def _keeps_features(self) -> bool:
+        return bool(self.image_groups) and self._encoder.width > 0
+
+    def _pixels(self, obs: TensorDict) -> torch.Tensor:
+        """Return the pictures of ``obs`` [B] as the network takes them, [B * V, 3, S, S]."""
+        return self.processor.images([obs[g] for g in self.image_groups])
+
+    def _encode(self, obs: TensorDict) -> torch.Tensor | None:
+        """Run the frozen stages on the images and instructions of ``obs`` [B]."""
+        return self._encoder.frozen(self._pixels(obs), self._prompt_rows(obs))
+
+    def _features(self, observed: TensorDict) -> torch.Tensor | None:
+        """Return what the action head attends to [B, T, D]; differentiable; None without cameras."""
+        if not self.image_groups:
+            return None
+        kept = observed["features"] if self._keeps_features() else self._encode(observed)
+        with self._autocast():
+            return self._encoder.trained(kept, self._prompt_rows(observed))
+
+    def _prompts(self) -> torch.Tensor:
+        """Return what the action head attends to without cameras, for each prompt: [P, T, D]."""
+        with self._autocast():
+            return self._encoder.trained(self._prompt_features, self._all_prompts)
 
     def _prompt_rows(self, obs: TensorDict) -> int | torch.Tensor:
         """Return the number of each env's instruction, int64 [B]; just B where there is one instruction."""
@@ -192,8 +229,8 @@ class Gr00tActor(FlowActor):
     def observe(self, obs: TensorDict) -> TensorDict:
         """Keep the groups of ``obs`` [B] that actor or critic read, with features in place of the actor's images."""
         observed = obs.select(*self._kept_groups)
-        if self.image_groups:
-            observed["features"] = self._encode_images(obs)
+        if self._keeps_features():
+            observed["features"] = self._encode(obs)
         return observed
 
     def expect(self, num_decisions: int) -> None:
@@ -202,17 +239,17 @@ class Gr00tActor(FlowActor):
 
     def store(self, record: TensorDict) -> TensorDict:
         """Move the features to where ``feature_cache`` wants them."""
-        if self.image_groups and self.feature_cache == "host":
+        if self._keeps_features() and self.feature_cache == "host":
             record["feature_row"] = self._host_features.append(record["features"])
         return record if self.feature_cache == "device" else record.exclude("features")
 
     def restore(self, record: TensorDict) -> TensorDict:
-        """Bring the features of stored decisions back; from pixels, by running the frozen part again."""
-        if not self.image_groups or self.feature_cache == "device":
+        """Bring the features of stored decisions back; from pixels, by running the frozen stages again."""
+        if not self._keeps_features() or self.feature_cache == "device":
             return record
         record = record.copy()
         host = self.feature_cache == "host"
-        record["features"] = self._host_features.gather(record["feature_row"]) if host else self._encode_images(record)
+        record["features"] = self._host_features.gather(record["feature_row"]) if host else self._encode(record)
         return record
 
     def forget(self) -> None:
@@ -235,14 +272,14 @@ class Gr00tActor(FlowActor):
         """Prepare the action head; differentiable in the trained weights.
 
         Args:
-            features: VL features [B, T, D] of the images; None without cameras.
+            features: What the head attends to, [B, T, D], with cameras; None without.
             state: The raw state [B, state_dim].
             rows: The number of each env's instruction, int64 [B], or B where there is one.
         """
-        prompts = self._prompt_features if features is None else features
+        attended = self._prompts() if features is None else features
         mask = self.processor.token_mask(rows)
         with self._autocast():
-            context = self.model.action_head.prepare(prompts, self.network_state(state), mask=mask)
+            context = self.model.action_head.prepare(attended, self.network_state(state), mask=mask)
         if features is not None:
             return context
         # keys and values of a prompt without pictures are the same for all: computed for one row, seen by each
@@ -251,8 +288,7 @@ class Gr00tActor(FlowActor):
 
     def _context(self, observed: TensorDict) -> HeadContext:
         """Prepare the action head for the observed states."""
-        features = observed["features"] if self.image_groups else None
-        return self.context(features, self._raw_state(observed), self._prompt_rows(observed))
+        return self.context(self._features(observed), self._raw_state(observed), self._prompt_rows(observed))
 
     def env_actions(self, chunk: torch.Tensor) -> torch.Tensor:
         """Return the executed part of a chunk [B, H, A] in the env's action units, [B, n_action_steps, action_dim]."""
@@ -276,6 +312,10 @@ class Gr00tActor(FlowActor):
 
         return velocity
 
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
+        """Compute in another type from now on: bfloat16 under autocast, or float32 without it."""
+        self._compute_dtype = self._encoder.dtype = dtype
+
     def _autocast(self) -> torch.autocast:
         enabled = self._compute_dtype != torch.float32
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
@@ -296,10 +336,13 @@ class Gr00tActor(FlowActor):
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the trained parameters, the normaliser's moments and a reference to the frozen weights."""
         full = super().state_dict(*args, **kwargs)
-        frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
-        kept = {name: value for name, value in full.items() if name not in frozen}
-        kept["base"] = {"checkpoint": self.base, "fingerprint": self._fingerprint}
+        kept = {name: value for name, value in full.items() if name not in self._frozen_names}
+        kept["base"] = {"checkpoint": self.base, "fingerprint": self._fingerprint, **self._trained_as}
         return kept
+
+    def describe(self) -> str:
+        """Return a table of the network's parts: parameters, how they are trained, types and bytes."""
+        return describe_parts(self.model, self._trained_as["train"])
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Restore what :meth:`state_dict` returned.
@@ -321,6 +364,7 @@ class Gr00tActor(FlowActor):
                 f"the checkpoint was trained on the base weights {base['checkpoint']!r} (fingerprint "
                 f"{base['fingerprint'][:12]}), but this agent has {self.base!r} ({self._fingerprint[:12]}); set {again}"
             )
+        self._check_trained_as(base)
         expected = set(self.state_dict()) - {"base"}
         if strict and expected != set(state):
             name = sorted(expected ^ set(state))[0]
@@ -330,6 +374,21 @@ class Gr00tActor(FlowActor):
                 else f"it holds {name!r}, which this agent does not train"
             )
         return super().load_state_dict(state, strict=False, assign=assign)
+
+    def merge_adapters(self) -> None:
+        """Add the LoRA adapters to the weights that they adapt, for good: for a copy that is exported."""
+        if LORA in self._trained_as["train"].values():
+            merge_adapters(self.model)
+
+    def _check_trained_as(self, base: Mapping[str, Any]) -> None:
+        """Compare what a checkpoint trained with what this agent does: other adapters would be another policy."""
+        has_lora = LORA in base.get("train", {}).values()
+        for name in ("train", *(("lora_rank", "lora_alpha") if has_lora else ())):
+            if name in base and base[name] != self._trained_as[name]:
+                raise ConfigurationError(
+                    f"the checkpoint was trained with agent.actor.{name}={base[name]}, but this agent has "
+                    f"{self._trained_as[name]}; set the same"
+                )
 
     def as_onnx(self, verbose: bool = False) -> ExportedGr00tPolicy:
         """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedGr00tPolicy`."""

@@ -13,6 +13,7 @@ from ..gr00t import Gr00tN1d5, tokenizer_assets
 from ..options import Gr00tActorOptions, declared
 from ..utils.errors import ConfigurationError
 from .base_weights import TINY, fingerprint, load_base
+from .trainable import LORA, make_trainable, merge_adapters
 
 PREFIX = "model."
 
@@ -53,6 +54,9 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
             f"--checkpoint {file} was trained on other base weights than {source!r} holds; give those with --base (the "
             f"run had agent.actor.checkpoint={was!r})"
         )
+    how = state["base"]
+    if "train" in how:  # with the adapters, if there are any; checkpoints from before them say nothing
+        make_trainable(model, how["train"], how["lora_rank"], how["lora_alpha"])
     weights = {name.removeprefix(PREFIX): w for name, w in state.items() if name.startswith(PREFIX)}
     unknown = model.load_state_dict(weights, strict=False).unexpected_keys
     if unknown:
@@ -60,6 +64,8 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
             f"--checkpoint {file} holds {unknown[0]!r}, which the network does not have; export it with the version of "
             "gr00t_rl that wrote it"
         )
+    if LORA in how.get("train", {}).values():
+        merge_adapters(model)
     if source == TINY:
         model.assets = tokenizer_assets(tokens)
     return model

@@ -7,6 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
+from ..gr00t.part_names import LORA_TARGETS, PARTS
 from .base import Options
 from .declaration import Relation, option
 from .mlp import ACTIVATIONS
@@ -155,8 +156,21 @@ class Gr00tActorOptions(FlowActorOptions):
         "Where an iteration's VL features are kept: device, host, or pixels (images are kept and encoded again).",
         choices=FEATURE_CACHES,
     )
-    tune_projector: bool = option(True, "Train the state and action encoders and the action decoder.")
-    tune_diffusion_model: bool = option(True, "Train the DiT.")
+    train: dict[str, str] = option(
+        {**dict.fromkeys(PARTS, "off"), "dit": "full", "projectors": "full"},
+        "What of each part is trained: off, lora (adapters in attention and feed-forward; vision, llm, "
+        "vl_self_attention and dit have them) or full. projectors are the encoders of state and action and the action "
+        "decoder. A part that is not named is off.",
+        choices=("off", "lora", "full"),
+    )
+    lora_rank: int = option(16, "Rank r of the adapters (arXiv 2106.09685).", low=1)
+    lora_alpha: float = option(16.0, "Scale of the adapters: their product counts alpha / r.", above=0)
+    unfreeze: dict[str, int] | None = option(
+        None,
+        "Trained part -> iteration in which it begins to learn; it is frozen before. Parts that are not named learn "
+        "from the first iteration on.",
+        low=0,
+    )
     dtype: str = option(
         "float32",
         "Type of the frozen part, and of the autocast around the trained one; likelihoods are float32 either way.",
@@ -169,6 +183,33 @@ class Gr00tActorOptions(FlowActorOptions):
         test=_attention_problem,
     )
     tiny_seed: int = option(0, "Seed of the random weights of tiny.", low=0)
+
+    @classmethod
+    def relations(cls) -> tuple[Relation, ...]:
+        def trained(o: Any) -> set[str]:
+            return {part for part, how in o.train.items() if how != "off"}
+
+        def adapted(o: Any) -> set[str]:
+            return {part for part, how in o.train.items() if how == "lora"}
+
+        return (
+            *super().relations(),
+            Relation("train", lambda o: set(o.train) <= set(PARTS), f"only parts that there are: {', '.join(PARTS)}"),
+            Relation(
+                "train",
+                lambda o: adapted(o) <= set(LORA_TARGETS),
+                f"lora only for {', '.join(LORA_TARGETS)}; off or full for the others",
+            ),
+            Relation("train", lambda o: bool(trained(o)), "at least one part to lora or full"),
+            Relation(
+                "unfreeze", lambda o: set(o.unfreeze or ()) <= trained(o), "only parts that agent.actor.train trains"
+            ),
+            Relation(
+                "feature_cache",
+                lambda o: "vision" not in trained(o) or o.feature_cache == "pixels",
+                "pixels: agent.actor.train.vision is on, and what the image encoder returns changes as it learns",
+            ),
+        )
 
 
 @dataclass

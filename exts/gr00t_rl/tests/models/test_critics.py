@@ -54,7 +54,8 @@ def test_learns_from_cached_features_and_bootstraps_time_outs():
     env = PointMassEnv(num_envs=3, image=True, termination=0.0, max_episode_length=4)
     runner = make_runner(feature_cfg(), env)
     rows: list[int] = []
-    runner.alg.actor.model.backbone.register_forward_hook(lambda _, __, out: rows.append(len(out)))
+    language_model = runner.alg.actor.model.backbone.eagle_model.language_model.model
+    language_model.register_forward_hook(lambda _, __, out: rows.append(len(out.last_hidden_state)))
     collect(runner)
     decisions = len(runner.alg.batch)
     time_outs = int(sum(step["time_outs"].sum() for step in env.history))

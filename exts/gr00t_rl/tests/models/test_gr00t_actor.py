@@ -162,7 +162,7 @@ def count_calls(module: nn.Module) -> list[int]:
 @pytest.mark.parametrize("images", [0, 1])
 def test_backbone_runs_once_per_decision_and_never_in_the_update(images):
     actor, obs = make_actor(images), observations(images)
-    backbone = count_calls(actor.model.backbone)
+    backbone = count_calls(actor.model.backbone.eagle_model.language_model.model)
     attention = count_calls(actor.model.action_head.vl_self_attention)
     _, record = actor.decide(actor.observe(obs))
     expected = images  # a prompt without images was encoded when the actor was built
@@ -197,7 +197,8 @@ def test_images_and_states_reach_the_action():
 
 @pytest.mark.parametrize(("projector", "diffusion"), [(True, True), (True, False), (False, True)])
 def test_only_the_chosen_parts_get_gradients(projector, diffusion):
-    actor = make_actor(1, tune_projector=projector, tune_diffusion_model=diffusion, head="flow_sde")
+    train = {part: "full" for part, on in (("projectors", projector), ("dit", diffusion)) if on}
+    actor = make_actor(1, train=train, head="flow_sde")
     record = actor.decide(actor.observe(observations(1)))[1].detach()
     actor.evaluate(record).log_prob.sum().backward()
     parts = {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import math
 import types
@@ -103,6 +104,9 @@ def wrong_values(item: Declared) -> Iterator[Any]:
         yield from ([0], [1.5, 2]) if option.low == 1 else ()
     if dict in kinds:
         yield from ("abc", 7, [1])
+        inner = next((typing.get_args(part)[1] for part in parts if typing.get_origin(part) is dict), Any)
+        for value in wrong_values(item._replace(type=inner, option=dataclasses.replace(option, least=0))):
+            yield {"dit": value}
 
 
 def cases() -> Iterator[Case]:

@@ -365,6 +365,9 @@ class DecisionAlgorithm:
             several = getattr(env.cfg, "instructions", None) if "instruction" in obs.keys() else None  # noqa: SIM118
             actor_cfg["instruction"] = several or getattr(env.cfg, "instruction", None)
         actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
+        rank = cfg["multi_gpu"]["global_rank"] if cfg["multi_gpu"] else 0
+        if hasattr(actor, "describe") and rank == 0:
+            print(f"[gr00t_rl] What is trained:\n{actor.describe()}", flush=True)
         if getattr(critic_class, "reads_features", False):
             critic_cfg["feature_dim"] = _feature_dim(actor, critic_class)
         if getattr(options, "share_cnn_encoders", False):
@@ -389,6 +392,11 @@ def _feature_dim(actor: nn.Module, critic_class: Any) -> int:
         raise ConfigurationError(
             f"agent.critic.class_name={critic_class.__name__!r} reads an actor's features, but "
             f"agent.actor.class_name={type(actor).__name__!r} has none; set MLPModel, or the actor to Gr00tActor"
+        )
+    if actor.feature_dim == 0:
+        raise ConfigurationError(
+            f"agent.critic.class_name={critic_class.__name__!r} reads an actor's frozen features, but "
+            "agent.actor.train.vision leaves none; set MLPModel, or agent.actor.train.vision to off"
         )
     return actor.feature_dim  # type: ignore[return-value]
 

@@ -201,13 +201,11 @@ class Gr00tActorOptions(FlowActorOptions):
                 f"lora only for {', '.join(LORA_TARGETS)}; off or full for the others",
             ),
             Relation("train", lambda o: bool(trained(o)), "at least one part to lora or full"),
-            Relation(
-                "unfreeze", lambda o: set(o.unfreeze or ()) <= trained(o), "only parts that agent.actor.train trains"
-            ),
+            Relation("unfreeze", lambda o: set(o.unfreeze or ()) <= trained(o), "only parts that {train} trains"),
             Relation(
                 "feature_cache",
                 lambda o: "vision" not in trained(o) or o.feature_cache == "pixels",
-                "pixels: agent.actor.train.vision is on, and what the image encoder returns changes as it learns",
+                "pixels: by {train} the image encoder learns, and what it returns changes",
             ),
         )
 

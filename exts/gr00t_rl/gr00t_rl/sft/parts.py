@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..gr00t import Gr00tN1d5
+from ..gr00t.parts import part_modules
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,18 @@ def set_trainable(model: Gr00tN1d5, tuned: Tuned) -> list[nn.Parameter]:
     unless it is to stay.
     """
     model.requires_grad_(False).eval()
-    eagle, head = model.backbone.eagle_model, model.action_head
+    of, head = part_modules(model), model.action_head
     parts: list[nn.Module] = []
     if tuned.visual:
-        parts += [eagle.vision_model.embeddings, eagle.vision_model.encoder, eagle.vision_model.post_layernorm]
-        parts += [eagle.mlp1]
+        parts += [*of["vision"], *of["mlp1"]]
     if tuned.llm:
-        parts.append(eagle.language_model)
+        parts += of["llm"]
     if tuned.projector:
-        parts += [head.state_encoder, head.action_encoder, head.action_decoder, head.position_embedding]
+        parts += of["projectors"]
     if tuned.diffusion_model:
         parts.append(head.model)
     if tuned.projector or tuned.diffusion_model:
-        parts += [head.future_tokens, *([head.vlln, head.vl_self_attention] if tuned.vl_self_attention else [])]
+        parts += [head.future_tokens, *((*of["vlln"], *of["vl_self_attention"]) if tuned.vl_self_attention else ())]
     for part in parts:
         part.requires_grad_(True).train()
     return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -24,6 +24,7 @@ def register_family(task: str, package: str, name: str, prefix: str) -> None:
     for suffix, variant, others in (("", "", mlp), ("-Camera", "Camera", {})):
         gr00t = {
             "rsl_rl_cfg_entry_point": f"{agents}.rsl_rl_gr00t_cfg:{prefix}{variant}Gr00tRunnerCfg",
+            "rsl_rl_lora_cfg_entry_point": f"{agents}.rsl_rl_lora_cfg:{prefix}{variant}Gr00tLoraRunnerCfg",
             "rsl_rl_ppo_cfg_entry_point": f"{agents}.rsl_rl_gr00t_cfg:{prefix}{variant}Gr00tPpoRunnerCfg",
             "rsl_rl_grpo_cfg_entry_point": f"{agents}.rsl_rl_grpo_cfg:{prefix}{variant}Gr00tGrpoRunnerCfg",
         }

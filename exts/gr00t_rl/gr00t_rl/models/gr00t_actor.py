@@ -144,7 +144,7 @@ class Gr00tActor(FlowActor):
     def _set_trainable(self, options: Gr00tActorOptions) -> None:
         """Freeze all but the chosen parts; trained weights are float32."""
         self.trained_parts = make_trainable(self.model, options.train, options.lora_rank, options.lora_alpha)
-        self.begins = {part: (options.unfreeze or {}).get(part, 0) for part in self.trained_parts}
+        self.begins = {part: options.unfreeze.get(part, 0) for part in self.trained_parts}
         if noise := list(self.head.parameters()):
             self.trained_parts["noise"] = noise
         learned = {id(p) for parameters in self.trained_parts.values() for p in parameters}

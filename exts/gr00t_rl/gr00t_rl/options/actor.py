@@ -165,10 +165,9 @@ class Gr00tActorOptions(FlowActorOptions):
     )
     lora_rank: int = option(16, "Rank r of the adapters (arXiv 2106.09685).", low=1)
     lora_alpha: float = option(16.0, "Scale of the adapters: their product counts alpha / r.", above=0)
-    unfreeze: dict[str, int] | None = option(
-        None,
-        "Trained part -> iteration in which it begins to learn; it is frozen before. Parts that are not named learn "
-        "from the first iteration on.",
+    unfreeze: dict[str, int] = option(
+        dict.fromkeys(PARTS, 0),
+        "Iteration in which each trained part begins to learn; it is frozen before.",
         low=0,
     )
     dtype: str = option(
@@ -201,7 +200,11 @@ class Gr00tActorOptions(FlowActorOptions):
                 f"lora only for {', '.join(LORA_TARGETS)}; off or full for the others",
             ),
             Relation("train", lambda o: bool(trained(o)), "at least one part to lora or full"),
-            Relation("unfreeze", lambda o: set(o.unfreeze or ()) <= trained(o), "only parts that {train} trains"),
+            Relation(
+                "unfreeze",
+                lambda o: {part for part, first in o.unfreeze.items() if first > 0} <= trained(o),
+                "only parts that {train} trains",
+            ),
             Relation(
                 "feature_cache",
                 lambda o: "vision" not in trained(o) or o.feature_cache == "pixels",

@@ -122,6 +122,11 @@ GR00T_AGENT, MLP_AGENT = "rsl_rl_cfg_entry_point", "rsl_rl_mlp_cfg_entry_point"
         (GR00T_AGENT, "agent.actor.tokenizer=/nope"),
         (GR00T_AGENT, "agent.actor.instruction=''"),
         (GR00T_AGENT, "agent.actor.attn_implementation=flash_attention_2"),
+        (GR00T_AGENT, "agent.actor.train.dit=maybe"),
+        (GR00T_AGENT, "agent.actor.train.mlp1=lora"),
+        (GR00T_AGENT, "agent.actor.unfreeze.projectors=-1"),
+        (GR00T_AGENT, "agent.actor.unfreeze.llm=3"),
+        (GR00T_AGENT, "agent.actor.lora_rank=0"),
         (GR00T_AGENT, "agent.critic.hidden_dims=[0]"),
         (GR00T_AGENT, "agent.max_iterations=-1"),
         (GR00T_AGENT, "agent.save_interval=0"),
@@ -143,9 +148,24 @@ GR00T_AGENT, MLP_AGENT = "rsl_rl_cfg_entry_point", "rsl_rl_mlp_cfg_entry_point"
 def test_wrong_overrides_are_refused_through_isaac_labs_own_mechanism(agent: str, override: str) -> None:
     cfg, agent_cfg = resolve_task_config(PUSH, agent, overrides=[override])
     assert agent_cfg is not None  # the check knows it by a weak reference
-    with pytest.raises(ConfigurationError, match=re.escape(override.split("=")[0])) as error:
+    name = override.split("=")[0]
+    name = re.sub(r"\.(train|unfreeze)\.\w+", r".\1", name)  # entries of a mapping
+    with pytest.raises(ConfigurationError, match=re.escape(name)) as error:
         cfg.validate_config()
     assert "\n" not in str(error.value)
+
+
+def test_parts_are_chosen_by_isaac_labs_own_overrides() -> None:
+    """One part by itself, the others as they were; and the agents of the released size train adapters alone."""
+    overrides = ["agent.actor.train.dit=lora", "agent.actor.train.llm=lora", "agent.actor.unfreeze.llm=5"]
+    cfg, agent = resolve_task_config(PUSH, GR00T_AGENT, overrides=overrides)
+    cfg.validate_config()
+    assert agent.actor.train["dit"] == agent.actor.train["llm"] == "lora"
+    assert (agent.actor.train["projectors"], agent.actor.train["vision"]) == ("full", "off")
+    assert agent.actor.unfreeze["llm"] == 5
+    cfg, agent = resolve_task_config(f"{PUSH}-Camera", "rsl_rl_lora_cfg_entry_point", overrides=[])
+    cfg.validate_config()
+    assert {part for part, how in agent.actor.train.items() if how != "off"} == {"dit"}
 
 
 @pytest.mark.parametrize(("section", "names"), [("rewards", "dense.*sparse"), ("curriculum", "on.*off")])

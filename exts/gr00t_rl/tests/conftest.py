@@ -11,6 +11,10 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("WARP_CACHE_PATH", str(_CACHE / "gr00t_rl" / "warp"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort by cost: unmarked, `slow`, `sim`; the order inside each stays."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort by cost: unmarked, `slow`, `sim`; the order inside each stays. `full` runs only where it is asked for."""
+    if "full" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
     items.sort(key=lambda item: 2 if item.get_closest_marker("sim") else bool(item.get_closest_marker("slow")))

@@ -48,10 +48,11 @@ def add_adapters(model: Gr00tN1d5, parts: Collection[str], rank: int, alpha: flo
 def merge_adapters(model: nn.Module) -> None:
     """Add every adapter's product to the weight that it adapts and put the plain layer back in its place.
 
-    The sum is taken in the type of the weight: merge in float32, and round afterwards.
+    The sum is taken and left in float32: round afterwards, once.
     """
     adapted = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)]
     for name, layer in adapted:
+        layer.get_base_layer().float()
         layer.merge()  # pyright: ignore[reportAttributeAccessIssue]
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.get_base_layer())

@@ -131,14 +131,14 @@ def read_assets(folder: Path) -> dict[str, bytes]:
 
 
 def load_tensors(
-    folder: Path, expected: Mapping[str, torch.Size], dtype: torch.dtype, device: torch.device
+    folder: Path, expected: Mapping[str, torch.Size], dtype: torch.dtype | None, device: torch.device
 ) -> dict[str, Tensor]:
     """Read the weights of the checkpoint in ``folder`` by module name, tensor by tensor, straight onto ``device``.
 
     Args:
         folder: The checkpoint.
         expected: Shape of every weight of the network, by module name.
-        dtype: Type of the result, whatever the type on disk.
+        dtype: Type of the result, whatever the type on disk; None: as on disk.
         device: Where it lies.
 
     Raises:

@@ -63,7 +63,7 @@ class Gr00tN1d5(nn.Module):
     def from_pretrained(
         cls,
         path_or_hub_id: str | os.PathLike[str],
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = torch.bfloat16,
         device: str | torch.device = "cpu",
         attn_implementation: str = "sdpa",
     ) -> Self:
@@ -71,7 +71,7 @@ class Gr00tN1d5(nn.Module):
 
         Args:
             path_or_hub_id: a folder, which never touches the network, or a hub id ``org/name``.
-            dtype: type of the weights in memory, whatever their type on disk.
+            dtype: type of the weights in memory, whatever their type on disk; None: as on disk.
             device: where to put them.
             attn_implementation: ``sdpa``, ``eager``, or ``flash_attention_2`` with the extra installed.
 

@@ -26,12 +26,12 @@ from ..utils.errors import ConfigurationError
 TINY = "tiny"
 
 
-def load_base(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | None) -> tuple[Gr00tN1d5, Any]:
+def load_base(options: Gr00tActorOptions, dtype: torch.dtype | None, image_size: int | None) -> tuple[Gr00tN1d5, Any]:
     """Load the network, cut to one embodiment, and its tokenizer.
 
     Args:
         options: The checkpoint, its tokenizer and embodiment, and what "tiny" needs.
-        dtype: Type of the weights.
+        dtype: Type of the weights; None: as on disk, and float32 for "tiny".
         image_size: Side of the camera's images, which "tiny" takes without resizing; None without cameras.
 
     Raises:
@@ -48,7 +48,9 @@ def load_base(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | 
                 side = image_size if image_size % 8 == 0 else 64  # other sizes are resized
                 sizes |= {"image_size": side, "patch_size": side // 8}
             config = Gr00tN1d5Config.tiny(**sizes)
-            model = Gr00tN1d5.from_config(config, seed=o.tiny_seed, dtype=dtype, attn_implementation=kernels)
+            model = Gr00tN1d5.from_config(
+                config, seed=o.tiny_seed, dtype=dtype or torch.float32, attn_implementation=kernels
+            )
             # PPO's small last layer (detail 2): a random velocity of order one saturates the actions, and exploration
             # noise then changes nothing
             with torch.no_grad():

@@ -19,7 +19,10 @@ PREFIX = "model."
 
 
 def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
-    """Rebuild the network of a run's checkpoint, float32, cut to the embodiment that was trained.
+    """Rebuild the network of a run's checkpoint, cut to the embodiment that was trained.
+
+    What was trained is float32, adapters merged; what was frozen has the type that it has on disk, so that a checkpoint
+    in bfloat16 takes half the memory.
 
     Settings are read from ``params/agent.yaml`` and ``params/env.yaml``, which Isaac Lab's ``train`` writes beside the
     checkpoints. What only RL needs (critic, optimiser, learned exploration noise) is left out.
@@ -45,7 +48,7 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
     # only "tiny" depends on the pictures' size: without cameras it has none
     sizes = [None, env.get("camera_size", 64)] if source == TINY else [None]
     for size in sizes:
-        model, tokens = load_base(options, torch.float32, size)
+        model, tokens = load_base(options, None, size)
         if fingerprint(model) == state["base"]["fingerprint"]:
             break
     else:
@@ -58,7 +61,7 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
     if "train" in how:  # with the adapters, if there are any; checkpoints from before them say nothing
         make_trainable(model, how["train"], how["lora_rank"], how["lora_alpha"])
     weights = {name.removeprefix(PREFIX): w for name, w in state.items() if name.startswith(PREFIX)}
-    unknown = model.load_state_dict(weights, strict=False).unexpected_keys
+    unknown = model.load_state_dict(weights, strict=False, assign=True).unexpected_keys
     if unknown:
         raise ConfigurationError(
             f"--checkpoint {file} holds {unknown[0]!r}, which the network does not have; export it with the version of "

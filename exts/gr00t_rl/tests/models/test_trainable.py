@@ -187,7 +187,7 @@ def test_every_attention_and_feed_forward_layer_is_adapted():
 
 def test_a_network_whose_layers_have_other_names_is_refused():
     model = Gr00tN1d5.from_config(Gr00tN1d5Config.tiny())
-    block = model.action_head.model.transformer_blocks[1]
+    block: Any = model.action_head.model.transformer_blocks[1]
     block.ff.net[0].other = block.ff.net[0].proj
     del block.ff.net[0].proj
     with pytest.raises(RuntimeError, match=r"transformer_blocks\.1 has 0 linear layers 'net\.0\.proj'"):

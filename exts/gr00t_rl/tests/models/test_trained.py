@@ -125,3 +125,20 @@ def test_moments_have_no_place_in_a_checkpoint(tmp_path):
     file, _ = write_run(tmp_path, obs_normalization=True)
     with pytest.raises(ConfigurationError, match="obs_normalization"):
         trained_network(file)
+
+
+@pytest.mark.parametrize("train", [{"dit": "full"}, {"dit": "lora", "vlln": "full"}], ids=["full", "lora"])
+def test_a_base_in_bfloat16_is_not_widened_and_what_was_trained_is_rounded_once(tmp_path, train):
+    """Frozen weights keep their type; trained and merged ones are those of a base read in float32."""
+    Gr00tN1d5.from_config(tiny_config(), seed=1, dtype=torch.bfloat16).save_pretrained(tmp_path / "base")
+    file, trained = write_run(
+        tmp_path, checkpoint=str(tmp_path / "base"), tokenizer=tokenizer(tmp_path), train=train, lora_rank=2
+    )
+    network, wide = trained_network(file), trained.copy()
+    wide.merge_adapters()
+    moved = dict(wide.model.named_parameters())
+    types = {name: p.dtype for name, p in network.named_parameters()}
+    assert types["action_head.model.transformer_blocks.0.ff.net.2.weight"] == torch.float32
+    assert types["backbone.eagle_model.mlp1.0.weight"] == torch.bfloat16
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter.float(), moved[name].float()), name

@@ -19,6 +19,7 @@ from ..options import SurrogateOptions
 from ..utils.errors import ConfigurationError
 from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
+from .gate import UpdateGate
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate, probability_ratio
 from .mini_batches import every, num_units, shuffled, split
@@ -76,6 +77,10 @@ class ClippedSurrogate(DecisionAlgorithm):
         self.rates = RateController(self.optimizer, schedules, max_iterations, options.desired_kl)
         suffix = self.quarantine.dumps.suffix  # a rank's dumps have one name
         self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue, suffix)
+        speaks = multi_gpu_cfg is None or multi_gpu_cfg["global_rank"] == 0
+        remedies = () if options.recompute_log_probs else ("agent.algorithm.recompute_log_probs=True",)
+        remedies = (*remedies, *getattr(actor, "numeric_remedies", ()))
+        self.gate = UpdateGate(device, self.gpu_world_size, speaks, remedies)
         self.batch: TensorDict
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
@@ -123,6 +128,7 @@ class ClippedSurrogate(DecisionAlgorithm):
             self._recompute_log_probs(batch, rows)
         if hasattr(self.actor, "begin_iteration"):  # of a network whose parts begin to learn one after another
             self.actor.begin_iteration(self.iteration)  # type: ignore[operator]
+        gate = {} if self.gate.passed or self._warming_up else self.gate.look(self._gate_rows(batch, rows))
         self.rates.begin_iteration(self.iteration)
         learned = self._run_epochs(batch, rows, tally)
         adapts = learned and self.rates.is_adaptive and not self._warming_up
@@ -136,7 +142,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         metrics, moments = tally.exchange()
         if adapts:
             self.rates.end_iteration(metrics["final_kl"])
-        metrics |= self._describe(moments)
+        metrics |= self._describe(moments) | gate
         metrics |= self._part_rates()
         metrics["nonfinite_steps"] = float(self.guard.total)
         metrics["nonfinite_envs"] = float(self.quarantine.count)  # of all ranks too
@@ -287,6 +293,13 @@ class ClippedSurrogate(DecisionAlgorithm):
             "approx_kl": approx_kl(log_ratio.detach()),
             "clipfrac": clipped.float(),
         }
+
+    def _gate_rows(self, batch: TensorDict, rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, PolicyEvaluation]]:
+        """Iterate over micro-batches of a minibatch's worth of rows [R]: their log-probabilities, scored again."""
+        chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))
+        for piece in self._pieces(batch, chosen, self.options.micro_batch_size or max(len(chosen), 1)):
+            if len(piece) > 0:
+                yield batch["log_prob"][piece], self._evaluate(batch[piece])
 
     @torch.no_grad()
     def _recompute_log_probs(self, batch: TensorDict, rows: torch.Tensor) -> None:

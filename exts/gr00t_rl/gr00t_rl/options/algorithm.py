@@ -6,12 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..gr00t.part_names import PARTS as GR00T_PARTS
 from .base import Options
 from .declaration import Relation, option
 
 SCHEDULES = ("fixed", "linear", "cosine", "adaptive")
 ESTIMATORS = ("grpo", "dr_grpo", "rloo")
-PARTS = ("vision", "mlp1", "llm", "vlln", "vl_self_attention", "dit", "projectors", "noise", "critic")
+PARTS = (*GR00T_PARTS, "noise", "critic")
 """Parts that can have settings of their own: those of GR00T, the learned noise of a head, and the critic."""
 
 

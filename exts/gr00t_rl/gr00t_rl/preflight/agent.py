@@ -102,7 +102,7 @@ def _check_part_settings(algorithm: Any, actor: Any, critic: Any) -> None:
                 f"{path}, but agent.actor.class_name={actor.class_name!r} is one part, with the settings of "
                 "agent.algorithm; set those, or agent.algorithm.parts.critic"
             )
-        elif training.get(name, "full") == "off":
+        elif name != "noise" and training.get(name, "off") == "off":
             raise ConfigurationError(f"{path}, but agent.actor.train.{name}=off; leave it out, or train the part")
 
 

@@ -20,7 +20,6 @@ from helpers import (
 )
 
 from gr00t_rl.algorithms.optimizer import actor_parts, load_optimizer, make_optimizer
-from gr00t_rl.models import Gr00tActor
 from gr00t_rl.options import PpoOptions
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -29,26 +28,12 @@ def weights(runner: Any) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in parameters(runner)])
 
 
-@pytest.fixture
-def two_parts(monkeypatch):
-    """Lets the actor of GR00T list the DiT and the projectors."""
-    if hasattr(Gr00tActor, "trained_parts"):
-        return
-
-    def trained_parts(self: Any) -> dict[str, list[torch.nn.Parameter]]:
-        dit = list(self.model.action_head.model.parameters())
-        rest = [p for p in self.parameters() if p.requires_grad and not any(p is q for q in dit)]
-        return {"dit": dit, "projectors": rest}
-
-    monkeypatch.setattr(Gr00tActor, "trained_parts", property(trained_parts), raising=False)
-
-
 def parts_cfg(head: str = "flow_sde_one", parts: dict[str, Any] | None = None, **algorithm: Any) -> dict[str, Any]:
     return runner_cfg(head, num_learning_epochs=1, num_mini_batches=2, parts=parts or {}, **algorithm)
 
 
 @pytest.mark.parametrize("actor", ["mlp", "flow_sde_one"])
-def test_without_decay_the_steps_are_those_of_adam(actor, two_parts):
+def test_without_decay_the_steps_are_those_of_adam(actor):
     """To the last bit, also in several groups: seeded runs stay what they were."""
     found = []
     for cls in (torch.optim.AdamW, torch.optim.Adam):
@@ -83,7 +68,7 @@ def test_one_step_by_hand():
     torch.testing.assert_close(state["exp_avg_sq"], torch.full((2, 2), 2.25))
 
 
-def test_parts_have_settings_of_their_own(two_parts):
+def test_parts_have_settings_of_their_own():
     parts = {
         "dit": {"learning_rate": 2e-5, "warmup_iterations": 3},
         "projectors": {"weight_decay": 0.1},
@@ -107,7 +92,7 @@ def test_parts_have_settings_of_their_own(two_parts):
     assert metrics["critic_learning_rate"] == 5e-3
 
 
-def test_a_part_with_rate_0_stays_and_the_others_move(two_parts):
+def test_a_part_with_rate_0_stays_and_the_others_move():
     runner = make_runner(parts_cfg(parts={"dit": {"learning_rate": 0.0}}), PointMassEnv())
     part = next(part for part in runner.alg.parts if part.name == "dit")
     before = {n: p.detach().clone() for n, p in part.parameters.items()}
@@ -117,7 +102,7 @@ def test_a_part_with_rate_0_stays_and_the_others_move(two_parts):
     assert not torch.equal(weights(runner), others)
 
 
-def test_a_part_is_clipped_before_all_together(two_parts):
+def test_a_part_is_clipped_before_all_together():
     """|g_dit| is brought to 1e-3, then the joint norm of it and the others' to 0.5."""
     cfg = parts_cfg(parts={"dit": {"max_grad_norm": 1e-3}}, max_grad_norm=0.5)
     cfg["algorithm"]["num_mini_batches"] = 1
@@ -145,20 +130,16 @@ def test_a_part_is_clipped_before_all_together(two_parts):
     assert norm(clipped["critic"]) == pytest.approx(norm(raw["critic"]) * share, rel=1e-3)
 
 
-def test_a_frozen_parameter_is_waited_for(two_parts, monkeypatch):
+def test_a_frozen_parameter_is_waited_for():
     """It has no moments and is not decayed; its part warms up from the iteration in which it begins."""
-    monkeypatch.setattr(Gr00tActor, "begins", {"dit": 1}, raising=False)
-    runner = make_runner(parts_cfg(weight_decay=0.1, warmup_iterations=1, parts={"dit": {}}), PointMassEnv())
+    cfg = parts_cfg(weight_decay=0.1, warmup_iterations=1)
+    cfg["actor"]["unfreeze"] = {"dit": 1}
+    runner = make_runner(cfg, PointMassEnv())
     alg = runner.alg
     dit = next(part for part in alg.parts if part.name == "dit").parameters
-    for p in dit.values():
-        p.requires_grad_(False)
     before = {n: p.detach().clone() for n, p in dit.items()}
     rates = []
     for iteration in range(3):
-        if iteration == 1:
-            for p in dit.values():
-                p.requires_grad_(True)
         collect(runner)
         alg.update()
         rates.append(next(g["lr"] for g in alg.optimizer.param_groups if g["part"] == "dit"))
@@ -191,7 +172,7 @@ def moments(runner: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_moments_are_restored_by_name_whatever_the_groups(old, two_parts, monkeypatch):
+def test_moments_are_restored_by_name_whatever_the_groups(old):
     """A state of before the parts had names, and a run that is given a weight decay; rates are the state's."""
     runner = make_runner(parts_cfg(schedule="adaptive"), PointMassEnv())
     runner.learn(1)

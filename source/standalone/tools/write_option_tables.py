@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gr00t_rl.options import (
+    PARTS,
     CurriculumOptions,
     Declared,
     EnvOptions,
@@ -26,6 +27,7 @@ from gr00t_rl.options import (
     Options,
     OrthogonalMlpOptions,
     OrthogonalRnnOptions,
+    PartOptions,
     PpoOptions,
     RnnOptions,
     RunnerOptions,
@@ -52,6 +54,7 @@ says what it used.
 """
 TABLES: tuple[tuple[str, str, type[Options], tuple[type[Options], ...]], ...] = (
     ("PPO and GRPO", "agent.algorithm", SurrogateOptions, ()),
+    (f"A part of the networks: PART is one of {', '.join(PARTS)}", "agent.algorithm.parts.PART", PartOptions, ()),
     ("PPO", "agent.algorithm", PpoOptions, (SurrogateOptions,)),
     ("GRPO", "agent.algorithm", GrpoOptions, (SurrogateOptions,)),
     ("Flow policies: GR00T and the flow MLP", "agent.actor", FlowActorOptions, ()),
@@ -81,6 +84,8 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value == float("inf"):
         return ".inf"
+    if isinstance(value, dict):
+        value = {name: entry for name, entry in value.items() if entry}
     return repr(value).replace("'", '"') if value == "" else str(value)
 
 

@@ -96,7 +96,9 @@ class DecisionAlgorithm:
         self.rescue = partial(rescue, self, log_dir, rank == 0)
         self.quarantine = Quarantine(env, groups, options, device, self.rescue, log_dir, rank, self.gpu_world_size)
         self.env, self.num_steps = env, num_steps
-        self.actor_parameters = [p for p in actor.parameters() if p.requires_grad]
+        # parts may begin to learn later
+        listed = {p for own in (getattr(actor, "trained_parts", None) or {}).values() for p in own}
+        self.actor_parameters = [p for p in actor.parameters() if p.requires_grad or p in listed]
         # encoders that both share are the actor's
         shared = set(self.actor_parameters)
         values = () if critic is None else critic.parameters()
@@ -306,7 +308,7 @@ class DecisionAlgorithm:
             if selected.get("critic") and self.critic is not None:
                 self.critic.load_state_dict(loaded_dict["critic_state_dict"], strict=strict)
             if selected.get("optimizer"):
-                self.optimizer.load_state_dict(loaded_dict["optimizer_state_dict"])
+                self._load_optimizer(loaded_dict["optimizer_state_dict"])
             if selected.get("rnd") and self.rnd is not None:
                 self.rnd.load_state_dict(loaded_dict["rnd_state_dict"], strict=strict)
                 self.rnd.optimizer.load_state_dict(loaded_dict["rnd_optimizer_state_dict"])
@@ -323,6 +325,9 @@ class DecisionAlgorithm:
                 "and --agent"
             ) from None
         return bool(selected.get("iteration", False))
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
 
     def broadcast_parameters(self) -> None:
         """Copy rank 0's parameters and buffers to all ranks; the running returns of a rank's envs are its own."""

@@ -35,17 +35,6 @@ class PPO(ClippedSurrogate):
         if o.reward_scaling:
             self.reward_scaler = RewardScaler(self.env.num_envs, o.gamma, o.reward_clip).to(self.device)
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups: the actor's parameters and the critic's, each with its rate."""
-        o = self.options
-        rate = o.learning_rate if o.critic_learning_rate is None else o.critic_learning_rate
-        return [*super()._parameter_groups(), {"params": self.critic_parameters, "lr": rate}]
-
-    def _schedules(self) -> tuple[str, ...]:
-        """Return the schedules of the actor's and the critic's rate."""
-        o = self.options
-        return o.schedule, o.critic_schedule or ("fixed" if o.schedule == "adaptive" else o.schedule)
-
     def compute_returns(self, obs: TensorDict) -> None:
         """End all running decisions with the value of ``obs`` and compute advantages and returns."""
         self.quarantine.settle(self.iteration, self.storage)
@@ -59,7 +48,7 @@ class PPO(ClippedSurrogate):
     def update(self) -> dict[str, float]:
         """Run the epochs over the iteration's decisions and return the metrics."""
         metrics = super().update()
-        metrics["critic_learning_rate"] = self.optimizer.param_groups[1]["lr"]
+        metrics["critic_learning_rate"] = self.optimizer.param_groups[-1]["lr"]
         return metrics
 
     def _prepare(self, batch: TensorDict) -> torch.Tensor:

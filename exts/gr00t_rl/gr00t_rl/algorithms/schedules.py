@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,12 +26,32 @@ def annealed(initial: float, schedule: str, progress: float) -> float:
     return initial
 
 
+def warmed_up(iteration: int, begins: int, length: int) -> float:
+    """Return the factor of a linear warm-up of ``length`` iterations from ``begins`` on: 1 / (length + 1) to 1."""
+    if length == 0:
+        return 1.0
+    return min(1.0, max(iteration - begins + 1, 0) / (length + 1))
+
+
+class Schedule(NamedTuple):
+    """How the rate of a group changes from iteration to iteration."""
+
+    kind: str
+    """"fixed", "linear", "cosine" or "adaptive"."""
+    warmup_iterations: int = 0
+    """Iterations of a linear warm-up."""
+    begins: int = 0
+    """First iteration in which the group learns."""
+
+
 class RateController:
-    """Sets the learning rate of each parameter group: the actor's, and the critic's where there is one.
+    """Sets the learning rate of each parameter group.
+
+    A group's entry "rate" is its rate without the warm-up, "lr" the one with which it learns.
 
     Args:
-        optimizer: Optimiser whose group 0 holds the actor's parameters, and group 1 the critic's.
-        schedules: Schedule of each group: "fixed", "linear", "cosine" or "adaptive".
+        optimizer: The optimiser.
+        schedules: Schedule of each group.
         max_iterations: Iterations that this run will do, over which annealing goes to 0; None: rates do not anneal.
         desired_kl: Target KL divergence per iteration of "adaptive".
     """
@@ -43,23 +65,31 @@ class RateController:
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        schedules: tuple[str, ...],
+        schedules: Sequence[Schedule],
         max_iterations: int | None,
         desired_kl: float,
     ) -> None:
-        self.optimizer, self.schedules = optimizer, schedules
+        self.optimizer, self.schedules = optimizer, tuple(schedules)
         self.max_iterations, self.desired_kl = max_iterations, desired_kl
         self.end = max_iterations
         self.initial = [group["lr"] for group in optimizer.param_groups]
+        self._shares = [1.0] * len(self.initial)
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether any rate follows the KL."""
+        return any(schedule.kind == "adaptive" for schedule in self.schedules)
 
     def begin_iteration(self, iteration: int) -> None:
-        """Apply the annealing schedules at the start of iteration ``iteration`` (from 0)."""
-        for group, schedule, initial in zip(self.optimizer.param_groups, self.schedules, self.initial, strict=True):
-            if schedule == "adaptive":
+        """Apply the annealing schedules and warm-ups at the start of iteration ``iteration`` (from 0)."""
+        self._shares = [warmed_up(iteration, s.begins, s.warmup_iterations) for s in self.schedules]
+        for group, schedule, initial, share in self._groups():
+            if schedule.kind == "adaptive":
                 # a resumed run brings its rate along, but may have been given another initial one
-                group["lr"] = self._bounded(group["lr"], initial)
+                rate = self._bounded(group["rate"], initial)
             else:
-                group["lr"] = annealed(initial, schedule, 0.0 if self.end is None else iteration / self.end)
+                rate = annealed(initial, schedule.kind, 0.0 if self.end is None else iteration / self.end)
+            group["rate"], group["lr"] = rate, rate * share
 
     def resume_at(self, iteration: int) -> None:
         """Anneal to 0 at the end of the ``max_iterations`` that a run resumed at ``iteration`` adds."""
@@ -68,13 +98,19 @@ class RateController:
     def end_iteration(self, kl: float) -> None:
         """Move adaptive rates towards the target by what the iteration's KL(old || new) turned out to be.
 
-        Once per iteration, and each group by itself: adapting within an iteration oscillates, since each minibatch
-        sees the drift of all before it.
+        Once per iteration, and all by the same factor: adapting within an iteration oscillates, since each minibatch
+        sees the drift of all before it. While a warm-up keeps the KL small, they do not rise.
         """
         factor = 1.0 / 1.3 if kl > 1.5 * self.desired_kl else 1.3 if kl < self.desired_kl / 1.5 else 1.0
-        for group, schedule, initial in zip(self.optimizer.param_groups, self.schedules, self.initial, strict=True):
-            if schedule == "adaptive":
-                group["lr"] = self._bounded(group["lr"] * factor, initial)
+        if any(0.0 < share < 1.0 for share in self._shares):
+            factor = min(factor, 1.0)
+        for group, schedule, initial, share in self._groups():
+            if schedule.kind == "adaptive":
+                group["rate"] = self._bounded(group["rate"] * factor, initial)
+                group["lr"] = group["rate"] * share
+
+    def _groups(self) -> Iterator[tuple[dict[str, Any], Schedule, float, float]]:
+        return zip(self.optimizer.param_groups, self.schedules, self.initial, self._shares, strict=True)
 
     def _bounded(self, rate: float, initial: float) -> float:
         low, high = self.BOUNDS

@@ -19,11 +19,13 @@ from ..options import SurrogateOptions
 from ..utils.errors import ConfigurationError
 from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
+from .gate import UpdateGate
 from .guard import NonFiniteGuard
 from .losses import approx_kl, clipped_surrogate, probability_ratio
 from .mini_batches import every, num_units, shuffled, split
+from .optimizer import ACTOR, CRITIC, actor_parts, check_parts, critic_part, load_optimizer, make_optimizer
 from .ranks import Moments, Tally
-from .schedules import RateController
+from .schedules import RateController, Schedule
 
 
 class TargetKlExceeded(Exception):
@@ -64,20 +66,22 @@ class ClippedSurrogate(DecisionAlgorithm):
         fixed_noise: str | None = getattr(actor, "fixed_noise", None)
         if options.entropy_coef > 0 and fixed_noise is not None:
             raise ConfigurationError(f"agent.algorithm.entropy_coef is {options.entropy_coef}, but {fixed_noise}")
-        # fused: the same steps in one kernel; small networks spend a quarter of an update in the loop over parameters
-        self.optimizer = torch.optim.Adam(self._parameter_groups(), eps=options.adam_eps, fused=True)
-        self.rates = RateController(self.optimizer, self._schedules(), max_iterations, options.desired_kl)
+        self.parts = actor_parts(actor, self.actor_parameters, options)
+        if critic is not None:
+            self.parts.append(critic_part(critic, self.critic_parameters, options))
+        check_parts(self.parts, options)
+        self.optimizer = make_optimizer(self.parts, options)
+        schedules = [
+            Schedule(part.schedule, part.warmup_iterations, part.begins) for part in self.parts for _ in part.groups()
+        ]
+        self.rates = RateController(self.optimizer, schedules, max_iterations, options.desired_kl)
         suffix = self.quarantine.dumps.suffix  # a rank's dumps have one name
         self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue, suffix)
+        speaks = multi_gpu_cfg is None or multi_gpu_cfg["global_rank"] == 0
+        remedies = () if options.recompute_log_probs else ("agent.algorithm.recompute_log_probs=True",)
+        remedies = (*remedies, *getattr(actor, "numeric_remedies", ()))
+        self.gate = UpdateGate(device, self.gpu_world_size, speaks, remedies)
         self.batch: TensorDict
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups: the actor's parameters, and the critic's where there is one."""
-        return [{"params": self.actor_parameters, "lr": self.options.learning_rate}]
-
-    def _schedules(self) -> tuple[str, ...]:
-        """Return the schedule of each group's rate."""
-        return (self.options.schedule,)
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
         """Restore what :meth:`save` returned, see :class:`DecisionAlgorithm`; annealing ends with the new run."""
@@ -85,6 +89,9 @@ class ClippedSurrogate(DecisionAlgorithm):
         if resumed:
             self.rates.resume_at(self.iteration)
         return resumed
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        load_optimizer(self.optimizer, state, {ACTOR: self.actor, CRITIC: self.critic})
 
     # -- what sub-classes fill in ----------------------------------------------------------------------------------
 
@@ -121,9 +128,10 @@ class ClippedSurrogate(DecisionAlgorithm):
             self._recompute_log_probs(batch, rows)
         if hasattr(self.actor, "begin_iteration"):  # of a network whose parts begin to learn one after another
             self.actor.begin_iteration(self.iteration)  # type: ignore[operator]
+        gate = {} if self.gate.passed or self._warming_up else self.gate.look(self._gate_rows(batch, rows))
         self.rates.begin_iteration(self.iteration)
         learned = self._run_epochs(batch, rows, tally)
-        adapts = learned and "adaptive" in self.rates.schedules and not self._warming_up
+        adapts = learned and self.rates.is_adaptive and not self._warming_up
         if adapts:
             tally.report("final_kl", *self._final_kl(batch, rows))
         self._tally(tally, batch)
@@ -134,7 +142,8 @@ class ClippedSurrogate(DecisionAlgorithm):
         metrics, moments = tally.exchange()
         if adapts:
             self.rates.end_iteration(metrics["final_kl"])
-        metrics |= self._describe(moments)
+        metrics |= self._describe(moments) | gate
+        metrics |= self._part_rates()
         metrics["nonfinite_steps"] = float(self.guard.total)
         metrics["nonfinite_envs"] = float(self.quarantine.count)  # of all ranks too
         metrics["perf/decisions"] = moments["perf/decisions"].total
@@ -213,13 +222,23 @@ class ClippedSurrogate(DecisionAlgorithm):
             raise TargetKlExceeded
         if self.gpu_world_size > 1:
             self._reduce_gradients(num_rows, all_rows)
+        norms = {f"grad_norm_{part.name}": part.clip() for part in self.parts}
         grad_norm = nn.utils.clip_grad_norm_(self.parameters(), self.options.max_grad_norm)
         if not self.guard.allows(self._guarded(grad_norm), minibatch, self.iteration):
             return None
         self._optimizer_step()
         metrics = {name: total / all_rows for name, total in sums.items()}
-        metrics["grad_norm"] = grad_norm.detach() / self.gpu_world_size  # the same on all ranks
+        norms["grad_norm"] = grad_norm.detach()
+        for name, norm in norms.items():
+            if norm is not None:
+                metrics[name] = norm / self.gpu_world_size  # the same on all ranks
         return metrics
+
+    def _part_rates(self) -> dict[str, float]:
+        """Return the rates of the actor's parts that have settings of their own."""
+        groups = self.optimizer.param_groups
+        own = [group for group in groups if group["part"] != CRITIC and self.options.parts.get(group["part"])]
+        return {f"learning_rate_{group['part']}": group["lr"] for group in own}
 
     def _over_ranks(self, num_rows: int, kl: torch.Tensor | None) -> tuple[int, torch.Tensor | None]:
         """Return the rows of a minibatch, and the sum over them of KL(old || current), of all ranks together."""
@@ -274,6 +293,13 @@ class ClippedSurrogate(DecisionAlgorithm):
             "approx_kl": approx_kl(log_ratio.detach()),
             "clipfrac": clipped.float(),
         }
+
+    def _gate_rows(self, batch: TensorDict, rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, PolicyEvaluation]]:
+        """Iterate over micro-batches of a minibatch's worth of rows [R]: their log-probabilities, scored again."""
+        chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))
+        for piece in self._pieces(batch, chosen, self.options.micro_batch_size or max(len(chosen), 1)):
+            if len(piece) > 0:
+                yield batch["log_prob"][piece], self._evaluate(batch[piece])
 
     @torch.no_grad()
     def _recompute_log_probs(self, batch: TensorDict, rows: torch.Tensor) -> None:

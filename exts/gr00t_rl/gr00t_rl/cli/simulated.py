@@ -39,15 +39,20 @@ def check_task(task: str | None) -> str | None:
     return f"unknown task '{name}'{f', did you mean {close[0]}?' if close else ';'} {known}"
 
 
-def check_overrides(task: str, args: list[str]) -> str | None:
-    """Return what is wrong with the names in overrides of the env in one line, or None: Isaac Lab gives a traceback."""
+def check_overrides(task: str, args: list[str], agent: str | None = None) -> str | None:
+    """Return what is wrong with the names in overrides in one line, or None: Isaac Lab gives a traceback."""
     from isaaclab_tasks.utils.hydra import resolve_task_config
 
-    overrides = [arg for arg in args if arg.startswith(("env.", "physics=", "renderer="))]
+    overrides = [arg for arg in args if arg.startswith(("env.", "agent.", "physics=", "renderer="))]
+    if not any(arg.startswith("agent.") for arg in overrides):
+        agent = None
+    elif agent is None:
+        agent = "rsl_rl_cfg_entry_point"
     try:
-        resolve_task_config(task, None, overrides=overrides)
+        resolve_task_config(task, agent, overrides=overrides)
     except (AttributeError, KeyError, ValueError) as error:
-        return " ".join(f"{error}; given: {' '.join(overrides)}".split())
+        reason = f"there is no {error}" if isinstance(error, KeyError) else error
+        return " ".join(f"{reason}; given: {' '.join(overrides)}".split())
     return None
 
 
@@ -74,10 +79,11 @@ def launch_program(program: Callable[[list[str]], int], argv: list[str]) -> int:
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--task")
+    parser.add_argument("--agent")
     parser.add_argument("--device")
     parser.add_argument("--distributed", action="store_true")
     args, others = parser.parse_known_args(argv)
-    error = check_task(args.task) or check_overrides(args.task, others)
+    error = check_task(args.task) or check_overrides(args.task, others, args.agent)
     if error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -316,6 +316,11 @@ class Gr00tActor(FlowActor):
         """Compute in another type from now on: bfloat16 under autocast, or float32 without it."""
         self._compute_dtype = self._encoder.dtype = dtype
 
+    @property
+    def numeric_remedies(self) -> tuple[str, ...]:
+        """What of this actor's settings makes its numbers depend less on the kernels."""
+        return ("agent.actor.dtype=float32",) if self._compute_dtype != torch.float32 else ()
+
     def _autocast(self) -> torch.autocast:
         enabled = self._compute_dtype != torch.float32
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)

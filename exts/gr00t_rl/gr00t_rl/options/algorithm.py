@@ -6,11 +6,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..gr00t.part_names import PARTS as GR00T_PARTS
 from .base import Options
 from .declaration import Relation, option
 
 SCHEDULES = ("fixed", "linear", "cosine", "adaptive")
 ESTIMATORS = ("grpo", "dr_grpo", "rloo")
+PARTS = (*GR00T_PARTS, "noise", "critic")
+"""Parts that can have settings of their own: those of GR00T, the learned noise of a head, and the critic."""
+
+
+@dataclass
+class PartOptions(Options):
+    """Settings of one part of the network, in place of those of the algorithm."""
+
+    learning_rate: float | None = option(
+        None, "Learning rate; the actor's where null. That of the critic is critic_learning_rate.", low=0
+    )
+    weight_decay: float | None = option(None, "Weight decay; the algorithm's where null.", low=0)
+    warmup_iterations: int | None = option(
+        None,
+        "Warm-up of the rate, from the iteration in which the part begins to learn; the algorithm's where null.",
+        low=0,
+    )
+    max_grad_norm: float | None = option(
+        None,
+        "Bound of the norm of the part's gradient, before that of all together is bounded; null for none.",
+        above=0,
+        infinite=True,
+    )
 
 
 @dataclass
@@ -65,7 +89,33 @@ class SurrogateOptions(Options):
     max_grad_norm: float = option(
         0.5, "Bound of the global gradient norm, over all trained parameters together.", above=0, infinite=True
     )
-    adam_eps: float = option(1e-5, "Adam's epsilon; PyTorch's is 1e-8.", above=0)
+    adam_eps: float = option(1e-5, "AdamW's epsilon; PyTorch's and the released recipe's is 1e-8.", above=0)
+    adam_betas: list[float] = option(
+        [0.9, 0.999],
+        "AdamW's decay rates of the two moments; the released recipe has 0.95 and 0.999.",
+        low=0,
+        below=1,
+        least=2,
+    )
+    weight_decay: float = option(
+        0.0,
+        "AdamW's decoupled weight decay (arXiv 1711.05101), not of biases, norms and standard deviations; 0 is Adam, "
+        "the released recipe has 1e-5.",
+        low=0,
+    )
+    warmup_iterations: int = option(
+        0,
+        "Iterations over which rates rise linearly to their schedule's value; the released recipe: a twentieth of the "
+        "run.",
+        low=0,
+    )
+    parts: dict[str, dict[str, Any]] = option(
+        {name: {} for name in PARTS},
+        "Settings of single parts of the network in place of those above, such as agent.algorithm.parts.dit."
+        "learning_rate=1e-5; the names of parts and settings are in the table below.",
+        keys=PARTS,
+        entries=PartOptions,
+    )
     max_nonfinite_steps: int = option(10, "Non-finite gradients in a row after which the run stops.", low=1)
     max_nonfinite_envs: float = option(
         0.5,
@@ -88,6 +138,12 @@ class SurrogateOptions(Options):
                 "clip_param_high",
                 lambda o: o.clip_param_high is None or o.clip_param_high >= o.clip_param,
                 "at least {clip_param}, or null",
+            ),
+            Relation("adam_betas", lambda o: len(o.adam_betas) == 2, "a list of two numbers, such as [0.9,0.999]"),
+            Relation(
+                "parts",
+                lambda o: o.parts.get("critic", {}).get("learning_rate") is None,
+                "the critic's rate by critic_learning_rate, not by parts.critic.learning_rate",
             ),
         )
 

@@ -89,10 +89,22 @@ def check_value(item: Declared, value: Any, path: str = "", is_used: bool = True
         raise ConfigurationError(f"{name} is not set; set {expected(item)}")
     if not _has_type(value, item.type, item.option, is_used):
         raise ConfigurationError(f"{name} is {value!r}; set {expected(item)}")
+    if isinstance(value, Mapping):
+        _check_entries(item.option, value, name)
     if item.option.test is not None and is_used:
         problem = item.option.test(value)
         if problem is not None:
             raise ConfigurationError(f"{name} is {value!r}, but {problem}")
+
+
+def _check_entries(option: Option, value: Mapping[str, Any], path: str) -> None:
+    """Check the names of a mapping's entries, and what is set in each, where that is declared."""
+    for name, entry in value.items():
+        if option.keys is not None and name not in option.keys:
+            raise unknown(name, entry, option.keys, path)
+        if option.entries is not None:
+            check_known(option.entries, entry, _join(path, name))
+            check_values(option.entries, types.SimpleNamespace(**entry), _join(path, name))
 
 
 def expected(item: Declared) -> str:

@@ -11,6 +11,7 @@ check before a run reads it, and so do the option tables of the documentation::
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -41,6 +42,10 @@ class Option:
     """All values that a text may have."""
     least: int = 0
     """Smallest number of entries of a list, or of characters of a text, white space aside."""
+    entries: type | None = None
+    """Class that declares the settings of each entry of a mapping, itself a mapping."""
+    keys: tuple[str, ...] | None = None
+    """All names that the entries of a mapping may have."""
     only_with: tuple[str, tuple[Any, ...]] | None = None
     """Another option and its values with which this one is used: its range matters only then."""
     test: Callable[[Any], str | None] | None = None
@@ -68,7 +73,7 @@ def option(default: Any = dataclasses.MISSING, doc: str = "", **properties: Any)
     """
     metadata = {_KEY: Option(doc, **properties)}
     if isinstance(default, list | dict):
-        return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
+        return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 

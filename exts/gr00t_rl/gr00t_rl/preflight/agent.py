@@ -75,6 +75,7 @@ def _check_shared_parts(algorithm: Any, actor: Any, critic: Any) -> None:
             f"agent.critic.class_name={critic.class_name!r} reads GR00T's features, but the actor is "
             f"{actor.class_name!r}; set agent.critic.class_name=MLPModel"
         )
+    _check_part_settings(algorithm, actor, critic)
     curiosity = getattr(algorithm, "rnd_cfg", None)
     if isinstance(curiosity, Mapping) and "gr00t_rl" in algorithm.class_name:
         from rsl_rl.extensions import RandomNetworkDistillation
@@ -83,6 +84,26 @@ def _check_shared_parts(algorithm: Any, actor: Any, critic: Any) -> None:
         for name in curiosity:
             if name not in known:
                 raise unknown(name, curiosity[name], known, "agent.algorithm.rnd_cfg")
+
+
+def _check_part_settings(algorithm: Any, actor: Any, critic: Any) -> None:
+    """Check that the parts which have settings of their own are trained."""
+    parts: Mapping[str, Any] = getattr(algorithm, "parts", None) or {}
+    training: Mapping[str, str] = getattr(actor, "train", None) or {}
+    for name, settings in parts.items():
+        if not settings:
+            continue
+        path = f"agent.algorithm.parts.{name} is {settings!r}"
+        if name == "critic":
+            if getattr(critic, "class_name", None) is None:
+                raise ConfigurationError(f"{path}, but this algorithm has no critic; leave it out")
+        elif "Gr00tActor" not in actor.class_name:
+            raise ConfigurationError(
+                f"{path}, but agent.actor.class_name={actor.class_name!r} is one part, with the settings of "
+                "agent.algorithm; set those, or agent.algorithm.parts.critic"
+            )
+        elif name != "noise" and training.get(name, "off") == "off":
+            raise ConfigurationError(f"{path}, but agent.actor.train.{name}=off; leave it out, or train the part")
 
 
 def check_part(cfg: Any, path: str) -> None:

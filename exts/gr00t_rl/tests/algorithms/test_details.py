@@ -51,7 +51,8 @@ def test_optimiser(preset):
     v2, runner = preset
     groups, alg = runner.alg.optimizer.param_groups, runner.alg
     assert [group["eps"] for group in groups] == [1e-5 if v2 else 1e-8] * 2
-    assert alg.rates.schedules == (("linear",) if v2 else ("fixed",)) * 2
+    assert [s.kind for s in alg.rates.schedules] == ["linear" if v2 else "fixed"] * 2
+    assert [group["weight_decay"] for group in groups] == [0.0, 0.0] and alg.options.warmup_iterations == 0
     assert alg.options.max_grad_norm == (0.5 if v2 else math.inf)
     assert alg.options.normalize_advantage == v2 and not alg.options.normalize_advantage_per_mini_batch
 

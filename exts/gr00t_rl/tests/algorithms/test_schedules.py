@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gr00t_rl.algorithms.schedules import RateController, annealed
+from gr00t_rl.algorithms.schedules import RateController, Schedule, annealed, warmed_up
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,12 @@ def test_annealing_ends_at_zero_and_stays_there(schedule):
 
 
 def controller(schedules: tuple[str, str]) -> RateController:
-    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 1e-3} for _ in range(2)]
-    return RateController(torch.optim.Adam(groups), schedules, max_iterations=10, desired_kl=0.1)
+    return controller_of(*(Schedule(kind) for kind in schedules))
+
+
+def controller_of(*schedules: Schedule) -> RateController:
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 1e-3, "rate": 1e-3} for _ in schedules]
+    return RateController(torch.optim.AdamW(groups), schedules, max_iterations=10, desired_kl=0.1)
 
 
 def rates(control: RateController) -> list[float]:
@@ -52,3 +56,31 @@ def test_adaptive_rate_stays_within_multiples_of_its_initial_value(kl, bound):
     for _ in range(40):
         control.end_iteration(kl)
     assert rates(control) == pytest.approx([1e-3 * control.BOUNDS[bound], 1e-3])
+
+
+def test_warm_up_by_hand():
+    """Over three iterations from the second on: a quarter, a half, three quarters, all."""
+    assert [warmed_up(i, 1, 3) for i in range(6)] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    assert [warmed_up(i, 4, 0) for i in (0, 4)] == [1.0, 1.0]
+
+
+def test_warm_up_and_annealing_multiply():
+    control = controller_of(Schedule("linear", 3, 1), Schedule("fixed"))
+    found = []
+    for iteration in range(5):
+        control.begin_iteration(iteration)
+        found.append(rates(control)[0])
+    assert found == pytest.approx([0.0, 0.9e-3 / 4, 0.8e-3 / 2, 0.7e-3 * 3 / 4, 0.6e-3])
+
+
+def test_adaptive_rates_do_not_rise_during_a_warm_up():
+    """A rate of a quarter moves the policy little, whatever the full one would do; falling is allowed."""
+    control = controller_of(Schedule("adaptive", 3), Schedule("adaptive"))
+    control.begin_iteration(0)
+    control.end_iteration(0.0)
+    assert rates(control) == pytest.approx([0.25e-3, 1e-3])
+    control.end_iteration(1.0)
+    assert rates(control) == pytest.approx([0.25e-3 / 1.3, 1e-3 / 1.3])
+    control.begin_iteration(3)
+    control.end_iteration(0.0)
+    assert rates(control) == pytest.approx([1e-3, 1e-3])

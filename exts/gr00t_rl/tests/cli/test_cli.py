@@ -158,3 +158,17 @@ def test_export_of_what_is_no_run_ends_in_one_line(tmp_path):
     with pytest.raises(ConfigurationError, match=r"model_0.pt cannot be read .* set another model_N.pt") as error:
         cli.main(["export", "--checkpoint", str(tmp_path / "model_0.pt"), "--out", str(tmp_path / "out")])
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("agent", [None, "rsl_rl_grpo_cfg_entry_point"])
+def test_misspelt_sections_of_overrides_are_told_in_one_line(agent):
+    """Isaac Lab sets a section's fields before anything of ours is asked, and a section that is not there is fatal."""
+    import gr00t_rl.tasks  # noqa: F401
+    from gr00t_rl.cli.simulated import check_overrides
+
+    task, known = "Gr00t-Push-Cube-Franka", ["env.camera_size=64", "agent.algorithm.parts.dit.learning_rate=1e-5"]
+    assert check_overrides(task, known, agent) is None
+    wrong = {"agent.algorithm.parts.dot.learning_rate=1": "dot", "agent.algorithms.gamma=1": "algorithms"}
+    for override, name in {**wrong, "env.scenes.num_envs=1": "scenes"}.items():
+        found = check_overrides(task, [*known, override], agent)
+        assert found is not None and f"'{name}'" in found and "\n" not in found

@@ -22,6 +22,7 @@ from gr00t_rl.options import (
     Declared,
     EnvOptions,
     Options,
+    PartOptions,
     RewardOptions,
     RunnerOptions,
     SceneOptions,
@@ -128,6 +129,8 @@ def cases() -> Iterator[Case]:
                 yield from (
                     Case(where, part, options, n, v) for n, i in declared(options).items() for v in wrong_values(i)
                 )
+    where, part = "gr00t", "algorithm.parts.dit"
+    yield from (Case(where, part, PartOptions, n, v) for n, i in declared(PartOptions).items() for v in wrong_values(i))
     for where, groups in ENV.items():
         for options in groups:
             yield from (Case(where, "", options, n, v) for n, i in declared(options).items() for v in wrong_values(i))
@@ -147,10 +150,13 @@ def check(case: Case) -> None:
     cfg = runner(case.where)
     target = cfg
     for name in filter(None, case.part.split(".")):
-        target = getattr(target, name)
+        target = target[name] if isinstance(target, dict) else getattr(target, name)
     if option.only_with is not None:
         setattr(target, option.only_with[0], option.only_with[1][0])
-    setattr(target, case.name, case.value)
+    if isinstance(target, dict):
+        target[case.name] = case.value
+    else:
+        setattr(target, case.name, case.value)
     check_agent(cfg)
 
 
@@ -231,6 +237,13 @@ def test_settings_of_a_choice_that_is_not_taken_need_only_be_of_their_type():
         ("gr00t", "algorithm", {"share_cnn_encoders": True}, "has no CNN encoders"),
         ("feature_critic", "actor", {"class_name": "MLPModel"}, "reads GR00T's features, but the actor is 'MLPModel'"),
         ("gr00t", "algorithm", {"rnd_cfg": {"weigth": 1.0}}, "did you mean agent.algorithm.rnd_cfg.weight?"),
+        ("gr00t", "algorithm", {"parts": {"dot": {}}}, "did you mean agent.algorithm.parts.dit?"),
+        ("gr00t", "algorithm", {"parts": {"dit": {"rate": 1.0}}}, "agent.algorithm.parts.dit.rate is 1.0, but"),
+        ("gr00t", "algorithm", {"parts": {"dit": 1e-5}}, "agent.algorithm.parts is {'dit': 1e-05}; set a mapping"),
+        ("gr00t", "algorithm", {"parts": {"critic": {"learning_rate": 1e-3}}}, "by critic_learning_rate"),
+        ("mlp", "algorithm", {"parts": {"dit": {"weight_decay": 1e-3}}}, "is one part"),
+        ("grpo", "algorithm", {"parts": {"critic": {"weight_decay": 1e-3}}}, "has no critic"),
+        ("gr00t", "algorithm", {"adam_betas": [0.9, 0.99, 0.999]}, "set a list of two numbers"),
         ("gr00t", "", {"obs_groups": {"actor": ["policy"], "critics": []}}, "did you mean agent.obs_groups.critic?"),
         ("gr00t", "", {"obs_groups": {"actor": [], "critic": ["critic"]}}, "agent.obs_groups.actor is empty"),
         ("gr00t", "", {"num_steps_per_env": None}, "agent.num_steps_per_env is null, which only GRPO takes"),

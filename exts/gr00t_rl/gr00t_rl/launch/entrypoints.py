@@ -19,7 +19,7 @@ from typing import Any
 from ..utils import process_group
 from ..utils.errors import ConfigurationError
 from ..utils.extras import how_to_get
-from .checkpoints import apply_checkpoint
+from .checkpoints import NoRunYet, apply_checkpoint, count_down
 from .film_camera import SENSOR, add_film_camera
 
 VIDEO_SIZE = 320
@@ -59,6 +59,17 @@ def _resolver(stock: Any, program: str, runner_type: type) -> Any:
     def resolve(args_cli: Any, agent_cfg: Any, *others: Any) -> str | None:
         if not isinstance(agent_cfg, runner_type):
             return stock(args_cli, agent_cfg, *others)
+        try:
+            path = find(args_cli, agent_cfg, *others)
+        except NoRunYet:
+            if program != "train" or agent_cfg.total_iterations is None or args_cli.checkpoint != "latest":
+                raise
+            path = None
+        if program == "train":
+            count_down(agent_cfg, path)
+        return path
+
+    def find(args_cli: Any, agent_cfg: Any, *others: Any) -> str | None:
         checkpoint = args_cli.checkpoint
         if checkpoint is None and program == "train":
             return None

@@ -17,7 +17,7 @@ from gr00t_rl.launch.processes import count_processes, newest_checkpoint
 from gr00t_rl.utils.errors import ConfigurationError
 
 WORKER = Path(__file__).parent / "process_worker.py"
-BOUND_S = 150
+BOUND_S = 300
 """Time after which a test gives up on the processes, which would wait for each other for half an hour."""
 LAUNCH = """
 import sys
@@ -54,7 +54,7 @@ def wait(process: subprocess.Popen, folder: Path) -> Ended:
 def ended(tmp_path_factory) -> dict[str, Ended]:
     """All accidents at once, for the sake of time."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("killed", "raises", "asks")}
-    started = {name: start(folder, name, "5", "logs/rsl_rl/test/run") for name, folder in folders.items()}
+    started = {name: start(folder, name, "logs/rsl_rl/test/run") for name, folder in folders.items()}
     return {name: wait(process, folders[name]) for name, process in started.items()}
 
 
@@ -84,8 +84,8 @@ def test_an_exception_in_one_process_ends_the_others_in_one_line(ended):
 
 
 @pytest.mark.slow
-def test_a_request_to_stop_saves_and_can_be_gone_on_from(ended):
-    """The third iteration is given up: the file holds the state after two, and the same command goes on from there."""
+def test_a_request_to_stop_saves(ended):
+    """The third iteration is given up: the file holds the state after two."""
     code, lines, folder = ended["asks"]
     (line,) = of_ours(lines)
     assert code == 75
@@ -97,9 +97,6 @@ def test_a_request_to_stop_saves_and_can_be_gone_on_from(ended):
     for name, tensor in before["actor_state_dict"].items():
         assert torch.equal(saved["actor_state_dict"][name], tensor), name
     assert not list(folder.glob("gr00t_rl_processes_*")), "output of processes that did what they should is left"
-    again = wait(start(folder, "none", "1", "logs/rsl_rl/test/run2", str(file)), folder)
-    assert again.code == 0 and of_ours(again.lines) == []
-    assert torch.load(folder / "logs/rsl_rl/test/run2/model_2.pt", weights_only=True)["iter"] == 2
 
 
 # -- how many ----------------------------------------------------------------------------------------------------------

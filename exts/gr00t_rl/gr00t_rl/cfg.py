@@ -24,7 +24,7 @@ from .options import (
     PpoOptions,
     RunnerOptions,
 )
-from .preflight import remember_agent
+from .preflight import remember_agent, remembered_agent
 
 
 @configclass
@@ -147,7 +147,7 @@ class RunnerCfg(RunnerOptions, RslRlOnPolicyRunnerCfg):
 
     def __post_init__(self):
         remember_agent(self)
-        install_entrypoints(RunnerCfg)
+        install_entrypoints(RunnerCfg, remembered_agent)
 
 
 @configclass

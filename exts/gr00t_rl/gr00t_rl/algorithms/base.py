@@ -27,11 +27,13 @@ from ..utils import runner_files
 from ..utils.errors import ConfigurationError
 from ..utils.log_writer import metric_logger
 from ..utils.moments import RewardScaler
+from ..utils.process_group import any_rank
 from ..utils.rsl_rl_versions import resolve_class
+from ..utils.stop import StopRequest
 from ..utils.timers import LapTimer
 from .contract import refuse_unsupported
 from .quarantine import Quarantine
-from .resume import rescue, restore_run_state, run_state
+from .resume import leave, rescue, restore_run_state, run_state
 from .time_outs import warn_of_missing_final_obs
 
 NORMALIZED_AT_ONCE = 256
@@ -94,6 +96,8 @@ class DecisionAlgorithm:
         """The newest file of this run that was checked to be finite."""
         rank, log_dir = multi_gpu_cfg["global_rank"] if multi_gpu_cfg else 0, getattr(env.cfg, "log_dir", None)
         self.rescue = partial(rescue, self, log_dir, rank == 0)
+        self.stop: StopRequest | None = None
+        """Where a runner trains: whether SIGTERM has asked it to stop."""
         self.quarantine = Quarantine(env, groups, options, device, self.rescue, log_dir, rank, self.gpu_world_size)
         self.env, self.num_steps = env, num_steps
         # parts may begin to learn later
@@ -121,6 +125,8 @@ class DecisionAlgorithm:
 
     def act(self, obs: TensorDict) -> torch.Tensor:
         """Return the next action of every env [N, A]; envs whose chunk is used up decide first."""
+        if self._step == 0 or self.gpu_world_size == 1:
+            self._leave_if_asked()
         if self._step == 0:
             self.quarantine.admit(obs, self.iteration)
         ids = self.queue.due_ids()
@@ -164,6 +170,20 @@ class DecisionAlgorithm:
         self.storage.step(rewards, dones, self._time_out_values(dones, extras))
         self.queue.clear(dones)
         self._reset_models(dones)
+
+    def _end_rollout(self) -> None:
+        """Look at what the iteration's rollout brought, before anything is computed from it."""
+        self._leave_if_asked()
+        self.quarantine.settle(self.iteration, self.storage)
+
+    def _leave_if_asked(self) -> None:
+        """Save and leave where the run was asked to stop.
+
+        Weights and optimiser are those from before the iteration here: the rollout so far is given up. Several ranks
+        must come here together, which they do before and after a rollout; one process alone, at every env step.
+        """
+        if self.stop is not None and any_rank(self.stop.asked, self.device, self.gpu_world_size):
+            leave(self.rescue, self.iteration)
 
     def _reset_models(self, dones: torch.Tensor) -> None:
         """Tell the models which envs were reset, [N]."""

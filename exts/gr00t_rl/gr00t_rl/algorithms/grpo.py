@@ -122,7 +122,7 @@ class GRPO(ClippedSurrogate):
         """Compare the episodes of each group."""
         o, ep, st = self.options, self.episodes, self.storage
         st.discarded |= ep.spoiled
-        self.quarantine.settle(self.iteration, st)
+        self._end_rollout()
         self._judged = (ep.success.float() if o.reward == "success" else ep.discounted).view(-1, o.group_size)
         good = ~ep.spoiled
         magnitude = self._to_go(st.rewards.abs().where(~st.discarded, 0.0)).amax(0)

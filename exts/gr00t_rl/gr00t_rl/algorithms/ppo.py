@@ -37,7 +37,7 @@ class PPO(ClippedSurrogate):
 
     def compute_returns(self, obs: TensorDict) -> None:
         """End all running decisions with the value of ``obs`` and compute advantages and returns."""
-        self.quarantine.settle(self.iteration, self.storage)
+        self._end_rollout()
         st, last, lam = self.storage, self._value(obs), self.options.lam
         advantages = semi_mdp_gae(st.rewards, st.values, st.discounts, st.valid, last, lam, st.discarded)
         rows = st.rows

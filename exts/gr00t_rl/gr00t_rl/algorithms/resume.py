@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import random
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -15,6 +18,7 @@ from ..utils.finite import find_nonfinite
 from ..utils.moments import RewardScaler
 from ..utils.rng import rng_state, set_rng_state
 from ..utils.runner_files import advise, save_whole
+from ..utils.stop import Stopped
 
 
 class Resumable(Protocol):
@@ -56,9 +60,21 @@ def restore_run_state(algorithm: Resumable, state: dict[str, Any]) -> None:
     env = _unwrapped(algorithm)
     if state.get("env_steps") is not None and hasattr(env, "common_step_counter"):
         env.common_step_counter = state["env_steps"]
-    if algorithm.gpu_world_size == 1:
-        # the checkpoint is rank 0's: restored everywhere, all ranks would draw the same noise
-        set_rng_state(state["rng"], algorithm.device)
+    set_rng_state(state["rng"], algorithm.device)
+    if algorithm.gpu_world_size > 1:
+        _draw_own_stream(algorithm.gpu_world_size)
+
+
+def _draw_own_stream(world_size: int) -> None:
+    """Seed this rank's generators from the checkpoint's.
+
+    The file is rank 0's: restored everywhere, all ranks would draw the same noise. Left as the run's seed made them,
+    they would draw that of the first iterations once more after every resume.
+    """
+    seed = int(torch.randint(2**31, (world_size,))[dist.get_rank()])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)  # of all devices
 
 
 def _restore_reward_scaler(algorithm: Resumable, state: dict[str, torch.Tensor]) -> None:
@@ -120,6 +136,11 @@ def rescue(algorithm: Resumable, folder: str | None, writes: bool) -> str:
             return f"resume from {path}, the state from before that"
         return advise(algorithm.newest_checkpoint)
     return "resume from the newest model_*.pt of the run"
+
+
+def leave(rescue: Callable[[], str], iteration: int) -> NoReturn:
+    """Save by ``rescue``, see :func:`rescue`, and end the run as one that is to be started again."""
+    raise Stopped(f"stopped by SIGTERM in iteration {iteration}; {rescue()}")
 
 
 def _unwrapped(algorithm: Resumable) -> Any:

@@ -68,6 +68,11 @@ def launch(action: str, parser: argparse.ArgumentParser, argv: Sequence[str] | N
     if wants_help(argv):
         parser.print_help()
         return 0
+    return run_isaac_lab(action, argv)
+
+
+def run_isaac_lab(action: str, argv: list[str]) -> int:
+    """Run Isaac Lab's ``train`` or ``play`` with rsl_rl on a command line that does not ask for help."""
     from isaaclab_rl.entrypoints.dispatch import run_cli
 
     return launch_program(lambda checked: run_cli(action, ["--rl_library", "rsl_rl", *checked]), argv)
@@ -87,7 +92,7 @@ def launch_program(program: Callable[[list[str]], int], argv: list[str]) -> int:
     if error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if args.device is None and not args.distributed:  # a distributed worker gets its device from its rank
+    if args.device is None and not args.distributed:  # one of several processes gets its GPU from its number
         argv = [*argv, "--device", "cuda:0" if torch.cuda.is_available() else "cpu"]
     return program(argv)
 

@@ -15,6 +15,10 @@ _MODEL = re.compile(r"model_(\d+)\.pt")
 _WAYS = "set a model_N.pt, a run's folder, 'latest', 'best', wandb:ENTITY/PROJECT/RUN_ID, 'base' or a GR00T folder"
 
 
+class NoRunYet(ConfigurationError):
+    """There is no run to go on from."""
+
+
 def apply_checkpoint(checkpoint: str, program: str, agent_cfg: Any, task: str, agent: str) -> str | None:
     """Find out what to load, and set it in the agent's cfg, where the checks before the start look at it.
 
@@ -62,6 +66,29 @@ def apply_checkpoint(checkpoint: str, program: str, agent_cfg: Any, task: str, a
     return str(path)
 
 
+def count_down(agent_cfg: Any, path: str | None) -> None:
+    """Set the iterations that are left of ``agent.total_iterations``, where it is set; ends the program if none are.
+
+    Args:
+        agent_cfg: The runner's cfg; changed in place.
+        path: The checkpoint that the run goes on from; None where it begins anew.
+    """
+    total = agent_cfg.total_iterations
+    if total is None:
+        return
+    if not isinstance(total, int) or total < 1:
+        raise ConfigurationError(f"agent.total_iterations is {total!r}; set an integer of at least 1, or null")
+    done = 0
+    if path is not None:
+        from ..utils.runner_files import check_readable  # loads rsl_rl's runner
+
+        done = check_readable(path)["algorithm_state_dict"]["iteration"]
+    if done >= total:
+        print(f"[gr00t_rl] {path} has done {done} of agent.total_iterations={total}: nothing is left to do", flush=True)
+        raise SystemExit(0)
+    agent_cfg.max_iterations = total - done
+
+
 def last_model(folder: Path) -> Path:
     """Return the model of a run's folder with the highest number. Raises ConfigurationError if it has none."""
     models = {int(match[1]): file for file in folder.iterdir() if (match := _MODEL.fullmatch(file.name))}
@@ -99,7 +126,7 @@ def _of_newest_run(selector: str, agent_cfg: Any, task: str, agent: str) -> Path
             if selector == "latest"
             else (f"run with a {BEST_MODEL}", "set 'latest' or a model_N.pt")
         )
-        raise ConfigurationError(
+        raise NoRunYet(
             f"--checkpoint {selector}: {root} has no {wanted} of --task {task} --agent {agent}; {instead}"
         ) from None
     return Path(found)

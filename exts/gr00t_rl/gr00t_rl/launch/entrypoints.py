@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Two steps of Isaac Lab's ``train`` and ``play`` that our runs do differently: which checkpoint, and how to film.
+"""Steps of Isaac Lab's ``train`` and ``play`` that our runs do differently: checkpoint, film, several processes.
 
 Isaac Lab 3.0 looks for a folder's checkpoint under the folder's own name, loads ``model_*.pt`` alike for "best" and
-"latest", and ends with a traceback where there is none; ``--video`` always wants Isaac Sim. Its programs offer no hook
-for either. So the two functions are replaced in its two modules, for runners with our cfg, and nothing else of them.
+"latest", and ends with a traceback where there is none; ``--video`` always wants Isaac Sim; several processes have to
+have a GPU each, and every one of them writes the run's settings. Its programs offer no hook for any of it. So these
+functions are replaced in its two modules, for runners with our cfg, and nothing else of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..utils import process_group
 from ..utils.errors import ConfigurationError
 from ..utils.extras import how_to_get
-from .checkpoints import apply_checkpoint
+from .checkpoints import NoRunYet, apply_checkpoint, count_down
 from .film_camera import SENSOR, add_film_camera
 
 VIDEO_SIZE = 320
@@ -24,17 +28,28 @@ VIDEO_INTERVAL = 2000
 """Env steps from the start of one clip to that of the next, as in Isaac Lab."""
 
 
-def install(runner_type: type) -> None:
-    """Replace the two functions in Isaac Lab's programs, as far as they are loaded; idempotent.
+def install(runner_type: type, agent: Callable[[], Any] = lambda: None) -> None:
+    """Replace the functions in Isaac Lab's programs, as far as they are loaded; idempotent.
 
     Args:
         runner_type: Cfg class of the runners that are meant.
+        agent: Returns the runner cfg of the run that is about to start.
     """
+    process_group.install()
     for program in ("train", "play"):
         module: Any = sys.modules.get(f"isaaclab_rl.entrypoints.backends.{program}_rsl_rl")
         if module is not None and not hasattr(module._resolve_checkpoint, "__wrapped__"):
             module._resolve_checkpoint = _resolver(module._resolve_checkpoint, program, runner_type)
             module.pre_launch_video_config = _video_config(module.pre_launch_video_config)
+            if program == "train":
+
+                def on_cores(args_cli: Any) -> bool:
+                    several = args_cli.distributed and (args_cli.device or "").startswith("cpu")
+                    return several and isinstance(agent(), runner_type)
+
+                module.launch_simulation = _launcher(module.launch_simulation, on_cores)
+                module.validate_distributed_device = _validator(module.validate_distributed_device, on_cores)
+                module.dump_train_configs = _writer(module.dump_train_configs, runner_type)
 
 
 def _resolver(stock: Any, program: str, runner_type: type) -> Any:
@@ -44,6 +59,17 @@ def _resolver(stock: Any, program: str, runner_type: type) -> Any:
     def resolve(args_cli: Any, agent_cfg: Any, *others: Any) -> str | None:
         if not isinstance(agent_cfg, runner_type):
             return stock(args_cli, agent_cfg, *others)
+        try:
+            path = find(args_cli, agent_cfg, *others)
+        except NoRunYet:
+            if program != "train" or agent_cfg.total_iterations is None or args_cli.checkpoint != "latest":
+                raise
+            path = None
+        if program == "train":
+            count_down(agent_cfg, path)
+        return path
+
+    def find(args_cli: Any, agent_cfg: Any, *others: Any) -> str | None:
         checkpoint = args_cli.checkpoint
         if checkpoint is None and program == "train":
             return None
@@ -57,6 +83,44 @@ def _resolver(stock: Any, program: str, runner_type: type) -> Any:
         return apply_checkpoint(checkpoint or "latest", program, agent_cfg, args_cli.task, args_cli.agent)
 
     return resolve
+
+
+def _launcher(stock: Any, on_cores: Callable[[Any], bool]) -> Any:
+    """Return what starts the simulation, of several processes on CPU cores too: stock would give each a GPU."""
+
+    @functools.wraps(stock)
+    @contextlib.contextmanager
+    def launch(env_cfg: Any, args_cli: Any) -> Iterator[Any]:
+        several = on_cores(args_cli)
+        if several:
+            env_cfg.sim.device, args_cli.distributed = args_cli.device, False
+        with stock(env_cfg, args_cli) as physics_cfg:
+            args_cli.distributed = args_cli.distributed or several
+            yield physics_cfg
+
+    return launch
+
+
+def _validator(stock: Any, on_cores: Callable[[Any], bool]) -> Any:
+    """Return what refuses several processes on the CPU, except for our runners."""
+
+    @functools.wraps(stock)
+    def validate(args_cli: Any) -> None:
+        if not on_cores(args_cli):
+            stock(args_cli)
+
+    return validate
+
+
+def _writer(stock: Any, runner_type: type) -> Any:
+    """Return what writes the run's settings, once for all processes."""
+
+    @functools.wraps(stock)
+    def write(folder: str, env_cfg: Any, agent_cfg: Any) -> None:
+        if process_group.rank() == 0 or not isinstance(agent_cfg, runner_type):
+            stock(folder, env_cfg, agent_cfg)
+
+    return write
 
 
 def _video_config(stock: Any) -> Any:

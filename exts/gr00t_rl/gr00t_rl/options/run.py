@@ -61,6 +61,12 @@ class RunnerOptions(Options):
         24, "Env steps per iteration. GRPO: at least an episode's, which is what null means.", low=1
     )
     max_iterations: int = option(100, "Iterations of the run; rates anneal to 0 at its end.", low=1)
+    total_iterations: int | None = option(
+        None,
+        "Iterations of the run and of those that it goes on from, in place of max_iterations; --checkpoint latest then "
+        "begins anew where there is no run yet.",
+        low=1,
+    )
     save_interval: int = option(25, "Iterations between two checkpoints.", low=1)
     experiment_name: str = option("", "Folder of the runs under logs/rsl_rl.", least=1)
     run_name: str = option("", "Added to the name of the run's folder.")

@@ -10,6 +10,7 @@ whose algorithm is ours, and nothing else of it.
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from .errors import ConfigurationError
 from .finite import find_nonfinite
+from .stop import Stopped, StopRequest
 from .whole_files import PARTIAL, remove_leftovers, whole_file
 
 
@@ -54,13 +56,32 @@ def install(algorithm_type: type) -> None:
 
     @functools.wraps(stock_learn)
     def learn(self: OnPolicyRunner, *args: Any, **kwargs: Any) -> None:
-        if isinstance(self.alg, algorithm_type):
-            # the runner's number is that of the last iteration that was done; stock would do it twice
-            self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
-        stock_learn(self, *args, **kwargs)
+        if not isinstance(self.alg, algorithm_type):
+            return stock_learn(self, *args, **kwargs)
+        # the runner's number is that of the last iteration that was done; stock would do it twice
+        self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
+        try:
+            with StopRequest() as self.alg.stop:  # type: ignore[attr-defined]
+                stock_learn(self, *args, **kwargs)
+        except Stopped as stopped:
+            _close_log(self, stopped.message)
+            raise
+        finally:
+            self.alg.stop = None  # type: ignore[attr-defined]
 
     for method in (save, load, learn):
         setattr(OnPolicyRunner, method.__name__, method)
+
+
+def _close_log(runner: OnPolicyRunner, message: str) -> None:
+    """Bring the log of a run that was asked to stop to its end, on the rank that writes it."""
+    newest: str | None = runner.alg.newest_checkpoint  # type: ignore[attr-defined]
+    if runner.logger.writer is not None:
+        if newest is not None:
+            runner.logger.save_model(newest, runner.alg.iteration)  # type: ignore[attr-defined]
+        runner.logger.stop_logging_writer()
+    if not runner.is_distributed or runner.gpu_global_rank == 0:
+        print(message, file=sys.stderr, flush=True)
 
 
 def advise(newest: str | None) -> str:

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from helpers import GroupedPointMassEnv, PointMassEnv, collect, grpo_cfg, runner_cfg
+from recurrent_helpers import recurrent_cfg
 
 WORLD = 2
 
@@ -203,6 +209,149 @@ def tally(rank: int, folder: Path) -> dict[str, Any]:
     return {"metrics": metrics, "moments": {k: [*m, m.mean, m.variance, m.std] for k, m in moments.items()}}
 
 
+@contextlib.contextmanager
+def bytes_sent() -> Iterator[dict[str, int]]:
+    """Count the bytes of the tensors that are broadcast and reduced inside the block."""
+    stock = {name: getattr(dist, name) for name in ("broadcast", "all_reduce")}
+    counts = dict.fromkeys(stock, 0)
+
+    def counting(name: str) -> Any:
+        def send(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            counts[name] += tensor.numel() * tensor.element_size()
+            return stock[name](tensor, *args, **kwargs)
+
+        return send
+
+    for name in stock:
+        setattr(dist, name, counting(name))
+    try:
+        yield counts
+    finally:
+        for name, function in stock.items():
+            setattr(dist, name, function)
+
+
+def traffic(rank: int, folder: Path) -> dict[str, Any]:
+    """GR00T, of which the action head alone is trained; its sizes by what they are, and what is sent of it [bytes]."""
+    runner = make(rank, actor="flow_sde_one", num_learning_epochs=1, num_mini_batches=1)
+    alg = runner.alg
+
+    def size(tensors: Any) -> int:
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    models = (alg.actor, alg.critic)
+    moments = [b for m in models for n, b in m.named_buffers() if "normalizer" in n]
+    with bytes_sent() as sent:
+        alg.broadcast_parameters()
+    found = {"all": size(alg.actor.parameters()), "trained": size(alg.parameters()), "moments": size(moments)}
+    found["broadcast"] = sent["broadcast"]
+    collect(runner)
+    with bytes_sent() as sent:
+        metrics = alg.update()
+    return found | {"reduced": sent["all_reduce"], "steps": metrics["optimizer_steps"]}
+
+
+def recurrent(rank: int, folder: Path) -> dict[str, Any]:
+    """Hidden states are each rank's own."""
+    env = PointMassEnv(num_envs=(3, 5)[rank], seed=10 + rank)
+    return _with_cfg(rank, env, recurrent_cfg(schedule="adaptive"))
+
+
+def _with_cfg(rank: int, env: PointMassEnv, cfg: dict[str, Any], iterations: int = 2) -> dict[str, Any]:
+    from gr00t_rl.algorithms import PPO
+
+    cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD}
+    torch.manual_seed(100 + rank)
+    alg = PPO.construct_algorithm(env.get_observations(), env, cfg, "cpu")  # type: ignore[arg-type]
+    alg.broadcast_parameters()
+    before = weights(alg)
+    for _ in range(iterations):
+        collect(SimpleNamespace(alg=alg, env=env, cfg=cfg))
+        metrics = alg.update()
+    assert alg.memory is not None
+    states = [part.clone() for parts in alg.memory.state_dict().values() for part in parts]
+    return {"before": before, "weights": weights(alg), "states": states, "kl": metrics["final_kl"]}
+
+
+def grpo_reference(rank: int, folder: Path) -> dict[str, Any]:
+    """Ranks start with other weights, so that their references differ until rank 0's is sent."""
+    from gr00t_rl.algorithms import GRPO
+
+    env = GroupedPointMassEnv(num_envs=8, seed=10 + rank)
+    cfg = grpo_cfg(num_steps=5, kl_coef=0.1)
+    cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD}
+    torch.manual_seed(100 + rank)
+    alg = GRPO.construct_algorithm(env.get_observations(), env, cfg, "cpu")  # type: ignore[arg-type]
+    assert alg.reference is not None
+    before = {name: t.clone() for name, t in alg.reference.state_dict().items()}
+    alg.broadcast_parameters()
+    return {"before": before, "after": {name: t.clone() for name, t in alg.reference.state_dict().items()}}
+
+
+def rescued(rank: int, folder: Path) -> dict[str, Any]:
+    """Rank 0 is slow to write; nobody goes on before the file is there."""
+    from gr00t_rl.algorithms import resume
+
+    runner = make(rank, log_dir=folder / "rescued")
+    write = resume.write_checkpoint
+
+    def slowly(*args: Any) -> Any:
+        time.sleep(0.3)
+        return write(*args)
+
+    resume.write_checkpoint = slowly
+    try:
+        line = runner.alg.rescue()
+    finally:
+        resume.write_checkpoint = write
+    return {"line": line, "there": (folder / "rescued" / "model_0.pt").is_file()}
+
+
+def stopped(rank: int, folder: Path) -> dict[str, Any]:
+    """Rank 1 alone is asked to stop, in the middle of a rollout whose every step is a collective call."""
+    from gr00t_rl.utils.stop import Stopped, StopRequest
+
+    runner = make(rank, log_dir=folder / "stopped", reward_scaling=True)
+    alg = runner.alg
+    alg.stop = StopRequest()
+    act, steps = alg.act, 0
+
+    def act_and_ask(obs: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        alg.stop.asked = rank == 1 and steps >= 10
+        return act(obs)
+
+    alg.act = act_and_ask
+    line = ""
+    try:
+        for _ in range(3):
+            before = weights(alg)
+            collect(runner)
+            alg.update()
+    except Stopped as stop:
+        line = f"{stop.code} {stop.message}"
+    return {"line": line, "steps": steps, "moved": not torch.equal(before, weights(alg)), "weights": weights(alg)}
+
+
+def resumed(rank: int, folder: Path) -> dict[str, Any]:
+    """Both go on from the file of one process, learn, and rank 0 writes one for one process."""
+    runner = make(rank, num_envs=3, reward_scaling=True)
+    alg = runner.alg
+    content = torch.load(folder / "one.pt", weights_only=True)
+    alg.load(content, None, True)
+    numbers = [torch.rand(1).item(), random.random(), float(np.random.rand())]
+    found = {"loaded": weights(alg), "iteration": alg.iteration, "numbers": numbers}
+    found["count"] = alg.reward_scaler.moments.count.clone()
+    alg.broadcast_parameters()
+    collect(runner)
+    alg.update()
+    if rank == 0:
+        torch.save(alg.save(), folder / "two.pt")
+        found["drawn next"] = torch.rand(3)
+    return found | {"weights": weights(alg), "all": alg.reward_scaler.moments.count.clone()}
+
+
 SCENARIOS = {
     f.__name__: f
     for f in (
@@ -222,5 +371,11 @@ SCENARIOS = {
         grpo_4_1_episodes,
         grpo_many_steps,
         tally,
+        traffic,
+        recurrent,
+        grpo_reference,
+        rescued,
+        stopped,
+        resumed,
     )
 }

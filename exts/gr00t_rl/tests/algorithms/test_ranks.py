@@ -20,10 +20,18 @@ from gr00t_rl.algorithms.advantages import group_advantages
 from gr00t_rl.algorithms.returns import normalize
 
 
+def one_process(file: Path) -> None:
+    """Write the checkpoint of one process with other envs than the ranks have."""
+    runner = make_runner(runner_cfg(reward_scaling=True), PointMassEnv(num_envs=4), seed=5)
+    runner.learn(2)
+    runner.save(str(file))
+
+
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory) -> list[dict[str, Any]]:
     """What each of two gloo processes wrote; they start once for all tests."""
     folder = tmp_path_factory.mktemp("ranks")
+    one_process(folder / "one.pt")
     # a server that loads the packages once, and has no threads when the processes are forked off it
     mp.set_forkserver_preload(["gr00t_rl.algorithms", "gr00t_rl.models.gr00t_actor", "rsl_rl.runners"])  # type: ignore
     mp.start_processes(rank_worker.run, (str(folder),), rank_worker.WORLD, start_method="forkserver")  # type: ignore
@@ -214,3 +222,80 @@ def test_a_rank_without_an_informative_group_takes_part(ranks):
         k: v for k, v in b["metrics"].items() if k not in timed
     }
     assert a["metrics"]["optimizer_steps"] == 6 and a["metrics"]["final_kl"] > 0
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+def test_frozen_weights_are_never_sent(ranks):
+    """Trained parameters and the normalisers' moments at the start; gradients of the former in each step."""
+    for rank in ranks:
+        found = rank["traffic"]
+        assert found["all"] > 1.2 * found["trained"]  # the tiny backbone; of the real network it is nearly all
+        assert found["broadcast"] == found["trained"] + found["moments"]
+        assert found["steps"] == 1
+        others = found["reduced"] - found["trained"]  # counts, moments of advantages and of normalisers
+        assert 0 < others < 1000
+
+
+def test_reference_of_rank_0_is_that_of_all(ranks):
+    a, b = (rank["grpo_reference"] for rank in ranks)
+    assert any(not torch.equal(tensor, b["before"][name]) for name, tensor in a["before"].items())
+    for name, tensor in a["before"].items():
+        assert torch.equal(a["after"][name], tensor) and torch.equal(b["after"][name], tensor)
+
+
+def test_recurrent_models_learn_together(ranks):
+    a, b = (rank["recurrent"] for rank in ranks)
+    assert torch.equal(a["weights"], b["weights"]) and not torch.equal(a["weights"], a["before"])
+    assert a["kl"] == b["kl"] > 0
+    assert [part.shape[1] for part in a["states"]] == [3] * 4 and [part.shape[1] for part in b["states"]] == [5] * 4
+
+
+# -- stopping and resuming ---------------------------------------------------------------------------------------------
+
+
+def test_nobody_leaves_before_the_rescued_state_is_written(ranks):
+    """The launcher would end the rank that writes."""
+    a, b = (rank["rescued"] for rank in ranks)
+    assert a["there"] and b["there"]
+    assert "rescued/model_0.pt" in a["line"] and "model_0.pt" not in b["line"]
+
+
+def test_a_request_to_one_rank_stops_all_at_the_same_place(ranks):
+    """After 14 steps, the end of the second rollout of 7, before anything is learned from it."""
+    for rank in ranks:
+        result = rank["stopped"]
+        assert result["steps"] == 14 and not result["moved"]
+        assert result["line"].startswith("75 [gr00t_rl] stopped by SIGTERM in iteration 1")
+    file = ranks[0]["folder"] / "stopped" / "model_1.pt"
+    saved = torch.load(file, weights_only=True)
+    assert saved["algorithm_state_dict"]["iteration"] == 1
+    alone = make_runner(runner_cfg(reward_scaling=True), PointMassEnv(num_envs=4))
+    alone.load(str(file))
+    assert torch.equal(rank_worker.weights(alone.alg), ranks[0]["stopped"]["weights"])
+
+
+def test_one_process_is_resumed_by_two(ranks):
+    """With its weights, moments and counters; each rank goes on with a stream of its own, made from the file's."""
+    saved = torch.load(ranks[0]["folder"] / "one.pt", weights_only=True)
+    alone = make_runner(runner_cfg(reward_scaling=True), PointMassEnv(num_envs=4))
+    alone.alg.load(saved, None, True)
+    a, b = (rank["resumed"] for rank in ranks)
+    for result in (a, b):
+        assert torch.equal(result["loaded"], rank_worker.weights(alone.alg))
+        assert result["iteration"] == 2 and result["count"] == 2 * 7 * 4
+        assert result["all"] == 2 * 7 * 4 + 7 * (3 + 3)
+    assert not set(a["numbers"]) & set(b["numbers"])
+    assert torch.equal(a["weights"], b["weights"]) and not torch.equal(a["weights"], a["loaded"])
+
+
+def test_two_processes_are_resumed_by_one(ranks):
+    """Which goes on with rank 0's stream."""
+    saved = torch.load(ranks[0]["folder"] / "two.pt", weights_only=True)
+    alone = make_runner(runner_cfg(reward_scaling=True), PointMassEnv(num_envs=4))
+    alone.alg.load(saved, None, True)
+    assert torch.equal(torch.rand(3), ranks[0]["resumed"]["drawn next"])
+    assert torch.equal(rank_worker.weights(alone.alg), ranks[0]["resumed"]["weights"])
+    assert alone.alg.iteration == 3 and alone.alg.reward_scaler.moments.count == 2 * 7 * 4 + 7 * (3 + 3)
+    alone.learn(1)

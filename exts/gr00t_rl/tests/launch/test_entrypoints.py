@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -70,6 +71,57 @@ def test_without_a_checkpoint(programs, run) -> None:
     cfg = type(programs.cfg)(load_run="no such run")
     with pytest.raises(ConfigurationError, match="no such run"):
         programs.find("play", None, cfg)
+
+
+def write_model(file, iteration: int) -> None:
+    state = {"actor_state_dict": {}, "algorithm_state_dict": {"iteration": iteration}, "iter": iteration - 1}
+    torch.save(state, file)
+
+
+def test_total_iterations_are_counted_over_resumed_runs(programs, run, capsys) -> None:
+    """One command that is started again and again: it begins, goes on, and has nothing left to do."""
+    write_model(run / "model_10.pt", 11)
+    cfg = type(programs.cfg)(total_iterations=30, max_iterations=7)
+    assert programs.find("train", "latest", cfg) == str(run / "model_10.pt") and cfg.max_iterations == 19
+    assert programs.find("train", None, cfg) is None and cfg.max_iterations == 30
+    empty = type(programs.cfg)(total_iterations=30, experiment_name="another")
+    assert programs.find("train", "latest", empty) is None and empty.max_iterations == 30
+    with pytest.raises(ConfigurationError, match="--checkpoint best"):
+        programs.find("train", "best", empty)
+    done = type(programs.cfg)(total_iterations=11)
+    with pytest.raises(SystemExit) as end:
+        programs.find("train", "latest", done)
+    assert end.value.code == 0 and "11 of agent.total_iterations=11" in capsys.readouterr().out
+    with pytest.raises(ConfigurationError, match="total_iterations is 0"):
+        programs.find("train", "latest", type(programs.cfg)(total_iterations=0))
+
+
+def several(monkeypatch, rank: int) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+
+
+def test_several_processes_on_cores(programs, monkeypatch) -> None:
+    """Stock refuses the CPU, and would give each process a GPU."""
+    several(monkeypatch, 1)
+    env_cfg = video_env("Gr00t-Reach-Franka")
+    args = argparse.Namespace(distributed=True, device="cpu", visualizer=None)
+    programs.train.validate_distributed_device(args)
+    with programs.train.launch_simulation(env_cfg, args):
+        assert env_cfg.sim.device == "cpu" and args.distributed and args.device == "cpu"
+    monkeypatch.setattr("gr00t_rl.preflight._agent", None)  # another runner's cfg is about to be used
+    with pytest.raises(ValueError, match="not supported when using CPU"):
+        programs.train.validate_distributed_device(args)
+
+
+def test_settings_are_written_once(programs, monkeypatch, tmp_path) -> None:
+    for rank, expected in ((0, ["params"]), (1, [])):
+        several(monkeypatch, rank)
+        folder = tmp_path / str(rank)
+        folder.mkdir()
+        programs.train.dump_train_configs(str(folder), SimpleNamespace(to_dict=dict), programs.cfg)
+        assert [entry.name for entry in folder.iterdir()] == expected
 
 
 def test_other_runners_keep_isaac_labs_rules(programs, run) -> None:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Processes that train together on CPU cores: gloo in place of the NCCL that rsl_rl's runner hard-codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import torch
+import torch.distributed as dist
+
+
+def rank() -> int:
+    """Return the number of this process among all that train together, 0 where it is alone."""
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
+
+
+def world_size() -> int:
+    """Return the number of processes that train together, as torchrun says it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def install() -> None:
+    """Let rsl_rl's runner take CPU devices with several processes, for algorithms of this package; idempotent.
+
+    Without several processes nothing is loaded or wrapped.
+    """
+    if world_size() == 1:
+        return
+    from rsl_rl.runners import OnPolicyRunner
+    from rsl_rl.utils import resolve_callable
+
+    stock = OnPolicyRunner._configure_multi_gpu
+    if hasattr(stock, "__wrapped__"):
+        return
+
+    @functools.wraps(stock)
+    def configure(self: OnPolicyRunner) -> None:
+        algorithm = resolve_callable(self.cfg["algorithm"]["class_name"])
+        ours = any(base.__module__.split(".")[0] == "gr00t_rl" for base in getattr(algorithm, "__mro__", ()))
+        if not ours or torch.device(self.device).type != "cpu" or world_size() == 1:
+            return stock(self)
+        self.gpu_world_size, self.is_distributed = world_size(), True
+        self.gpu_global_rank, self.gpu_local_rank = rank(), int(os.environ.get("LOCAL_RANK", "0"))
+        self.cfg["multi_gpu"] = {
+            "global_rank": self.gpu_global_rank,
+            "local_rank": self.gpu_local_rank,
+            "world_size": self.gpu_world_size,
+        }
+        dist.init_process_group("gloo", rank=self.gpu_global_rank, world_size=self.gpu_world_size)
+
+    OnPolicyRunner._configure_multi_gpu = configure  # type: ignore[method-assign]
+
+
+def any_rank(flag: bool, device: str | torch.device, size: int) -> bool:
+    """Return whether ``flag`` is set on any of ``size`` ranks; all of them must ask at the same time."""
+    if size == 1:
+        return flag
+    number = torch.tensor(int(flag), device=device)
+    dist.all_reduce(number, dist.ReduceOp.MAX)
+    return bool(number)

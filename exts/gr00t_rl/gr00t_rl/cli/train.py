@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if wants_help(argv):
         return launch("train", build_parser(), argv)
+    restart_on_sigterm()
     ours, others = _processes_parser().parse_known_args(argv)
     cluster = [f"--{flag}={getattr(ours, flag)}" for flag in CLUSTER_FLAGS if getattr(ours, flag) is not None]
     if cluster and ours.nnodes is None:
@@ -70,7 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if cluster or ours.processes is not None:
         count, kind = count_processes(ours.processes or "auto", ours.device)
     if count == 1 and not cluster:
-        restart_on_sigterm()
         return launch("train", build_parser(), [*others, *(["--device", ours.device] if ours.device else [])])
     return _train_together(count, kind, cluster, others)
 

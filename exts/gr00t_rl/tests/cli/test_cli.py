@@ -210,7 +210,7 @@ def test_several_processes_share_a_command_line_and_a_folder(started, capsys):
     assert worker[2:7] == ["--task", "T", "--num_envs", "4", "agent.seed=3"]
     assert "--distributed" in worker and worker[-2:] == ["--device", "cpu"]
     assert [arg for arg in worker if re.fullmatch(r"--run_timestamp=\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", arg)]
-    assert "--num_envs counts for each of them" in capsys.readouterr().out
+    assert "--num_envs counts for each process" in capsys.readouterr().out
 
 
 def test_flags_of_several_machines_go_to_torchrun(started):

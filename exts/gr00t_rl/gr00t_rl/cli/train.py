@@ -92,8 +92,8 @@ def _train_together(count: int, kind: str, cluster: list[str], others: list[str]
     where = "on CPU cores (gloo)" if kind == "cpu" else "with a GPU each (NCCL)"
     here = f"{count} process{'es' if count > 1 else ''}{' on this machine' if cluster else ''}"
     print(
-        f"[gr00t_rl] {here} {where}, OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}. --num_envs counts for each process: "
-        "N of them have N times as many envs, and as many decisions in a minibatch",
+        f"[gr00t_rl] {here} {where}, OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}. --num_envs counts for each "
+        "process: N of them have N times as many envs, and as many decisions in a minibatch",
         flush=True,
     )
     began, stamp = time.time(), run_timestamp()

@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if wants_help(argv):
         return launch("train", build_parser(), argv)
+    restart_on_sigterm()
     ours, others = _processes_parser().parse_known_args(argv)
     cluster = [f"--{flag}={getattr(ours, flag)}" for flag in CLUSTER_FLAGS if getattr(ours, flag) is not None]
     if cluster and ours.nnodes is None:
@@ -70,7 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if cluster or ours.processes is not None:
         count, kind = count_processes(ours.processes or "auto", ours.device)
     if count == 1 and not cluster:
-        restart_on_sigterm()
         return launch("train", build_parser(), [*others, *(["--device", ours.device] if ours.device else [])])
     return _train_together(count, kind, cluster, others)
 
@@ -89,10 +89,11 @@ def _train_together(count: int, kind: str, cluster: list[str], others: list[str]
     # the networks of a CPU run are so small that a second thread costs more than it brings
     threads = 1 if kind == "cpu" else max(1, min(8, len(os.sched_getaffinity(0)) // count))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    where = "with CPU cores (gloo)" if kind == "cpu" else "with a GPU each (NCCL)"
+    where = "on CPU cores (gloo)" if kind == "cpu" else "with a GPU each (NCCL)"
+    here = f"{count} process{'es' if count > 1 else ''}{' on this machine' if cluster else ''}"
     print(
-        f"[gr00t_rl] {count} processes {where}, OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}. --num_envs counts for "
-        f"each of them: together they have {count} times as many envs, and as many decisions in a minibatch",
+        f"[gr00t_rl] {here} {where}, OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}. --num_envs counts for each "
+        "process: N of them have N times as many envs, and as many decisions in a minibatch",
         flush=True,
     )
     began, stamp = time.time(), run_timestamp()

@@ -241,13 +241,13 @@ def _explain(failures: dict[int, Any], count: int, newest: str | None, logs: str
 
 
 def _order(failure: Any) -> tuple[int, float]:
-    """Put first what somebody else killed, then what reported its error first; last, what died of the others' end."""
+    """Put first what somebody else killed, then what reported an error first; last, what only ended with the others."""
     if failure.exitcode < 0:
-        return (0 if failure.exitcode != -signal.SIGTERM else 2, 0.0)
+        return (0 if failure.exitcode != -signal.SIGTERM else 3, 0.0)
     try:
         return (1, os.stat(failure.error_file).st_mtime)
     except OSError:  # it ended without an exception
-        return (1, float(failure.timestamp))
+        return (2, float(failure.timestamp))
 
 
 def _after_request(codes: dict[int, int | None], newest: str | None) -> int:

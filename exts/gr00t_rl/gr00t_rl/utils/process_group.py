@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
@@ -50,6 +52,28 @@ def install() -> None:
         dist.init_process_group("gloo", rank=self.gpu_global_rank, world_size=self.gpu_world_size)
 
     OnPolicyRunner._configure_multi_gpu = configure  # type: ignore[method-assign]
+
+
+class PeerLost(SystemExit):
+    """Another process is gone. Its launcher says why; this one ends with status 1 and without a word."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+
+@contextlib.contextmanager
+def quiet_loss() -> Iterator[None]:
+    """Raise :class:`PeerLost` where a connection to another process breaks inside the block.
+
+    A traceback of the transport's, printed by every process that is left, would bury the one line that matters.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo's own errors have no type of theirs
+        if world_size() > 1 and (isinstance(error, dist.DistError) or "third_party/gloo" in str(error)):
+            raise PeerLost from None
+        raise
 
 
 def any_rank(flag: bool, device: str | torch.device, size: int) -> bool:

@@ -19,6 +19,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from .errors import ConfigurationError
 from .finite import find_nonfinite
+from .process_group import quiet_loss
 from .stop import Stopped, StopRequest
 from .whole_files import PARTIAL, remove_leftovers, whole_file
 
@@ -61,7 +62,7 @@ def install(algorithm_type: type) -> None:
         # the runner's number is that of the last iteration that was done; stock would do it twice
         self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
         try:
-            with StopRequest() as self.alg.stop:  # type: ignore[attr-defined]
+            with quiet_loss(), StopRequest() as self.alg.stop:  # type: ignore[attr-defined]
                 stock_learn(self, *args, **kwargs)
         except Stopped as stopped:
             _close_log(self, stopped.message)

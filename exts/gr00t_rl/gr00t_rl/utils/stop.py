@@ -8,6 +8,7 @@ A handler only notes the request. The algorithm looks at it where the state is c
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -50,6 +51,8 @@ def restart_on_sigterm() -> None:
     """Let SIGTERM end the process with :data:`RESTART_CODE` before there is anything to save."""
 
     def leave(signum: int, frame: FrameType | None) -> None:
-        raise Stopped("stopped by SIGTERM before the training began")
+        stopped = Stopped("stopped by SIGTERM before the training began")
+        print(stopped.message, file=sys.stderr, flush=True)
+        raise stopped
 
     signal.signal(signal.SIGTERM, leave)

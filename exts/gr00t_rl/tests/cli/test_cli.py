@@ -99,6 +99,10 @@ def test_overrides_after_an_option_of_several_values_are_not_among_them():
 def test_options_in_help_are_isaac_labs(verb):
     """`train` and `play` hand their command line on: their help must not promise what Isaac Lab does not read."""
     options = {option for action in module_of(verb).build_parser()._actions for option in action.option_strings}
+    if verb == "train":  # what the launcher of several processes takes off it
+        options -= {
+            option for action in module_of(verb)._processes_parser()._actions for option in action.option_strings
+        }
     code = "import sys; from isaaclab_rl.entrypoints.dispatch import run_cli; run_cli(sys.argv[1], sys.argv[2:])"
     command = [sys.executable, "-c", code, verb, "--rl_library", "rsl_rl", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -172,3 +176,49 @@ def test_misspelt_sections_of_overrides_are_told_in_one_line(agent):
     for override, name in {**wrong, "env.scenes.num_envs=1": "scenes"}.items():
         found = check_overrides(task, [*known, override], agent)
         assert found is not None and f"'{name}'" in found and "\n" not in found
+
+
+# -- several processes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What ``train`` would start, of one process and of several."""
+    from gr00t_rl.cli import train
+
+    calls = []
+    monkeypatch.setattr(train, "launch", lambda action, parser, argv: calls.append(argv) or 0)
+    monkeypatch.setattr(
+        train, "run_processes", lambda worker, count, cluster, _: calls.append((worker, count, cluster))
+    )
+    monkeypatch.setattr(train, "restart_on_sigterm", lambda: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return calls
+
+
+def test_one_process_is_started_as_ever(started):
+    argv = ["--task", "T", "--checkpoint", "latest", "agent.seed=3"]
+    assert cli.main(["train", *argv]) == 0 and started.pop() == argv
+    assert cli.main(["train", *argv, "--device", "cpu", "--processes", "1"]) == 0
+    assert started.pop() == [*argv, "--device", "cpu"]
+
+
+def test_several_processes_share_a_command_line_and_a_folder(started, capsys):
+    cli.main(["train", "--task", "T", "--processes", "2", "--device", "cpu", "--num_envs", "4", "agent.seed=3"])
+    worker, count, cluster = started.pop()
+    assert worker[:2] == ["--module", "gr00t_rl.cli.worker"] and (count, cluster) == (2, [])
+    assert worker[2:7] == ["--task", "T", "--num_envs", "4", "agent.seed=3"]
+    assert "--distributed" in worker and worker[-2:] == ["--device", "cpu"]
+    assert [arg for arg in worker if re.fullmatch(r"--run_timestamp=\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", arg)]
+    assert "--num_envs counts for each process" in capsys.readouterr().out
+
+
+def test_flags_of_several_machines_go_to_torchrun(started):
+    """The first process names the folder, whose machine nobody knows yet."""
+    flags = ["--nnodes", "2", "--node-rank=1", "--master_addr", "10.0.0.1", "--processes", "4"]
+    cli.main(["train", "--task", "T", "--device", "cpu", *flags])
+    worker, count, cluster = started.pop()
+    assert (count, cluster) == (4, ["--nnodes=2", "--node_rank=1", "--master_addr=10.0.0.1"])
+    assert not [arg for arg in worker if arg.startswith(("--nnodes", "--run_timestamp", "--processes"))]
+    with pytest.raises(ConfigurationError, match="--nnodes"):
+        cli.main(["train", "--task", "T", "--node_rank", "1"])

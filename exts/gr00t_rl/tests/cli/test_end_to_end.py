@@ -30,9 +30,11 @@ def test_collect_finetune_train_export_evaluate(tmp_path: Path) -> None:
     assert len((tmp_path / "data" / "meta" / "episodes.jsonl").read_text().splitlines()) == 5
     call(tmp_path, *("finetune", "--dataset", "data", "--task", TASK, "--checkpoint", "tiny", "--out", "base"),
          *("--steps", "2", "--held_out", "0"))  # fmt: skip
-    call(tmp_path, *("train", "--task", TASK, "--num_envs", "4", "--max_iterations", "1"),
+    # by two processes, of which one writes
+    call(tmp_path, *("train", "--task", TASK, "--num_envs", "4", "--max_iterations", "1", "--processes", "2"),
          *("agent.actor.checkpoint=base", "agent.num_steps_per_env=16"))  # fmt: skip
     (model,) = tmp_path.glob("logs/rsl_rl/*/*/model_0.pt")
+    assert not list(model.parent.glob("rank_*")) and len(list(model.parent.glob("params/*.yaml"))) == 2
     call(tmp_path, "export", "--checkpoint", str(model), "--out", "lifted", "--dtype", "float32")
     call(tmp_path, *("evaluate", "--task", TASK, "--checkpoint", "lifted", "--num_episodes", "4", "--num_envs", "4"),
          *("--report", "none", "--json", "result.json"))  # fmt: skip

@@ -48,6 +48,8 @@ class GRPO(ClippedSurrogate):
         self.reference = FrozenReference(self.actor) if self.options.kl_coef > 0 else None
         self.episodes = FirstEpisodes(self.env.num_envs, self.options.gamma, self.device)
         self.health = HealthWatch()
+        self.mean_return: float | None = None
+        """Mean return of the last iteration's episodes, which rsl_rl's logger does not see."""
         self._reports_success = False
         self._judged: torch.Tensor  # what episodes are judged by, float32 [G, S]
         self._informative: torch.Tensor  # groups that teach something, bool [G]
@@ -161,6 +163,7 @@ class GRPO(ClippedSurrogate):
     def update(self) -> dict[str, float]:
         """Run the epochs over the iteration's decisions and return the metrics."""
         metrics = super().update()
+        self.mean_return = metrics["charts/episodic_return"]
         self.health.look(metrics, self.get_policy().output_std.mean().item())
         return metrics
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.errors import ConfigurationError
+from ..utils.kept_checkpoints import BEST_MODEL
 
 BASE = "base"
-BEST_MODEL = "model_best.pt"
 _MODEL = re.compile(r"model_(\d+)\.pt")
 _WAYS = "set a model_N.pt, a run's folder, 'latest', 'best', wandb:ENTITY/PROJECT/RUN_ID, 'base' or a GR00T folder"
 

@@ -68,6 +68,12 @@ class RunnerOptions(Options):
         low=1,
     )
     save_interval: int = option(25, "Iterations between two checkpoints.", low=1)
+    keep_checkpoints: int | None = option(
+        None,
+        "Checkpoints of the run that stay, the newest; and model_best.pt, that of the highest return over the last "
+        "episodes when it was written. Null: all, and no best.",
+        low=1,
+    )
     experiment_name: str = option("", "Folder of the runs under logs/rsl_rl.", least=1)
     run_name: str = option("", "Added to the name of the run's folder.")
     logger: str = option(

@@ -48,9 +48,10 @@ def find_nonfinite(state: Any) -> str | None:
         elif isinstance(value, list | tuple):
             for i, part in enumerate(value):
                 look(f"{name}.{i}", part)
-        elif isinstance(value, torch.Tensor) and value.is_floating_point():
+        elif isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() > 0:
             names.append(name)
-            flags.append(value.isfinite().all())
+            # NaN is its own minimum and maximum; isfinite() would make copies of a tensor's size
+            flags.append(torch.stack(value.detach().aminmax()).isfinite().all())
         elif isinstance(value, float):
             names.append(name)
             flags.append(torch.tensor(math.isfinite(value)))

@@ -19,6 +19,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from .errors import ConfigurationError
 from .finite import find_nonfinite
+from .kept_checkpoints import KeptCheckpoints
 from .process_group import quiet_loss
 from .stop import Stopped, StopRequest
 from .whole_files import PARTIAL, remove_leftovers, whole_file
@@ -45,15 +46,28 @@ def install(algorithm_type: type) -> None:
         save_whole(state, path)
         self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
         self.logger.save_model(path, self.current_learning_iteration)
+        keep = self.cfg.get("keep_checkpoints")
+        if keep is not None:
+            if not hasattr(self, "kept_checkpoints"):
+                self.kept_checkpoints = KeptCheckpoints(keep)  # type: ignore[attr-defined]
+            self.kept_checkpoints.add(Path(path), _mean_return(self))  # type: ignore[attr-defined]
 
     @functools.wraps(stock_load)
-    def load(self: OnPolicyRunner, path: str, *args: Any, **kwargs: Any) -> dict:
+    def load(
+        self: OnPolicyRunner,
+        path: str,
+        load_cfg: dict | None = None,
+        strict: bool = True,
+        map_location: str | None = None,
+    ) -> dict:
         if not isinstance(self.alg, algorithm_type):
-            return stock_load(self, path, *args, **kwargs)
-        check_readable(path)
-        infos = stock_load(self, path, *args, **kwargs)
+            return stock_load(self, path, load_cfg, strict, map_location)
+        # mapped into memory, not read into it: what is loaded is copied to its place, wherever that is
+        content = check_readable(path)
+        if self.alg.load(content, load_cfg, strict):
+            self.current_learning_iteration = content["iter"]
         self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
-        return infos
+        return content["infos"]
 
     @functools.wraps(stock_learn)
     def learn(self: OnPolicyRunner, *args: Any, **kwargs: Any) -> None:
@@ -83,6 +97,13 @@ def _close_log(runner: OnPolicyRunner, message: str) -> None:
         runner.logger.stop_logging_writer()
     if not runner.is_distributed or runner.gpu_global_rank == 0:
         print(message, file=sys.stderr, flush=True)
+
+
+def _mean_return(runner: Any) -> float | None:
+    """Return the mean return of the episodes that rsl_rl's logger counts, or that the algorithm counts itself."""
+    own = getattr(runner.alg, "mean_return", None)
+    returns = runner.logger.rewbuffer
+    return own if own is not None else sum(returns) / len(returns) if len(returns) > 0 else None
 
 
 def advise(newest: str | None) -> str:

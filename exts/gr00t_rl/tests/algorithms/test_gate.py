@@ -54,7 +54,7 @@ def test_it_reads_no_more_than_it_needs_and_waits_where_there_is_nothing(caplog)
     def scored(size: int) -> Any:
         for i in range(4):
             read.append(i)
-            yield torch.zeros(size), PolicyEvaluation(*[torch.zeros(size)] * 3, ())
+            yield torch.zeros(size), PolicyEvaluation(torch.zeros(size), torch.zeros(size), torch.zeros(size), ())
 
     gate = UpdateGate("cpu", 1, True, [])
     assert gate.look(iter(())) == {} and not gate.passed

@@ -54,12 +54,12 @@ def test_adapters_of_the_released_size_train_stop_resume_and_export(tmp_path: Pa
     train = ("train", "--task", TASK, "--agent", AGENT, "--max_iterations", "1", *SIZE, *SETTINGS)
     table = gr00t_rl(tmp_path, "train", *train)
     assert "7.21 M" in table
-    (first,) = tmp_path.glob("logs/rsl_rl/*/*/model_0.pt")
-    size = first.stat().st_size
-    print(f"model_0.pt: {size / 1e6:.1f} MB")
-    assert size < 150e6
+    (first,) = tmp_path.glob("logs/rsl_rl/*/*/model_0.pt")  # of the critic's warm-up: the adapters are new
     gr00t_rl(tmp_path, "resume", *train, "--checkpoint", "latest")
     (second,) = tmp_path.glob("logs/rsl_rl/*/*/model_1.pt")
+    size = second.stat().st_size
+    print(f"model_1.pt, optimiser included: {size / 1e6:.1f} MB")
+    assert 86e6 < size < 150e6
     states = [torch.load(file, weights_only=True)["actor_state_dict"] for file in (first, second)]
     assert states[0].keys() == states[1].keys()
     learned = [name for name, a in states[0].items() if name != "base" and not torch.equal(a, states[1][name])]

@@ -188,11 +188,13 @@ class GRPO(ClippedSurrogate):
     def _weigh_episodes(self, batch: TensorDict, rows: torch.Tensor) -> None:
         """Store the weights under which the mean over ``rows`` [R] of all ranks is one over their episodes."""
         episode = batch["episode"][rows]
-        sizes = torch.tensor([len(rows), len(episode.unique())], device=self.device)
+        seen = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.device)
+        seen[episode] = True
+        sizes = torch.stack((torch.full_like(seen[0], len(rows), dtype=torch.long), seen.sum()))
         if self.gpu_world_size > 1:
             dist.all_reduce(sizes)
         weights = torch.zeros(len(batch), device=self.device)
-        weights[rows] = episode_weights(episode, self.env.num_envs, (sizes[0] / sizes[1].clamp_min(1)).item())
+        weights[rows] = episode_weights(episode, self.env.num_envs, sizes[0] / sizes[1].clamp_min(1))
         batch["weight"] = weights
 
     @torch.no_grad()

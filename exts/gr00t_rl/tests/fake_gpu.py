@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -55,11 +56,9 @@ class HostSyncs(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Answer reads and count copies; everything else is the fake tensors' business."""
         kwargs = kwargs or {}
-        if func.namespace == "aten":
+        if _is_composite(func):
             with self:  # in inference mode operations come whole, with the read inside
-                result = func.decompose(*args, **kwargs)
-            if result is not NotImplemented:
-                return result
+                return func.decompose(*args, **kwargs)
         if func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
             self._count_copy(func, args, kwargs)
             return func(*args, **kwargs)
@@ -108,6 +107,12 @@ class HostSyncs(TorchDispatchMode):
     def _nonzero(x: torch.Tensor, answer: str) -> torch.Tensor:
         number = {"all": x.numel(), "none": 0}[answer]
         return torch.zeros(number, x.dim(), dtype=torch.long, device=x.device)
+
+
+@cache
+def _is_composite(func: Any) -> bool:
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return func.namespace == "aten" and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
 
 
 def _nested(shape: Any, value: Any) -> Any:

@@ -17,6 +17,8 @@ from tensordict import TensorDict
 
 from gr00t_rl.utils.rsl_rl_versions import resolve_class
 
+pytestmark = pytest.mark.slow
+
 N, STEPS = 8, 4
 
 DUE = "models/chunk_queue.py:due_ids"
@@ -144,9 +146,9 @@ def iterate(alg: Any, env: FakeEnv, syncs: Any) -> tuple[list[dict[str, int]], d
 CASES = {
     "mlp": ("mlp", {}, {}),
     "state": ("flow_sde_one", {}, {"obs_normalization": True}),
-    "device": ("flow_sde_all", {"recompute_log_probs": True}, {"dtype": "bfloat16"}),
+    "device": ("flow_sde_all", {"recompute_log_probs": True}, {"dtype": "bfloat16", "train": {"dit": "lora"}}),
     "host": ("flow_noise", {}, {"feature_cache": "host", "dtype": "bfloat16"}),
-    "pixels": ("gaussian", {}, {"feature_cache": "pixels"}),
+    "pixels": ("gaussian", {}, {"feature_cache": "pixels", "train": {"llm": "lora", "projectors": "full"}}),
 }
 """Actor, options of the algorithm, options of the actor."""
 
@@ -154,10 +156,10 @@ CASES = {
 @pytest.fixture(params=CASES)
 def case(request) -> tuple[str, dict[str, Any]]:
     actor, algorithm, options = CASES[request.param]
-    image = request.param in ("device", "host", "pixels")
+    image = request.param in ("device", "host", "pixels")  # where their features are kept
     cfg = runner_cfg(actor, image, STEPS, target_kl=0.1, schedule="adaptive", micro_batch_size=4, **algorithm)
     cfg["algorithm"] |= {"num_learning_epochs": 1, "num_mini_batches": 2}
-    cfg["actor"] |= options
+    cfg["actor"] |= options if actor == "mlp" else {"num_inference_timesteps": 2, **options}
     if request.param == "host":
         cfg["critic"] = {"class_name": "gr00t_rl.models:Gr00tFeatureCritic"}
     return request.param, cfg

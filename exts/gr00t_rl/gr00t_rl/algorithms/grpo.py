@@ -64,7 +64,9 @@ class GRPO(ClippedSurrogate):
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due)
         unwrapped.new_episodes_decide = False  # within the iteration: pictures of second episodes need no rendering
+        self.timer.start()
         obs, extras = self.env.reset()  # type: ignore[attr-defined]
+        self.timer.lap("env")
         extras["log"] = {}  # what it says is about episodes that were broken off
         self.episodes.begin()
         self.quarantine.release()
@@ -100,6 +102,7 @@ class GRPO(ClippedSurrogate):
         rsl_rl's logger counts episodes from one end to the next, across our resets: it is shown no end (``dones`` is
         zeroed in place), and :meth:`update` reports the iteration's episodes under the same tags.
         """
+        self.timer.lap("env")
         success = extras.get("success")
         if success is None and self.options.reward == "success":
             raise ConfigurationError(

@@ -34,19 +34,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from records import add_run
+from records import add_run, append_line
 
 PHASES = ("physics", "render", "encode", "denoise", "store", "update", "other")
-
-
-def append_line(file: Path | None, content: dict[str, Any]) -> None:
-    """Append a line to the file, on the disk before this returns."""
-    if file is None:
-        return
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(content) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def ratio_error(alg: Any) -> float:

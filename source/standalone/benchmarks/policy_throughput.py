@@ -8,9 +8,14 @@ The network has random weights, which cost the same as trained ones. Timed per b
 ``encode`` (frozen part: images and prompt to cached features), ``denoise`` (features to an action chunk), ``update``
 (forward and backward of the action head, one denoising step scored, from cached features), ``update_all`` (all steps
 scored) and ``update_pixels`` (the frozen part runs again for the update). Types are those of ``Gr00tActor``: on a GPU
-bfloat16 for the frozen part and under autocast for the head, whose trained weights are float32; on a CPU float32. The
-share of the peak is relative to a large matmul measured first on the same device, in the same type. The figures are
-added to the study file ``--out``, named after network and device.
+bfloat16 for the frozen part and under autocast for the head, whose trained weights are float32; on a CPU float32. With
+``--lora`` the updates train adapters of the DiT, and the frozen weights of the head stay in the network's type.
+
+Shares are of what the device showed it can do, first in the same run: of the operations of a large matmul in the same
+type, and of the bytes of a large copy. Bytes are the least that a call must move: every weight once per pass (an update
+has three: forward, backward, gradients), pictures and features; activations are not counted. ``update_pixels`` over
+``update`` is measured in pairs. The figures are added to the study file ``--out``, named after network and device; a
+JSON line is appended to ``--lines`` after every figure.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from records import add_run
+from records import add_run, append_line
 
 from gr00t_rl.gr00t.config import Gr00tN1d5Config
 from gr00t_rl.gr00t.flops import Flops, count_flops
@@ -41,9 +46,10 @@ class Policy:
         config: Sizes of the network.
         text_tokens: Prompt tokens besides those of the images.
         device: Where it runs.
+        lora: Whether the updates train adapters of the DiT, not its weights.
     """
 
-    def __init__(self, config: Gr00tN1d5Config, text_tokens: int, device: torch.device) -> None:
+    def __init__(self, config: Gr00tN1d5Config, text_tokens: int, device: torch.device, lora: bool = False) -> None:
         self.config, self.device = config, device
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.tokens = VIEWS * config.tokens_per_image + text_tokens
@@ -56,10 +62,22 @@ class Policy:
         self.model.to(self.dtype)
         # what Gr00tActor trains, in float32
         head = self.head
-        trained = (head.model, head.state_encoder, head.action_encoder, head.action_decoder)
-        for part in (*trained, head.position_embedding, head.future_tokens):
+        trained = [head.state_encoder, head.action_encoder, head.action_decoder, head.position_embedding]
+        if lora:
+            from gr00t_rl.gr00t.adapters import add_adapters
+            from gr00t_rl.gr00t.part_names import is_adapter
+
+            add_adapters(self.model, ["dit"], 16, 16.0)
+            self.model.requires_grad_(False)
+            for name, parameter in head.model.named_parameters():
+                if is_adapter(name):
+                    parameter.data = parameter.data.float()
+                    parameter.requires_grad_(True)
+        else:
+            trained += [head.model, head.future_tokens]
+        for part in trained:
             part.float().requires_grad_(True)
-        self.steps = config.action_head.num_inference_timesteps
+        self.lora, self.steps = lora, config.action_head.num_inference_timesteps
 
     def set_batch(self, batch: int) -> None:
         """Make random inputs for ``batch`` samples, and their features."""
@@ -108,10 +126,12 @@ class Policy:
         self.update(features=self.encode())
 
 
-def measure(function: Callable[[], Any], device: torch.device, repeats: int) -> tuple[float, float | None]:
+def measure(
+    function: Callable[[], Any], device: torch.device, repeats: int, warmup: int = 2
+) -> tuple[float, float | None]:
     """Return the median seconds of a call, and the peak memory in GiB (None on a CPU)."""
     cuda = device.type == "cuda"
-    for _ in range(2):
+    for _ in range(warmup):
         function()
     if cuda:
         torch.cuda.synchronize(device)
@@ -133,51 +153,120 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
     return max(2 * n**3 / measure(lambda: a @ b, device, 10)[0] for _ in range(3))
 
 
-def operations(flops: Flops, steps: int) -> dict[str, int]:
+def copy_bandwidth(device: torch.device) -> float:
+    """Return the bytes per second of a large copy, read and written, the best of several."""
+    source = torch.empty(2**30 if device.type == "cuda" else 2**26, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return max(2 * source.nbytes / measure(lambda: target.copy_(source), device, 10)[0] for _ in range(3))
+
+
+def operations(flops: Flops, steps: int, lora: bool = False) -> dict[str, int]:
     """Return the operations per sample of what is timed."""
+
+    def update(scored: int) -> int:
+        if not lora:
+            return flops.update(scored)
+        # frozen weights have no gradient of their own: a layer's backward costs as much as its forward
+        return 3 * flops.state + flops.cross_kv + 2 * scored * flops.velocity
+
     return {
         "encode": flops.encode,
         "denoise": flops.denoise(steps),
-        "update": flops.update(1),
-        "update_all": flops.update(steps),
-        "update_pixels": flops.encode + flops.update(1),
+        "update": update(1),
+        "update_all": update(steps),
+        "update_pixels": flops.encode + update(1),
     }
 
 
-def measure_batch(policy: Policy, batch: int, peak: float, repeats: int) -> dict[str, Any]:
-    """Return times, rates, shares of the peak and memory at one batch size."""
-    policy.set_batch(batch)
-    flops = operations(count_flops(policy.config, policy.tokens, VIEWS), policy.steps)
+def least_traffic(policy: Policy, batch: int) -> dict[str, int]:
+    """Return the bytes that a call of what is timed must move at least, see the module."""
+    head, eagle = policy.head, policy.model.backbone.eagle_model
+    vision, language = eagle.vision_model, eagle.language_model.model
+    frozen = _bytes(vision.embeddings, vision.encoder, vision.post_layernorm, eagle.mlp1, language.layers)
+    frozen += _bytes(head.vlln, head.vl_self_attention)
+    cross = [block.attn1 for block in head.model.transformer_blocks[::2]]
+    kv = sum(_bytes(attention.to_k, attention.to_v) for attention in cross)  # once per decision
+    velocity = _bytes(head.model, head.action_encoder, head.action_decoder) - kv
+    features, pixels = policy.features.nbytes, policy.pixels.nbytes
+    passes = 2 if policy.lora else 3
+    update = passes * (velocity + kv) + 2 * features
+    traffic = {"encode": frozen + pixels + features, "denoise": kv + policy.steps * velocity + features}
+    return traffic | {"update": update, "update_all": update, "update_pixels": update + frozen + pixels + features}
+
+
+def _bytes(*modules: torch.nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for module in modules for p in module.parameters())
+
+
+def measure_batch(
+    policy: Policy, batch: int, peak: float, bandwidth: float, repeats: int, note: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Return times, rates, shares of what the device can do and memory at one batch size.
+
+    Args:
+        policy: The network.
+        batch: Samples of a call.
+        peak: Of the device [FLOP/s].
+        bandwidth: Of the device [B/s].
+        repeats: Calls of each kind.
+        note: Told every figure as soon as it is there.
+    """
     result: dict[str, Any] = {"batch": batch}
-    for name, per_sample in flops.items():
-        seconds, memory = measure(getattr(policy, name), policy.device, repeats)
-        rate = per_sample * batch / seconds
-        result[name] = {
-            "ms": round(1e3 * seconds, 3),
-            "samples_per_s": round(batch / seconds, 2),
-            "gflop_per_s": round(rate / 1e9, 2),
-            "share_of_peak": round(rate / peak, 4),
-            "peak_memory_gib": None if memory is None else round(memory, 2),
-        }
-    decision = result["encode"]["ms"] + result["denoise"]["ms"]
-    result["decisions_per_s"] = round(1e3 * batch / decision, 2)
+    try:
+        policy.set_batch(batch)
+        flops = operations(count_flops(policy.config, policy.tokens, VIEWS), policy.steps, policy.lora)
+        traffic = least_traffic(policy, batch)
+        for name, per_sample in flops.items():
+            seconds, memory = measure(getattr(policy, name), policy.device, repeats)
+            rate = per_sample * batch / seconds
+            result[name] = {
+                "ms": round(1e3 * seconds, 3),
+                "samples_per_s": round(batch / seconds, 2),
+                "gflop_per_s": round(rate / 1e9, 2),
+                "share_of_peak": round(rate / peak, 4),
+                "share_of_bandwidth": round(traffic[name] / seconds / bandwidth, 4),
+                "peak_memory_gib": None if memory is None else round(memory, 2),
+            }
+            note({"batch": batch, "what": name, **result[name]})
+        decision = result["encode"]["ms"] + result["denoise"]["ms"]
+        result["decisions_per_s"] = round(1e3 * batch / decision, 2)
+        result["pixels_over_cached"] = round(paired_ratio(policy, repeats), 3)
+        note({"batch": batch} | {k: result[k] for k in ("decisions_per_s", "pixels_over_cached")})
+    except torch.OutOfMemoryError:
+        result["out_of_memory"] = True
+        note(result)
+        policy.model.zero_grad(set_to_none=True)
     return result
+
+
+def paired_ratio(policy: Policy, repeats: int) -> float:
+    """Return the median over pairs of the time of an update from pixels over that of one from cached features."""
+    pairs = ((policy.update_pixels, policy.update) for _ in range(max(repeats // 2, 3)))
+    return statistics.median(
+        measure(pixels, policy.device, 1, warmup=0)[0] / measure(cached, policy.device, 1, warmup=0)[0]
+        for pixels, cached in pairs
+    )
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as a Markdown table."""
     lines = [
-        "| batch | what | ms | samples/s | share of matmul peak | peak memory (GiB) |",
-        "|---|---|---|---|---|---|",
+        "| batch | what | ms | samples/s | share of matmul peak | of bandwidth, at least | peak memory (GiB) |",
+        "|---|---|---|---|---|---|---|",
     ]
     for result in results:
         for name, r in ((k, v) for k, v in result.items() if isinstance(v, dict)):
             memory = "–" if r["peak_memory_gib"] is None else r["peak_memory_gib"]
-            share = f"{100 * r['share_of_peak']:.1f} %"
+            shares = f"{100 * r['share_of_peak']:.1f} % | {100 * r['share_of_bandwidth']:.1f} %"
             lines.append(
-                f"| {result['batch']} | {name} | {r['ms']:.1f} | {r['samples_per_s']:.1f} | {share} | {memory} |"
+                f"| {result['batch']} | {name} | {r['ms']:.1f} | {r['samples_per_s']:.1f} | {shares} | {memory} |"
             )
-        lines.append(f"| {result['batch']} | encode + denoise | – | {result['decisions_per_s']:.1f} | – | – |")
+        if "decisions_per_s" in result:
+            lines.append(f"| {result['batch']} | encode + denoise | – | {result['decisions_per_s']:.1f} | – | – | – |")
+            ratio = f"{result['pixels_over_cached']:.2f} ×"
+            lines.append(f"| {result['batch']} | update_pixels over update, pairs | {ratio} | – | – | – | – |")
+        else:
+            lines.append(f"| {result['batch']} | out of memory | – | – | – | – | – |")
     return "\n".join(lines)
 
 
@@ -188,7 +277,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-sizes", type=int, nargs="+", help="default: 1 4 16 64, tiny: 1 16 128")
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--lora", action="store_true", help="train adapters of the DiT; needs peft")
     parser.add_argument("--out", type=Path, help="study file, such as docs/results/throughput.json")
+    parser.add_argument("--lines", type=Path, help="file to which a JSON line is appended after every figure")
     args = parser.parse_args()
     device = torch.device(args.device)
     if device.type == "cpu":
@@ -197,12 +288,18 @@ def main() -> None:
             parser.error("the full-size network needs a GPU: add --tiny, or --device cuda where there is one")
     size = "tiny" if args.tiny else "full"
     config = Gr00tN1d5Config.tiny(max_seq_len=64) if args.tiny else Gr00tN1d5Config.full_size()
-    policy = Policy(config, TEXT_TOKENS[size], device)
-    peak = matmul_peak(device, policy.dtype)
+    policy = Policy(config, TEXT_TOKENS[size], device, args.lora)
+    peak, bandwidth = matmul_peak(device, policy.dtype), copy_bandwidth(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one thread"
     batches = args.batch_sizes or ([1, 16, 128] if args.tiny else [1, 4, 16, 64])
-    results = [measure_batch(policy, batch, peak, args.repeats) for batch in batches]
-    flops = operations(count_flops(config, policy.tokens, VIEWS), policy.steps)
+    about = {"step": "throughput", "network": size, "lora": args.lora}
+    append_line(args.lines, {**about, "matmul_tflop_per_s": peak / 1e12, "copy_gb_per_s": bandwidth / 1e9})
+
+    def note(figure: dict[str, Any]) -> None:
+        append_line(args.lines, {**about, **figure})
+
+    results = [measure_batch(policy, batch, peak, bandwidth, args.repeats, note) for batch in batches]
+    flops = operations(count_flops(config, policy.tokens, VIEWS), policy.steps, args.lora)
     content = {
         "date": str(date.today()),
         "device": name,
@@ -212,13 +309,16 @@ def main() -> None:
         "dtype": str(policy.dtype),
         "tokens": policy.tokens,
         "views": VIEWS,
+        "lora": args.lora,
         "matmul_peak_tflop_per_s": round(peak / 1e12, 4),
+        "copy_bandwidth_gb_per_s": round(bandwidth / 1e9, 2),
         "gflop_per_sample": {k: round(v / 1e9, 4) for k, v in flops.items()},
         "results": results,
     }
-    print(f"{name}, {size} network, {policy.dtype}, matmul peak {peak / 1e12:.3g} TFLOP/s\n\n{table(results)}")
+    can = f"matmul peak {peak / 1e12:.3g} TFLOP/s, copies {bandwidth / 1e9:.3g} GB/s"
+    print(f"{name}, {size} network, {policy.dtype}, {can}\n\n{table(results)}")
     if args.out:
-        add_run(args.out, f"{size}_{device.type}", content)
+        add_run(args.out, f"{size}{'_lora' if args.lora else ''}_{device.type}", content)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,16 @@ def add_run(file: Path, name: str, record: Mapping[str, Any]) -> None:
         write_whole(file, ("{\n" + ",\n".join(rows) + "\n}\n").encode())
 
 
+def append_line(file: Path | None, content: Mapping[str, Any]) -> None:
+    """Append a JSON line to the file, on the disk before this returns; nothing where there is no file."""
+    if file is None:
+        return
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(_without_nan(content)) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which leaves no file behind, against other processes and threads."""

@@ -113,7 +113,7 @@ def _centred(returns: torch.Tensor, good: torch.Tensor | None) -> tuple[torch.Te
     return (returns - mean).where(good, 0.0), size
 
 
-def episode_weights(episode: torch.Tensor, num_episodes: int, mean_length: float | None = None) -> torch.Tensor:
+def episode_weights(episode: torch.Tensor, num_episodes: int, mean_length: torch.Tensor | None = None) -> torch.Tensor:
     """Return weights of decisions under which every episode counts alike, however many decisions it took.
 
     The mean over decisions of weight times loss is then the mean over episodes of the mean over their decisions.
@@ -121,11 +121,12 @@ def episode_weights(episode: torch.Tensor, num_episodes: int, mean_length: float
     Args:
         episode: Number of the episode of each decision, int64 [B].
         num_episodes: One more than the largest of them may be.
-        mean_length: Mean number of decisions of an episode, where others than these count too (other ranks').
+        mean_length: Mean number of decisions of an episode, a scalar, where others than these count too (other ranks').
 
     Returns:
         float32 [B], of mean 1 over all decisions that count.
     """
-    counts = torch.bincount(episode, minlength=num_episodes)
+    counts = torch.zeros(num_episodes, dtype=torch.long, device=episode.device)
+    counts.scatter_add_(0, episode, torch.ones_like(episode))  # bincount would wait for a GPU
     mean = len(episode) / (counts > 0).sum() if mean_length is None else mean_length
     return mean / counts[episode].float()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from functools import partial
 from itertools import chain
 from typing import Any, Self
@@ -111,6 +112,10 @@ class DecisionAlgorithm:
         self.iteration = 0
         self._step = 0
         self.timer = LapTimer(device)
+        self._began: float | None = None  # when the iteration did, by the host's clock [s]
+        self.render_timer = LapTimer(device)
+        unwrapped_env: Any = getattr(env, "unwrapped", env)
+        unwrapped_env.render_timer = self.render_timer  # image terms note what a picture takes
 
     def _make_policy(self, obs_groups: list[str]) -> DecisionPolicy:
         """Return the actor, or what lets an rsl_rl model decide at every env step."""
@@ -127,6 +132,8 @@ class DecisionAlgorithm:
         """Return the next action of every env [N, A]; envs whose chunk is used up decide first."""
         if self._step == 0 or self.gpu_world_size == 1:
             self._leave_if_asked()
+        if self._began is None:
+            self._began = time.perf_counter()
         if self._step == 0:
             self.quarantine.admit(obs, self.iteration)
         ids = self.queue.due_ids()
@@ -153,12 +160,14 @@ class DecisionAlgorithm:
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due) if everyone else self.queue.due
         self.quarantine.dumps.remember(action)
+        self.timer.start()
         return action
 
     def process_env_step(
         self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
     ) -> None:
         """Add one env step to the running decisions; envs that were reset decide anew at the next step."""
+        self.timer.lap("env")
         dones, extras, left_out = self.quarantine.inspect(obs, rewards, dones, extras)
         if left_out is not None:
             self.storage.discard(left_out)
@@ -255,14 +264,21 @@ class DecisionAlgorithm:
         raise NotImplementedError
 
     def _costs(self) -> dict[str, float]:
-        """Return how long this iteration's decisions took, of a chunk policy its two parts too, and a GPU's memory."""
+        """Return the seconds of this iteration's env steps and decisions, and of their parts, and a GPU's memory."""
         laps = self.timer.totals()
-        costs = {"perf/decide": sum(laps.values())}
+        costs = {"perf/env": laps.pop("env", 0.0), "perf/decide": sum(laps.values())}
+        costs["perf/render"] = sum(self.render_timer.totals().values())
         if self.policy is self.actor:
-            costs |= {"perf/encode": laps.get("encode", 0.0), "perf/denoise": laps.get("denoise", 0.0)}
+            costs |= {f"perf/{part}": laps.get(part, 0.0) for part in ("encode", "denoise", "store")}
         if torch.device(self.device).type == "cuda":
             costs["perf/peak_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 2**30
         return costs
+
+    def _decisions_per_s(self, decisions: float) -> float:
+        """Return how many of this iteration's decisions were learned from per second and device; the next begins."""
+        now = time.perf_counter()
+        seconds, self._began = now - (now if self._began is None else self._began), now
+        return decisions / seconds / self.gpu_world_size if seconds > 0 else 0.0
 
     # -- what the runner asks for ----------------------------------------------------------------------------------
 

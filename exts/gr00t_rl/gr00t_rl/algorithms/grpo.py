@@ -66,7 +66,9 @@ class GRPO(ClippedSurrogate):
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due)
         unwrapped.new_episodes_decide = False  # within the iteration: pictures of second episodes need no rendering
+        self.timer.start()
         obs, extras = self.env.reset()  # type: ignore[attr-defined]
+        self.timer.lap("env")
         extras["log"] = {}  # what it says is about episodes that were broken off
         self.episodes.begin()
         self.quarantine.release()
@@ -102,6 +104,7 @@ class GRPO(ClippedSurrogate):
         rsl_rl's logger counts episodes from one end to the next, across our resets: it is shown no end (``dones`` is
         zeroed in place), and :meth:`update` reports the iteration's episodes under the same tags.
         """
+        self.timer.lap("env")
         success = extras.get("success")
         if success is None and self.options.reward == "success":
             raise ConfigurationError(
@@ -191,11 +194,13 @@ class GRPO(ClippedSurrogate):
     def _weigh_episodes(self, batch: TensorDict, rows: torch.Tensor) -> None:
         """Store the weights under which the mean over ``rows`` [R] of all ranks is one over their episodes."""
         episode = batch["episode"][rows]
-        sizes = torch.tensor([len(rows), len(episode.unique())], device=self.device)
+        seen = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.device)
+        seen[episode] = True
+        sizes = torch.stack((torch.full_like(seen[0], len(rows), dtype=torch.long), seen.sum()))
         if self.gpu_world_size > 1:
             dist.all_reduce(sizes)
         weights = torch.zeros(len(batch), device=self.device)
-        weights[rows] = episode_weights(episode, self.env.num_envs, (sizes[0] / sizes[1].clamp_min(1)).item())
+        weights[rows] = episode_weights(episode, self.env.num_envs, sizes[0] / sizes[1].clamp_min(1))
         batch["weight"] = weights
 
     @torch.no_grad()

@@ -53,17 +53,22 @@ class Tally:
 
     def add(self, name: str, values: torch.Tensor | float) -> None:
         """Add numbers that metrics are made of: all of ``values``, any shape, possibly none."""
-        x = torch.as_tensor(values, device=self.device).detach().double().flatten()
-        low, high = x.aminmax() if x.numel() > 0 else (x.new_tensor(torch.inf), x.new_tensor(-torch.inf))
+        x = self._numbers(values).flatten()
+        low, high = x.aminmax() if x.numel() > 0 else (self._numbers(torch.inf), self._numbers(-torch.inf))
         deviations = (x - x.sum() / max(x.numel(), 1)).square().sum()
-        self._rows[name] = torch.stack((x.new_tensor(x.numel()), x.sum(), deviations, low, high))
+        self._rows[name] = torch.stack((self._numbers(x.numel()), x.sum(), deviations, low, high))
 
     def report(self, name: str, total: torch.Tensor | float, count: float) -> None:
         """Add this rank's part of the metric ``name``: the sum of all totals over the sum of all counts."""
-        x = torch.as_tensor(total, device=self.device).detach().double()
-        unknown = x.new_tensor(torch.nan)
-        self._rows[name] = torch.stack((x.new_tensor(count), x, unknown, unknown, unknown))
+        unknown = self._numbers(torch.nan)
+        self._rows[name] = torch.stack((self._numbers(count), self._numbers(total), unknown, unknown, unknown))
         self._means.add(name)
+
+    def _numbers(self, values: torch.Tensor | float) -> torch.Tensor:
+        """Return float64 numbers on the device; one that the host knows is written there, for a copy would wait."""
+        if isinstance(values, torch.Tensor):
+            return values.detach().to(self.device, torch.float64)
+        return torch.full((), values, dtype=torch.float64, device=self.device)
 
     def exchange(self) -> tuple[dict[str, float], dict[str, Moments]]:
         """Return the metrics, and the moments of the other numbers, over all ranks.

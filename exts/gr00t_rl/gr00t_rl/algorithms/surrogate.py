@@ -150,6 +150,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         metrics |= {name: moments[name].high for name in costs}  # those of the rank that needs most
         metrics["perf/update"] = time.perf_counter() - start
         self._end_iteration(batch)
+        metrics["perf/decisions_per_s"] = self._decisions_per_s(metrics["perf/decisions"])
         return metrics
 
     def _run_epochs(self, batch: TensorDict, rows: torch.Tensor, tally: Tally) -> bool:

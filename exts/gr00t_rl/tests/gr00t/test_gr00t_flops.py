@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_gpu import CUDA, fake_gpu, to_fake_gpu
 from torch.utils.flop_counter import FlopCounterMode
 
 from gr00t_rl.gr00t.config import Gr00tN1d5Config
@@ -43,6 +44,26 @@ def counted(function: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
+
+
+def test_torch_counts_the_same_at_full_size_on_a_fake_gpu():
+    """Two views, as they run on a GPU, without numbers: operations, and shape and bytes of what a decision keeps."""
+    config, tokens, views = Gr00tN1d5Config.full_size(), 560, 2
+    with torch.device("meta"):
+        model = Gr00tN1d5(config).bfloat16().eval()
+    head, flops = model.action_head, count_flops(config, tokens, views)
+    with fake_gpu({"gr00t/backbone.py:_check_layout": False}) as syncs, torch.no_grad():
+        to_fake_gpu(model, syncs)
+        ids = torch.ones(1, tokens, dtype=torch.long, device=CUDA)
+        pixels = torch.zeros(views, 3, 224, 224, dtype=torch.bfloat16, device=CUDA)
+        rotary = tokens * config.text.head_dim
+        assert counted(lambda: model.encode(pixels, ids)) == flops.vision + flops.language + rotary
+        vl = head.process_features(model.encode(pixels, ids))
+        assert vl.shape == (1, 560, 2048) and vl.nbytes == 2293760  # 1.15 MB per camera
+        noise, state = torch.zeros(1, 16, 32, device=CUDA), torch.zeros(1, 1, 64, device=CUDA)
+        robot = torch.zeros(1, dtype=torch.long, device=CUDA)
+        assert counted(lambda: head.integrate(noise, head.prepare(vl, state, robot), 4)) == flops.denoise(4)
+        assert syncs.take() == {"gr00t/backbone.py:_check_layout": 1}
 
 
 @pytest.mark.parametrize("dit_layers", [2, 3])

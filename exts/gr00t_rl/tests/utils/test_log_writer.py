@@ -64,8 +64,8 @@ def test_documented_metrics_are_in_the_event_file(actor, tmp_path):
     runner.learn(2)
     events = EventAccumulator(str(tmp_path)).Reload()
     tags = set(events.Tags()["scalars"])
-    perf = {"perf/collect", "perf/decide", "perf/update"}
-    parts = {"perf/encode", "perf/denoise"}  # of deciding in chunks
+    perf = {"perf/collect", "perf/decide", "perf/update", "perf/env", "perf/render", "perf/decisions_per_s"}
+    parts = {"perf/encode", "perf/denoise", "perf/store"}  # of deciding in chunks
     assert tags >= DOCUMENTED | perf
     assert tags & parts == (set() if actor == "mlp" else parts)
     for tag in DOCUMENTED | perf:

@@ -36,8 +36,13 @@ class decision_image(ManagerTermBase):
 
     def __call__(self, env: ManagerBasedRLEnv, camera: str) -> torch.Tensor:
         if self._wanted(env):
+            timer = getattr(env, "render_timer", None)  # an algorithm's, which wants to know what this takes
+            if timer is not None:
+                timer.start()
             # Reading the data is what makes the sensor render.
             self._picture = env.scene[camera].data.output["rgb"].torch[..., :3].clone()
+            if timer is not None:
+                timer.lap("render")
         return self._picture
 
     @staticmethod

@@ -40,5 +40,7 @@ def object_lost(
         min_height: Lowest height of the object's centre [m].
     """
     position = object_position(env, name)
-    outside = (position[:, :2] < position.new_tensor(lower)) | (position[:, :2] > position.new_tensor(upper))
-    return outside.any(dim=-1) | (position[:, 2] < min_height)
+    lost = position[:, 2] < min_height
+    for axis in range(2):  # numbers, not tensors of them: a copy to a GPU makes the host wait
+        lost = lost | (position[:, axis] < lower[axis]) | (position[:, axis] > upper[axis])
+    return lost

@@ -6,6 +6,7 @@ Positions are (p - centre) / half extent of the workspace box, in the env frame;
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,7 +31,15 @@ _VELOCITY = 0.5
 
 def _normalize(position: torch.Tensor) -> torch.Tensor:
     """Workspace coordinates [..., 3] of a position [..., 3] [m] in the env frame."""
-    return (position - position.new_tensor(WORKSPACE_CENTER)) / position.new_tensor(WORKSPACE_HALF_EXTENT)
+    centre, half_extent = _box(position.device)
+    return (position - centre) / half_extent
+
+
+@cache
+def _box(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The workspace box on a device, made once: a copy to a GPU makes the host wait."""
+    with torch.inference_mode(False):
+        return torch.tensor(WORKSPACE_CENTER, device=device), torch.tensor(WORKSPACE_HALF_EXTENT, device=device)
 
 
 def joint_positions(env: ManagerBasedEnv) -> torch.Tensor:

@@ -192,8 +192,10 @@ def _quick_to_end() -> Iterator[list[Any]]:
 def _interrupt_as_sigterm(exception: type[Exception]) -> Iterator[None]:
     """Treat Ctrl-C as a request to stop: the processes are in sessions of their own, and hear nothing of it."""
 
+    lines = ["ending the processes at once", "stopping; the state is saved first (Ctrl-C again: at once)"]
+
     def ask(signum: int, frame: FrameType | None) -> None:
-        print("\n[gr00t_rl] stopping; the state is saved first (Ctrl-C again: at once)", file=sys.stderr, flush=True)
+        print(f"\n[gr00t_rl] {lines.pop() if lines else 'ending'}", file=sys.stderr, flush=True)
         raise exception("Ctrl-C", signal.SIGTERM)
 
     previous = signal.signal(signal.SIGINT, ask)

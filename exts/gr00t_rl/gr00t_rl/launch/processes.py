@@ -81,22 +81,15 @@ def run_processes(
     Returns:
         0; ``RESTART_CODE`` if the run was asked to stop; else that of the failed process, 1 where a signal ended it.
     """
-    from torch.distributed import run as torchrun
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
+    from torch.distributed import DistError
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import elastic_launch
 
-    if "LOGLEVEL" not in os.environ:
-        _silence("torch.distributed.elastic")
-    alone = ("--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "--rdzv_id", uuid.uuid4().hex)
-    if not cluster:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    logs = tempfile.mkdtemp(prefix="gr00t_rl_processes_")
-    flags = ["--nproc_per_node", str(count), "--log_dir", logs, "--signals_to_handle", "SIGTERM,SIGHUP,SIGQUIT"]
-    config, program, arguments = torchrun.config_from_args(torchrun.parse_args([*(cluster or alone), *flags, *worker]))
-    config.logs_specs = DefaultLogsSpecs(logs, redirects={r: Std.ALL if r else Std.NONE for r in range(count)})
-    code = 1
+    logs, code = tempfile.mkdtemp(prefix="gr00t_rl_processes_"), 1
     try:
+        config, program, arguments = _configure(worker, count, cluster, logs)
         with _interrupt_as_sigterm(SignalException), _quick_to_end() as agents:
             elastic_launch(config, program)(*arguments)
         code = 0
@@ -104,10 +97,34 @@ def run_processes(
         code = _explain(error.failures, count, newest(), logs)
     except SignalException:
         code = _after_request(agents[-1].exit_codes if agents else {}, newest())
+    except (RendezvousError, DistError) as error:
+        raise ConfigurationError(
+            f"{' '.join(cluster)}: the machines do not find each other ({str(error)[:200] or type(error).__name__}); "
+            "start the same command on all of them, with the address of one that the others reach"
+        ) from None
     finally:
-        if code in (0, RESTART_CODE):
+        if code in (0, RESTART_CODE) or not any(Path(logs).rglob("*.log")):
             shutil.rmtree(logs, ignore_errors=True)
     return code
+
+
+def _configure(worker: Sequence[str], count: int, cluster: Sequence[str], logs: str) -> tuple[Any, Any, list[str]]:
+    """Return torch's configuration of the launch, the program and its arguments."""
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+
+    if "LOGLEVEL" not in os.environ:
+        _silence("torch.distributed.elastic")
+    if not cluster:
+        cluster = ("--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "--rdzv_id", uuid.uuid4().hex)
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    flags = ["--nproc_per_node", str(count), "--log_dir", logs, "--signals_to_handle", "SIGTERM"]
+    try:
+        config, program, arguments = torchrun.config_from_args(torchrun.parse_args([*cluster, *flags, *worker]))
+    except (ValueError, AssertionError, RuntimeError) as error:
+        raise ConfigurationError(f"{' '.join(cluster)}: {error}; see torchrun --help") from None
+    config.logs_specs = DefaultLogsSpecs(logs, redirects={r: Std.ALL if r else Std.NONE for r in range(count)})
+    return config, program, arguments
 
 
 def newest_checkpoint(since: float, run_timestamp: str = "") -> str | None:

@@ -31,13 +31,22 @@ def run(rank: int, folder: str) -> None:
     torch.save(results, f"{folder}/rank{rank}.pt")
 
 
-def make(rank: int, num_envs: int = 4, actor: str = "mlp", log_dir: Path | None = None, **options: Any) -> Any:
+def make(
+    rank: int,
+    num_envs: int = 4,
+    actor: str = "mlp",
+    log_dir: Path | None = None,
+    train: dict[str, str] | None = None,
+    **options: Any,
+) -> Any:
     """Return an algorithm after broadcast, with what :func:`helpers.collect` wants; ranks have different data."""
     from gr00t_rl.algorithms import PPO
 
     env = PointMassEnv(num_envs=num_envs, seed=10 + rank)
     env.cfg.log_dir = None if log_dir is None else str(log_dir)  # type: ignore[attr-defined]
     cfg = runner_cfg(actor, **options)
+    if train is not None:
+        cfg["actor"]["train"] = train
     cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD}
     torch.manual_seed(100 + rank)  # ranks start with other weights and draw other noise
     alg = PPO.construct_algorithm(env.get_observations(), env, cfg, "cpu")  # type: ignore[arg-type]
@@ -231,9 +240,9 @@ def bytes_sent() -> Iterator[dict[str, int]]:
             setattr(dist, name, function)
 
 
-def traffic(rank: int, folder: Path) -> dict[str, Any]:
+def traffic(rank: int, folder: Path, train: dict[str, str] | None = None) -> dict[str, Any]:
     """GR00T, of which the action head alone is trained; its sizes by what they are, and what is sent of it [bytes]."""
-    runner = make(rank, actor="flow_sde_one", num_learning_epochs=1, num_mini_batches=1)
+    runner = make(rank, actor="flow_sde_one", train=train, num_learning_epochs=1, num_mini_batches=1)
     alg = runner.alg
 
     def size(tensors: Any) -> int:
@@ -248,7 +257,12 @@ def traffic(rank: int, folder: Path) -> dict[str, Any]:
     collect(runner)
     with bytes_sent() as sent:
         metrics = alg.update()
-    return found | {"reduced": sent["all_reduce"], "steps": metrics["optimizer_steps"]}
+    return found | {"reduced": sent["all_reduce"], "steps": metrics["optimizer_steps"], "weights": weights(alg)}
+
+
+def traffic_lora(rank: int, folder: Path) -> dict[str, Any]:
+    """The same with adapters, which each rank begins with other numbers."""
+    return traffic(rank, folder, {"dit": "lora", "projectors": "off"})
 
 
 def recurrent(rank: int, folder: Path) -> dict[str, Any]:
@@ -372,6 +386,7 @@ SCENARIOS = {
         grpo_many_steps,
         tally,
         traffic,
+        traffic_lora,
         recurrent,
         grpo_reference,
         rescued,

@@ -227,15 +227,17 @@ def test_a_rank_without_an_informative_group_takes_part(ranks):
 # -- what is sent ------------------------------------------------------------------------------------------------------
 
 
-def test_frozen_weights_are_never_sent(ranks):
+@pytest.mark.parametrize(("scenario", "share"), [("traffic", 1.2), ("traffic_lora", 2.0)])
+def test_frozen_weights_are_never_sent(ranks, scenario, share):
     """Trained parameters and the normalisers' moments at the start; gradients of the former in each step."""
     for rank in ranks:
-        found = rank["traffic"]
-        assert found["all"] > 1.2 * found["trained"]  # the tiny backbone; of the real network it is nearly all
+        found = rank[scenario]
+        assert found["all"] > share * found["trained"]  # the tiny backbone; of the real network it is nearly all
         assert found["broadcast"] == found["trained"] + found["moments"]
         assert found["steps"] == 1
         others = found["reduced"] - found["trained"]  # counts, moments of advantages and of normalisers
         assert 0 < others < 1000
+        assert torch.equal(found["weights"], ranks[0][scenario]["weights"])
 
 
 def test_reference_of_rank_0_is_that_of_all(ranks):

@@ -4,10 +4,10 @@
     python source/standalone/benchmarks/gpu_session.py --out $OUT/gpu_session.jsonl            # eight minutes
     python source/standalone/benchmarks/gpu_session.py --out out/gpu_session.jsonl --tiny      # the same on a CPU
 
-Steps, most valuable first, each a process of its own with a time limit; what does not fit in ``--seconds`` is left out:
+Steps, most valuable first, each a process with a time limit of its own; what does not fit in ``--seconds`` is left out:
 
-1. the network alone at full size, by batch: encode, denoise, update, update from pixels (``policy_throughput.py``), with
-   the DiT trained in full and, where peft is there, by adapters;
+1. the network alone at full size, by batch: encode, denoise, update, update from pixels (``policy_throughput.py``),
+   with the DiT trained in full and, where peft is there, by adapters;
 2. does Newton run on CUDA: the camera task with the tiny network;
 3. whole iterations at full size in the simulator, two 224² cameras, adapters on the DiT (``iteration_phases.py``): with
    64 envs, cached features, pixels and float32 in turns; then 128, 256 and 16 envs;
@@ -63,11 +63,13 @@ class Session:
         out: File of JSON lines.
         seconds: Time for everything.
         folder: For checkpoint, logs and outputs.
+        patience: Factor of the steps' own limits.
     """
 
-    def __init__(self, out: Path, seconds: float, folder: Path) -> None:
-        self.out, self.folder, self.end = out, folder, time.monotonic() + seconds
+    def __init__(self, out: Path, seconds: float, folder: Path, patience: float = 1.0) -> None:
+        self.out, self.folder, self.patience = out, folder, patience
         self.began = time.monotonic()
+        self.end = self.began + seconds
         self.env = dict(os.environ)
         self.jobs: dict[str, subprocess.Popen[bytes]] = {}
         self.verdicts: dict[str, bool] = {}
@@ -109,7 +111,8 @@ class Session:
             self.note(step=step.name, left_out=f"without {', '.join(missing)}" if missing else "no time left")
             return False
         began = time.monotonic()
-        status = finish(self.launch(step.name, step.command), min(step.limit_s, self.left_s - ENDING_S))
+        limit_s = min(step.limit_s * self.patience, self.left_s - ENDING_S)
+        status = finish(self.launch(step.name, step.command), limit_s)
         seconds = round(time.monotonic() - began, 1)
         self.note(step=step.name, ok=status == 0, seconds=seconds, **self._why(step.name, status == 0))
         return status == 0
@@ -211,7 +214,7 @@ def measure(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        session = Session(args.out, args.seconds, folder)
+        session = Session(args.out, args.seconds, folder, args.patience)
         cuda = torch.device(args.device).type == "cuda"
         card = torch.cuda.get_device_name() if cuda else "CPU"
         session.note(
@@ -276,6 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out/gpu_session.jsonl"), help="file of JSON lines")
     parser.add_argument("--seconds", type=float, default=480, help="time for everything")
+    parser.add_argument("--patience", type=float, default=1.0, help="factor of the steps' own time limits")
     parser.add_argument("--tiny", action="store_true", help="the small network and few envs")
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bundle", type=Path, help="script that brings the simulator; sourced")

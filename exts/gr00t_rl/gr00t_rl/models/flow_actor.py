@@ -94,8 +94,11 @@ class FlowActor(PlainRecords, nn.Module):
         field = self.velocity_field(record)
         mean, std = map(self._counted, self.head.distribution(field.velocity, transitions, field.condition))
         log_prob = chain_log_prob(self._counted(record["x_next"]), mean, std)
-        kl = chain_kl(record["mean"], record["std"], mean.detach(), std.detach())
-        return PolicyEvaluation(log_prob, chain_entropy(mean, std), kl, (mean, std.expand_as(mean)))
+
+        def kl() -> torch.Tensor:
+            return chain_kl(record["mean"], record["std"], mean.detach(), std.detach())
+
+        return PolicyEvaluation(log_prob, chain_entropy(mean, std), (mean, std.expand_as(mean)), kl)
 
     def divergence(self, p: tuple[torch.Tensor, ...], q: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Return KL(p || q) [B] of two chains' means and standard deviations at the same visited states."""

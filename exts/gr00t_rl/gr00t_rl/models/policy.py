@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -17,10 +18,16 @@ class PolicyEvaluation(NamedTuple):
     """log pi(decision), float32 [B]."""
     entropy: torch.Tensor
     """Entropy of the decision's distribution, float32 [B]."""
-    kl: torch.Tensor
-    """KL(old || current) in closed form, float32 [B], without gradient."""
     parameters: tuple[torch.Tensor, ...]
     """Parameters of the decision's distribution, float32 [B, ...] each; for :meth:`DecisionPolicy.divergence`."""
+    kl_from_old: Callable[[], torch.Tensor]
+    """Computes :attr:`kl`, which few minibatches ask for."""
+
+    @property
+    def kl(self) -> torch.Tensor:
+        """KL(old || current) in closed form, float32 [B], without gradient."""
+        with torch.no_grad():
+            return self.kl_from_old()
 
 
 class DecisionPolicy(Protocol):
@@ -119,11 +126,13 @@ class StepPolicy(PlainRecords):
         """Score stored actions with the model's own distribution."""
         self._distribute(record)
         parameters = self.model.output_distribution_params
-        with torch.no_grad():
-            old = tuple(record[f"distribution_{i}"] for i in range(len(parameters)))
-            kl = self.model.get_kl_divergence(old, parameters)
         log_prob = self.model.get_output_log_prob(record["action"])
-        return PolicyEvaluation(log_prob, self.model.output_entropy, kl, tuple(parameters))
+
+        def kl() -> torch.Tensor:
+            old = tuple(record[f"distribution_{i}"] for i in range(len(parameters)))
+            return self.model.get_kl_divergence(old, parameters)
+
+        return PolicyEvaluation(log_prob, self.model.output_entropy, tuple(parameters), kl)
 
     def _distribute(self, record: TensorDict) -> None:
         """Let the model's distribution be that at stored decisions."""

@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--task", help="task id")
     parser.add_argument("--agent", help="policy and algorithm (default: rsl_rl_cfg_entry_point, GR00T with PPO)")
-    parser.add_argument("--num_envs", type=int, help="envs of each process (default: the task's)")
+    parser.add_argument("--num_envs", type=int, help="envs, of each process (default: the task's)")
     parser.add_argument("--max_iterations", type=int, help="iterations (default: the agent's)")
     parser.add_argument("--seed", type=int, help="seed of everything random")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: the GPU if there is one)")
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cluster = parser.add_argument_group("several machines", "torchrun's flags, the same command on each")
     for flag in CLUSTER_FLAGS:
-        cluster.add_argument(f"--{flag}", f"--{flag.replace('_', '-')}" if "_" in flag else f"--{flag}", metavar="X")
+        cluster.add_argument(*_spellings(flag), metavar="X")
     return parser
 
 
@@ -75,11 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _train_together(count, kind, cluster, others)
 
 
+def _spellings(flag: str) -> list[str]:
+    """Return a flag as torchrun takes it: --node_rank and --node-rank."""
+    return sorted({f"--{flag}", f"--{flag.replace('_', '-')}"}, reverse=True)
+
+
 def _processes_parser() -> argparse.ArgumentParser:
     """What the processes' launcher reads of the command line; Isaac Lab reads the rest."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("processes", *CLUSTER_FLAGS):
-        parser.add_argument(f"--{flag}", f"--{flag.replace('_', '-')}" if "_" in flag else f"--{flag}")
+        parser.add_argument(*_spellings(flag))
     parser.add_argument("--device")
     return parser
 

@@ -233,7 +233,9 @@ def _silence(package: str) -> None:
 
 
 def _advise(newest: str | None) -> str:
-    return "start anew: the run has no checkpoint yet" if newest is None else f"go on with --checkpoint {newest}"
+    if newest is None:
+        return "this run has saved nothing yet: start the same command again"
+    return f"go on with --checkpoint {newest}"
 
 
 def _explain(failures: dict[int, Any], count: int, newest: str | None, logs: str) -> int:

@@ -185,15 +185,20 @@ def _quick_to_end() -> Iterator[list[Any]]:
             context = self._pcontext
             close = context.close
 
+            def codes() -> list[int | None]:
+                return [handler.proc.poll() for handler in context.subprocess_handlers.values()]
+
             def close_in_time(death_sig: signal.Signals | None = None, timeout: int = 0) -> None:
-                try:  # without a signal it is torch that ends the others when one has failed
-                    close(death_sig, FAILURE_S if death_sig is None else GRACE_S)
+                # without a signal it is torch that ends the others when one has left
+                failed = death_sig is None and RESTART_CODE not in codes()
+                try:
+                    close(death_sig, FAILURE_S if failed else GRACE_S)
                 except SignalException:  # asked a second time
                     for handler in context.subprocess_handlers.values():
                         if handler.proc.poll() is None:
                             handler.close(signal.SIGKILL)
                             handler.proc.wait()
-                self.exit_codes = {rank: h.proc.poll() for rank, h in context.subprocess_handlers.items()}
+                self.exit_codes = dict(enumerate(codes()))
 
             context.close = close_in_time
             return started

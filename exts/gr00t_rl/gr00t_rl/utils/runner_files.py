@@ -75,14 +75,15 @@ def install(algorithm_type: type) -> None:
             return stock_learn(self, *args, **kwargs)
         # the runner's number is that of the last iteration that was done; stock would do it twice
         self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
-        try:
-            with quiet_loss(), StopRequest() as self.alg.stop:  # type: ignore[attr-defined]
-                stock_learn(self, *args, **kwargs)
-        except Stopped as stopped:
-            _close_log(self, stopped.message)
-            raise
-        finally:
-            self.alg.stop = None  # type: ignore[attr-defined]
+        with StopRequest() as self.alg.stop:  # type: ignore[attr-defined]
+            try:
+                with quiet_loss():
+                    stock_learn(self, *args, **kwargs)
+            except Stopped as stopped:
+                _close_log(self, stopped.message)
+                raise
+            finally:
+                self.alg.stop = None  # type: ignore[attr-defined]
 
     for method in (save, load, learn):
         setattr(OnPolicyRunner, method.__name__, method)

@@ -29,12 +29,16 @@ class Stopped(SystemExit):
 class StopRequest:
     """Notes SIGTERM for as long as a ``with`` block lasts; outside the main thread, which gets no signals, nothing."""
 
+    begun = False
+    """Whether this process has begun to train."""
+
     def __init__(self) -> None:
         self.asked = False
         """Whether the run was asked to stop."""
         self._previous: Any = None
 
     def __enter__(self) -> Self:
+        StopRequest.begun = True
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._note)
         return self
@@ -48,9 +52,14 @@ class StopRequest:
 
 
 def restart_on_sigterm() -> None:
-    """Let SIGTERM end the process with :data:`RESTART_CODE` before there is anything to save."""
+    """Let SIGTERM end the process with :data:`RESTART_CODE` before there is anything to save.
+
+    After the training it changes nothing: the process is on its way out, with an exit code of its own.
+    """
 
     def leave(signum: int, frame: FrameType | None) -> None:
+        if StopRequest.begun:
+            return
         stopped = Stopped("stopped by SIGTERM before the training began")
         print(stopped.message, file=sys.stderr, flush=True)
         raise stopped

@@ -146,12 +146,19 @@ def test_generators_continue_where_they_were_saved():
     assert draw() == first
 
 
-@pytest.mark.parametrize("world_size", [1, 2])
-def test_ranks_do_not_share_a_generator_after_a_resume(world_size, tmp_path):
-    """One process continues its own stream; several keep theirs, or all would draw rank 0's noise."""
+def test_ranks_do_not_share_a_generator_after_a_resume(tmp_path, monkeypatch):
+    """One process continues its own stream; of several each has its own, or all would draw rank 0's noise."""
     runner = make_runner(runner_cfg(), PointMassEnv())
     runner.save(str(tmp_path / "model.pt"))
     expected = torch.rand(3)
-    runner.alg.gpu_world_size = world_size
-    runner.load(str(tmp_path / "model.pt"))
-    assert torch.equal(torch.rand(3), expected) == (world_size == 1)
+
+    def resumed(world_size: int, rank: int = 0) -> torch.Tensor:
+        monkeypatch.setattr("torch.distributed.get_rank", lambda: rank)
+        runner.alg.gpu_world_size = world_size
+        runner.load(str(tmp_path / "model.pt"))
+        return torch.rand(3)
+
+    assert torch.equal(resumed(1), expected)
+    first, second = resumed(2, 0), resumed(2, 1)
+    assert not torch.equal(first, second) and not torch.equal(first, expected) and not torch.equal(second, expected)
+    assert torch.equal(resumed(2, 1), second)

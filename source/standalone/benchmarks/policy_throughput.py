@@ -62,21 +62,17 @@ class Policy:
         self.model.to(self.dtype)
         # what Gr00tActor trains, in float32
         head = self.head
-        trained = [head.state_encoder, head.action_encoder, head.action_decoder, head.position_embedding]
         if lora:
             from gr00t_rl.gr00t.adapters import add_adapters
             from gr00t_rl.gr00t.part_names import is_adapter
 
             add_adapters(self.model, ["dit"], 16, 16.0)
-            self.model.requires_grad_(False)
-            for name, parameter in head.model.named_parameters():
-                if is_adapter(name):
-                    parameter.data = parameter.data.float()
-                    parameter.requires_grad_(True)
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(is_adapter(name))  # float32 already
         else:
-            trained += [head.model, head.future_tokens]
-        for part in trained:
-            part.float().requires_grad_(True)
+            trained = (head.model, head.state_encoder, head.action_encoder, head.action_decoder)
+            for part in (*trained, head.position_embedding, head.future_tokens):
+                part.float().requires_grad_(True)
         self.lora, self.steps = lora, config.action_head.num_inference_timesteps
 
     def set_batch(self, batch: int) -> None:
@@ -167,7 +163,7 @@ def operations(flops: Flops, steps: int, lora: bool = False) -> dict[str, int]:
         if not lora:
             return flops.update(scored)
         # frozen weights have no gradient of their own: a layer's backward costs as much as its forward
-        return 3 * flops.state + flops.cross_kv + 2 * scored * flops.velocity
+        return flops.state + flops.cross_kv + 2 * scored * flops.velocity
 
     return {
         "encode": flops.encode,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import records
-from records import add_run, read_study
+from records import add_run, append_line, read_study
 
 RESULTS = Path(__file__).resolve().parents[4] / "docs" / "results"
 
@@ -116,3 +116,11 @@ def test_every_record_of_the_documents_is_a_study(file):
     lines = file.read_text().splitlines()
     assert len(study) > 0 and len(lines) == len(study) + 2
     assert [json.loads(f"{{{line.rstrip(',')}}}").popitem()[0] for line in lines[1:-1]] == sorted(study)
+
+
+def test_lines_are_whole_and_strict(tmp_path):
+    file = tmp_path / "lines.jsonl"
+    append_line(file, {"a": 1.0})
+    append_line(file, {"b": [math.nan]})
+    append_line(None, {"c": 2})
+    assert file.read_text() == '{"a": 1.0}\n{"b": [null]}\n'

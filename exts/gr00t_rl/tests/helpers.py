@@ -265,6 +265,37 @@ def collect(runner: Any) -> None:
         alg.compute_returns(obs)
 
 
+def in_float64(runner: Any) -> None:
+    """Turn models and collected decisions into float64."""
+    from tensordict import TensorDict
+
+    for model in (runner.alg.actor, runner.alg.critic):
+        if model is not None:
+            model.double()
+    batch = runner.alg.batch
+    runner.alg.batch = TensorDict(
+        {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}, batch.batch_size
+    )
+
+
+def velocity_in_float64(actor: Any) -> Any:
+    """Return an actor's ``velocity_of`` without its cast to float32."""
+
+    def velocity_of(context: Any) -> Any:
+        head = actor.model.action_head
+
+        def velocity(x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+            return (
+                head.velocity(x.flatten(0, 1), actor._buckets[step.flatten()], context)
+                .to(x.dtype)
+                .unflatten(0, step.shape)
+            )
+
+        return velocity
+
+    return velocity_of
+
+
 def normalize_as_rank(rank: int, store: str, parts: list[torch.Tensor], out: str) -> None:
     """Normalise ``parts[rank]`` in a gloo group of ``len(parts)`` processes, and save the result.
 

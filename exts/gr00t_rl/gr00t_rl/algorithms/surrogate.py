@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.distributed as dist
@@ -14,6 +14,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import nn
 
+from ..memory.micro_batches import micro_batch_of_run
 from ..models.policy import PolicyEvaluation
 from ..options import SurrogateOptions
 from ..utils.errors import ConfigurationError
@@ -82,6 +83,17 @@ class ClippedSurrogate(DecisionAlgorithm):
         remedies = (*remedies, *getattr(actor, "numeric_remedies", ()))
         self.gate = UpdateGate(device, self.gpu_world_size, speaks, remedies)
         self.batch: TensorDict
+        chosen = options.micro_batch_size
+        self.micro_batch_size: int | None = chosen if isinstance(chosen, int) else None
+        """Decisions per forward pass; None: the whole minibatch. "auto" is replaced once all models are made."""
+
+    @classmethod
+    def construct_algorithm(cls, obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> Self:
+        """Build models and algorithm, see :class:`DecisionAlgorithm`, and choose the size of micro-batches."""
+        algorithm = super().construct_algorithm(obs, env, cfg, device)
+        if algorithm.options.micro_batch_size == "auto":
+            algorithm.micro_batch_size = micro_batch_of_run(algorithm, obs, env, cfg)
+        return algorithm
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
         """Restore what :meth:`save` returned, see :class:`DecisionAlgorithm`; annealing ends with the new run."""
@@ -212,7 +224,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         if self.rnd is not None:
             self.rnd.optimizer.zero_grad()
         sums: dict[str, torch.Tensor] = {}
-        for micro in self._split(minibatch, self.options.micro_batch_size or len(minibatch)):
+        for micro in self._split(minibatch, self.micro_batch_size or len(minibatch)):
             terms = self._loss_terms(micro)
             (self._loss(terms).sum() / len(minibatch)).backward()
             for name, term in terms.items():
@@ -314,12 +326,12 @@ class ClippedSurrogate(DecisionAlgorithm):
         chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))  # of all times
         if len(chosen) == 0:
             return torch.zeros((), device=self.device), 0
-        pieces = self._pieces(batch, chosen, self.options.micro_batch_size or len(chosen))
+        pieces = self._pieces(batch, chosen, self.micro_batch_size or len(chosen))
         return torch.stack([self._evaluate(batch[piece]).kl.sum() for piece in pieces]).sum(), len(chosen)
 
     def _pass_size(self, num_rows: int) -> int:
         """Return the number of decisions of one forward pass over ``num_rows`` of them."""
-        return self.options.micro_batch_size or -(-num_rows // self.options.num_mini_batches)
+        return self.micro_batch_size or -(-num_rows // self.options.num_mini_batches)
 
     def _split(self, batch: TensorDict, size: int) -> Iterable[TensorDict]:
         """Return pieces of about ``size`` decisions, in order."""

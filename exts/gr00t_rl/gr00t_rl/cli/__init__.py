@@ -14,6 +14,7 @@ from ..utils.extras import how_to_get
 
 VERBS = {
     "doctor": "what is installed, what works on this machine, and how to get the rest",
+    "estimate": "say how much memory a training run will need, before it is started",
     "train": "train a task by reinforcement learning (PPO, GRPO)",
     "play": "play a trained policy, and export it to TorchScript and ONNX",
     "evaluate": "measure success with an interval, film episodes, write a report",

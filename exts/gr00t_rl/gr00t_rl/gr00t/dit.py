@@ -11,6 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .attention import attend
 from .config import ActionHeadConfig
@@ -138,10 +139,16 @@ class TimestepEncoder(nn.Module):
 
 
 class DiT(nn.Module):
-    """Diffusion transformer: even blocks attend to the vision-language features, odd blocks to the tokens."""
+    """Diffusion transformer: even blocks attend to the vision-language features, odd blocks to the tokens.
+
+    Attributes:
+        gradient_checkpointing: Whether only the input of each block is kept for the backward pass, which then runs the
+            block again (arXiv 1604.06174). Gradients are the same; nothing changes where none are computed.
+    """
 
     def __init__(self, cfg: ActionHeadConfig, implementation: str):
         super().__init__()
+        self.gradient_checkpointing = False
         dim = cfg.input_embedding_dim
         self.timestep_encoder = TimestepEncoder(dim)
         self.transformer_blocks = nn.ModuleList(
@@ -166,9 +173,14 @@ class DiT(nn.Module):
         """
         time = self.timestep_encoder(timestep)  # [B, dim]
         x = tokens
+        checkpointed = self.gradient_checkpointing and torch.is_grad_enabled()
         for index, block in enumerate(self.transformer_blocks):
             cross = index % 2 == 0
-            x = block(x, time, cross_kv[index // 2] if cross else None, cross_mask if cross else None)
+            inputs = (x, time, cross_kv[index // 2] if cross else None, cross_mask if cross else None)
+            if checkpointed:  # without dropout, a block draws no random numbers
+                x = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=self.training)  # pyright: ignore
+            else:
+                x = block(*inputs)
         shift, scale = self.proj_out_1(F.silu(time))[:, None].chunk(2, dim=-1)
         return self.proj_out_2(_modulate(x, scale, shift, _NORM_OUT_EPS))
 

@@ -109,6 +109,26 @@ class Gr00tN1d5(nn.Module):
             model = cls(config, attn_implementation)
         return model.to(device=device, dtype=dtype).eval()
 
+    @classmethod
+    def without_weights(
+        cls, config: Gr00tN1d5Config, dtype: torch.dtype = torch.bfloat16, attn_implementation: str = "sdpa"
+    ) -> Self:
+        """The network with weights that take no memory, in ``eval()``: to see what it would need, see ``utils.fakes``.
+
+        Args:
+            config: sizes.
+            dtype: type that the weights would have.
+            attn_implementation: as in :meth:`from_pretrained`.
+        """
+        from ..utils.fakes import make_fake
+
+        check_attn_implementation(attn_implementation)
+        with torch.device("meta"):
+            model = cls(config, attn_implementation).to(dtype)
+        make_fake(model)
+        model.backbone.eagle_model.rebuild_buffers()
+        return model.eval()
+
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights."""

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..preflight import announce_training
 from ..utils import process_group
 from ..utils.errors import ConfigurationError
 from ..utils.extras import how_to_get
@@ -59,6 +60,8 @@ def _resolver(stock: Any, program: str, runner_type: type) -> Any:
     def resolve(args_cli: Any, agent_cfg: Any, *others: Any) -> str | None:
         if not isinstance(agent_cfg, runner_type):
             return stock(args_cli, agent_cfg, *others)
+        if program == "train":
+            announce_training(agent_cfg)
         try:
             path = find(args_cli, agent_cfg, *others)
         except NoRunYet:

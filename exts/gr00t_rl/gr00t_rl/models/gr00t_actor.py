@@ -75,6 +75,7 @@ class Gr00tActor(FlowActor):
         head = make_head(options, output_dim, chunk_shape, config.input_embedding_dim)
         super().__init__(head, chunk_shape, output_dim, options)
         self.model, self.base, self._compute_dtype = model, options.checkpoint, dtype
+        self.model.action_head.model.gradient_checkpointing = options.gradient_checkpointing
         self.modality, self.image_groups = keys, images
         self.state_groups = [g for g in groups if obs[g].dim() == 2 and g != INSTRUCTION]
         self.state_dim = self._raw_state(obs[:1]).shape[-1] if self.state_groups else 0

@@ -175,6 +175,11 @@ class Gr00tActorOptions(FlowActorOptions):
         "Type of the frozen part, and of the autocast around the trained one; likelihoods are float32 either way.",
         choices=DTYPES,
     )
+    gradient_checkpointing: bool = option(
+        False,
+        "Keep only the input of each DiT block for the backward pass and run the block again there: less memory, more "
+        "time, the same gradients (docs/memory.md).",
+    )
     attn_implementation: str = option(
         "sdpa",
         "Attention kernels; flash_attention_2 needs flash-attn and CUDA.",

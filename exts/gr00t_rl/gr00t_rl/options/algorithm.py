@@ -44,10 +44,13 @@ class SurrogateOptions(Options):
     gamma: float = option(0.99, "Discount per env step.", low=0, high=1)
     num_learning_epochs: int = option(5, "Passes over the iteration's decisions, each in a new order.", low=1)
     num_mini_batches: int = option(4, "Minibatches per pass; every decision is in one of them.", low=1)
-    micro_batch_size: int | None = option(
-        None,
-        "Decisions per forward pass; minibatches are accumulated from pieces of this size. Null: the whole minibatch.",
+    micro_batch_size: int | str | None = option(
+        "auto",
+        "Decisions per forward pass; minibatches are accumulated from pieces of this size, with the same gradients. "
+        "Null: the whole minibatch. auto: the whole minibatch too, unless a large GR00T network leaves too little "
+        "memory for it (docs/memory.md).",
         low=1,
+        choices=("auto",),
     )
     clip_param: float = option(0.2, "Clipping range of the probability ratio (eq. 7 of arXiv 1707.06347).", above=0)
     clip_param_high: float | None = option(

@@ -18,9 +18,32 @@ from .agent import check_agent
 from .env import check_env, check_observations
 from .groups import fill_episode_length
 
-__all__ = ["check_agent", "check_env", "check_observations", "check_run", "remember_agent", "remembered_agent"]
+__all__ = [
+    "announce_training",
+    "check_agent",
+    "check_env",
+    "check_observations",
+    "check_run",
+    "remember_agent",
+    "remembered_agent",
+    "training_agent",
+]
 
 _agent: weakref.ReferenceType | None = None
+_trained: weakref.ReferenceType | None = None
+
+
+def announce_training(agent_cfg: Any) -> None:
+    """Remember that the next env is built to train this runner cfg's agent, not to play or to evaluate it."""
+    global _trained
+    _trained = weakref.ref(agent_cfg)
+
+
+def training_agent() -> Any | None:
+    """Return the runner cfg whose agent the next env is built to train, once; None if there is none."""
+    global _trained
+    agent_cfg, _trained = (_trained() if _trained is not None else None), None
+    return agent_cfg
 
 
 def remember_agent(agent_cfg: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-GROWTH = 1.25
+ROW_GROWTH = 1.25
 """By how much more rows there is room for, where more came than were expected."""
 
 
@@ -40,7 +40,7 @@ class RowBuffer:
         """Write the next rows: one tensor [B, ...] by the name of each, always the same names."""
         number = len(next(iter(rows.values())))
         if self._size + number > self._capacity:
-            self._reserve(max(self._size + number, self.expected, int(GROWTH * self._capacity)), rows)
+            self._reserve(max(self._size + number, self.expected, int(ROW_GROWTH * self._capacity)), rows)
         if rows.keys() != self._tensors.keys():
             raise KeyError(f"rows have {sorted(map(str, rows))}, those before {sorted(map(str, self._tensors))}")
         end = self._size + number

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import ACTORS, PointMassEnv, collect, gradients_of, make_runner, parameters, runner_cfg
+from helpers import (
+    ACTORS,
+    PointMassEnv,
+    collect,
+    gradients_of,
+    in_float64,
+    make_runner,
+    parameters,
+    runner_cfg,
+    velocity_in_float64,
+)
 from tensordict import TensorDict
 
 from gr00t_rl.algorithms.time_outs import warn_of_missing_final_obs
@@ -19,16 +29,6 @@ def ratios(runner: Any) -> torch.Tensor:
     batch = runner.alg.batch.clone()
     with torch.no_grad():
         return (runner.alg.policy.evaluate(batch).log_prob - batch["log_prob"]).exp()
-
-
-def in_float64(runner: Any) -> None:
-    """Turn models and collected decisions into float64."""
-    runner.alg.actor.double()
-    runner.alg.critic.double()
-    batch = runner.alg.batch
-    runner.alg.batch = TensorDict(
-        {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}, batch.batch_size
-    )
 
 
 # -- rollout, storage, update ------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_micro_batch_gradients_equal_full_batch_gradients(actor):
         in_float64(runner)
         if actor == "gaussian":
             # the network's velocities are float32; the same layers in float64 need the cast removed
-            runner.alg.actor.velocity_of = _velocity_in_float64(runner.alg.actor)
+            runner.alg.actor.velocity_of = velocity_in_float64(runner.alg.actor)
         runner.alg.optimizer.step = lambda *_: None
         runner.alg.update()
         gradients.append(gradients_of(runner))
@@ -262,22 +262,6 @@ def test_micro_batch_gradients_equal_full_batch_gradients(actor):
     for other in gradients[1:]:
         for a, b in zip(gradients[0], other, strict=True):
             torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
-
-
-def _velocity_in_float64(actor: Any) -> Any:
-    def velocity_of(context: Any) -> Any:
-        head = actor.model.action_head
-
-        def velocity(x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-            return (
-                head.velocity(x.flatten(0, 1), actor._buckets[step.flatten()], context)
-                .to(x.dtype)
-                .unflatten(0, step.shape)
-            )
-
-        return velocity
-
-    return velocity_of
 
 
 def record_samples(runner: Any) -> list[list[int]]:

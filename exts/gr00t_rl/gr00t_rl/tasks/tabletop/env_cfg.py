@@ -8,8 +8,9 @@ from isaaclab.sensors import CameraCfg
 from isaaclab.utils import configclass
 from isaaclab_tasks.utils import PresetCfg, resolve_presets
 
+from gr00t_rl.memory.before_run import check_memory
 from gr00t_rl.options import CurriculumOptions, TaskOptions, declared
-from gr00t_rl.preflight import check_env, check_run
+from gr00t_rl.preflight import check_env, check_run, training_agent
 from gr00t_rl.tasks.grouping import share_starts
 
 from . import mdp
@@ -155,6 +156,7 @@ class TabletopEnvCfg(TaskOptions, ManagerBasedRLEnvCfg):
             if camera is not None:
                 camera.width = camera.height = self.camera_size
         share_starts(self, self.start_group_size)
+        check_memory(self, training_agent())
 
     def play_mode(self):
         """Fewer envs and the full task; rewards, goals and terminations stay as in training."""

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The memory that a run needs, as one table; refused where it cannot fit, with the settings that would make it fit."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..gr00t import Gr00tN1d5Config
+from ..utils.errors import ConfigurationError
+from .devices import BESIDE, GIB, free_bytes, own_bytes
+from .micro_batches import MARGIN, choose
+from .rehearsal import Rehearsal
+from .shapes import num_actions, observed_shapes
+
+TOLERANCE = 0.15
+"""By how much an estimate may be too high: a run is refused only if it would not fit even then."""
+
+
+@dataclass
+class Estimate:
+    """What a run needs on its device, in bytes."""
+
+    device: str
+    """Type of the device."""
+    standing: dict[str, int]
+    """Part -> what is there from the first update on."""
+    deciding: int
+    """The most that is alive besides, while all envs decide."""
+    updating: dict[str, int]
+    """Part -> what is alive besides, in the update."""
+    loading: int
+    """All that is there while the weights are read."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Part -> what it is made of."""
+    on_host: int = 0
+    """Features that are kept in the host's memory beside the device's."""
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """Phase -> the most that is alive in it, on the device."""
+        kept, slack = sum(self.standing.values()), 1.0 + BESIDE[self.device].slack
+        return {
+            "loading": self.loading,
+            "rollout": kept + int(slack * self.deciding),
+            "update": kept + int(slack * sum(self.updating.values())),
+        }
+
+    @property
+    def peak(self) -> int:
+        """The most that is alive at one time, on the device."""
+        return max(self.phases.values())
+
+    def table(self, free: int | None = None, whose: str = "free") -> str:
+        """Return the estimate as a text of several lines.
+
+        Args:
+            free: Bytes to compare with.
+            whose: What these are.
+        """
+        deciding = {"encode and denoise": self.deciding}
+        sizes = {**self.standing, **deciding, **self.updating}
+        lines = [f"{name:24}{size / GIB:9.2f} GiB  {self.notes.get(name, '')}".rstrip() for name, size in sizes.items()]
+        phases = ", ".join(f"{name} {size / GIB:.2f}" for name, size in self.phases.items() if size > 0)
+        lines.append(f"{'peak':24}{self.peak / GIB:9.2f} GiB  {phases}")
+        if self.on_host:
+            lines.append(f"{'features on the host':24}{self.on_host / GIB:9.2f} GiB")
+        if free is not None:
+            lines.append(f"{whose:24}{free / GIB:9.2f} GiB")
+        return "\n".join(lines)
+
+
+@dataclass
+class Subject:
+    """What is estimated: a run, by its cfgs."""
+
+    env_cfg: Any
+    agent_cfg: Any
+    device: str
+    """Type of the device."""
+    config: Gr00tN1d5Config | None = None
+    """Sizes of the network in place of those of its checkpoint."""
+
+    def rehearsal(self) -> Rehearsal:
+        """Return the run's algorithm without weights."""
+        from isaaclab_rl.rsl_rl import handle_deprecated_rsl_rl_cfg
+
+        agent_cfg = copy.deepcopy(self.agent_cfg)
+        if agent_cfg.num_steps_per_env is None:
+            agent_cfg.num_steps_per_env = self.episode_steps
+        if hasattr(agent_cfg.actor, "stochastic"):  # Isaac Lab removes it, once
+            handle_deprecated_rsl_rl_cfg(agent_cfg, version("rsl-rl-lib"))
+        return Rehearsal(
+            agent_cfg.to_dict(),
+            observed_shapes(self.env_cfg, agent_cfg),
+            self.env_cfg.scene.num_envs,
+            num_actions(agent_cfg),
+            self.env_cfg,
+            self.episode_steps,
+            self.config,
+            self.device,
+        )
+
+    @property
+    def episode_steps(self) -> int:
+        """Env steps of the longest episode."""
+        cfg = self.env_cfg
+        return round(cfg.episode_length_s / (cfg.sim.dt * cfg.decimation))
+
+    def with_settings(self, settings: dict[str, Any]) -> Subject:
+        """Return another run with these settings, by their names on the command line."""
+        env_cfg, agent_cfg = copy.deepcopy(self.env_cfg), copy.deepcopy(self.agent_cfg)
+        for name, value in settings.items():
+            target: Any = {"env": env_cfg, "agent": agent_cfg}[name.split(".")[0]]
+            *path, last = name.split(".")[1:]
+            for step in path:
+                target = target[step] if isinstance(target, dict) else getattr(target, step)
+            if isinstance(target, dict):
+                target[last] = value
+            else:
+                setattr(target, last, value)
+        return Subject(env_cfg, agent_cfg, self.device, self.config)
+
+    def estimate(self, free: int | None) -> Estimate:
+        """Return what the run needs; with ``micro_batch_size=auto`` within ``free`` bytes, where they suffice."""
+        return estimate_of(
+            self.rehearsal(), self.device, self.agent_cfg.algorithm.micro_batch_size, free, self._largest_file()
+        )
+
+    def _largest_file(self) -> int:
+        """Return the size of the checkpoint's largest file, which is mapped while its weights are copied."""
+        folder = Path(self.agent_cfg.actor.checkpoint).expanduser()
+        if self.config is not None or not folder.is_dir():
+            return 0
+        return max((file.stat().st_size for file in folder.glob("*.safetensors")), default=0)
+
+    def remedies(self, free: int) -> list[tuple[str, int]]:
+        """Return settings that make the run fit, all together, each with the bytes that it saves.
+
+        They are tried in the order of what they cost: types and places first, then time, then what is learned from.
+        """
+        kept: list[tuple[str, int]] = []
+        subject, peak = self, self.estimate(free).peak
+        for name, value in self._candidates():
+            other = subject.with_settings({name: value})
+            saved = peak - other.estimate(free).peak
+            if saved < 0.02 * peak:
+                continue
+            shown = f"--num_envs {value}" if name == "env.scene.num_envs" else f"{name}={str(value).replace('T', 't')}"
+            kept = [(text, size) for text, size in kept if text.split()[0] != shown.split()[0]] + [(shown, saved)]
+            subject, peak = other, peak - saved
+            if peak <= MARGIN * free:
+                break
+        return kept
+
+    def _candidates(self) -> list[tuple[str, Any]]:
+        """Return settings that may need less memory, cheapest first."""
+        actor, algorithm, num_envs = self.agent_cfg.actor, self.agent_cfg.algorithm, self.env_cfg.scene.num_envs
+        found: list[tuple[str, Any]] = []
+        if algorithm.micro_batch_size != "auto":
+            found.append(("agent.algorithm.micro_batch_size", "auto"))
+        if actor.dtype == "float32":
+            found.append(("agent.actor.dtype", "bfloat16"))
+        if actor.feature_cache == "device":
+            found.append(("agent.actor.feature_cache", "host" if self.device == "cuda" else "pixels"))
+        if not actor.gradient_checkpointing:
+            found.append(("agent.actor.gradient_checkpointing", True))
+        if actor.train.get("dit") == "full":
+            found.append(("agent.actor.train.dit", "lora"))
+        group = getattr(algorithm, "group_size", None) or 1
+        fewer = [num_envs // share // group * group for share in (2, 4, 8, 16)]
+        return found + [("env.scene.num_envs", number) for number in fewer if number > 0]
+
+
+def estimate_of(
+    r: Rehearsal, device: str, micro_batch_size: int | str | None, free: float | None, mapped: int
+) -> Estimate:
+    """Add up what a rehearsed run needs.
+
+    Args:
+        r: The rehearsal.
+        device: Type of the device.
+        micro_batch_size: As in the algorithm's options.
+        free: Bytes that "auto" may fill; None: as many as it likes.
+        mapped: Bytes of the checkpoint's largest file, which is mapped while its weights are copied.
+    """
+    beside, on_cpu = BESIDE[device], device == "cpu"
+    on_host = r.features if r.actor.feature_cache == "host" and not on_cpu else 0
+    cameras = [shape for shape, _ in r.shapes.values() if len(shape) == 3]
+    pixels = sum(shape[0] * shape[1] for shape in cameras)
+    standing = {
+        "weights": r.weights + (r.idle_embodiments if on_cpu else 0),
+        "gradients": r.gradients,
+        "optimiser": r.optimizer,
+        "reference policy": r.reference,
+        "critic": r.critic,
+        "feature cache": r.features - on_host,
+        "decision storage": r.storage,
+        "simulator and cameras": int(r.num_envs * (beside.env + len(cameras) * beside.camera + pixels * beside.pixel)),
+        "process": beside.process,
+    }
+    standing = {name: size for name, size in standing.items() if size > 0}
+    size, auto = micro_batch_size, micro_batch_size == "auto"
+    if auto:
+        room = float("inf") if free is None else MARGIN * free - sum(standing.values()) + r.gradients
+        size = choose(r, room)
+    step = r.step(size)  # type: ignore[arg-type]
+    pieces = min(size or r.minibatch, r.minibatch)  # type: ignore[type-var]
+    notes = {
+        "weights": f"{r.parameters / 1e6:,.1f} M parameters, {r.trained / 1e6:,.1f} M trained",
+        "encode and denoise": f"{r.num_envs} envs at once",
+        "activations": f"{pieces} of {r.minibatch} decisions at a time{' (micro_batch_size=auto)' if auto else ''}",
+        "feature cache": f"{r.decisions} decisions",
+        "simulator and cameras": f"{r.num_envs} envs, {len(cameras)} cameras",
+        "process": "Python, torch, Isaac Lab" if on_cpu else "context and libraries; not measured on a GPU",
+    }
+    updating = {"activations": step.activations, "copy of a minibatch": step.minibatch}
+    loading = beside.process + r.weights + r.idle_embodiments + mapped if on_cpu else 0
+    return Estimate(device, standing, r.deciding, updating, loading, notes, on_host)
+
+
+def check_fit(subject: Subject, estimate: Estimate, free: int, whose: str) -> str | None:
+    """Return a warning where a run comes near a limit; None where it does not.
+
+    Raises:
+        ConfigurationError: It needs more than there is, even if the estimate were :data:`TOLERANCE` too high.
+    """
+    if (1 - TOLERANCE) * estimate.peak <= free:
+        if estimate.peak <= MARGIN * free:
+            return None
+        return f"this run needs about {estimate.peak / GIB:.1f} GiB of {free / GIB:.1f} GiB {whose}: it may not fit"
+    texts = [f"{text} (saves {size / GIB:.1f} GiB)" for text, size in subject.remedies(free)]
+    raise ConfigurationError(
+        f"this run needs about {estimate.peak / GIB:.1f} GiB, but {free / GIB:.1f} GiB are {whose}; set "
+        f"{' and '.join(texts) or 'a smaller network'}"
+    )
+
+
+def show(subject: Subject, free: int | None = None, whose: str = "free") -> Estimate:
+    """Estimate a run, print the table, and refuse what cannot fit.
+
+    Args:
+        subject: The run.
+        free: Bytes that there are; those of this machine where None.
+        whose: What these are.
+
+    Raises:
+        ConfigurationError: It cannot fit.
+    """
+    if free is None:
+        free = free_bytes(subject.device) + own_bytes(subject.device)
+    estimate = subject.estimate(free)
+    print(f"[gr00t_rl] memory on {subject.device}\n{estimate.table(free, whose)}", flush=True)
+    warning = check_fit(subject, estimate, free, whose)
+    if warning:
+        print(f"[gr00t_rl] {warning}", flush=True)
+    return estimate
+
+
+def device_type(name: str) -> str:
+    """Return "cuda" or "cpu" of a device's name."""
+    return "cuda" if torch.device(name).type == "cuda" else "cpu"

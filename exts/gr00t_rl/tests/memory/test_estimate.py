@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The table of a run's memory, and the refusal of what cannot fit."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from isaaclab_tasks.utils.hydra import resolve_task_config
+
+import gr00t_rl.tasks  # noqa: F401
+from gr00t_rl.gr00t import Gr00tN1d5Config
+from gr00t_rl.memory import before_run
+from gr00t_rl.memory.devices import BESIDE, GIB, MIB, free_bytes, own_bytes, parse_bytes
+from gr00t_rl.memory.devices import _room_in_container as room_in_container
+from gr00t_rl.memory.estimate import Estimate, Subject, check_fit
+from gr00t_rl.memory.shapes import num_actions, observed_shapes
+from gr00t_rl.preflight import announce_training, training_agent
+from gr00t_rl.utils.errors import ConfigurationError
+
+TASK = "Gr00t-Push-Cube-Franka-Camera"
+FULL = Gr00tN1d5Config.full_size()
+
+
+@pytest.fixture(scope="module")
+def cfgs() -> tuple[Any, Any]:
+    """Cfgs of a camera task and its agent."""
+    return resolve_task_config(TASK, "rsl_rl_cfg_entry_point", overrides=["env.camera_size=224"])
+
+
+def subject(cfgs: Any, config: Any = None, device: str = "cuda", **settings: Any) -> Subject:
+    env_cfg, agent_cfg = copy.deepcopy(cfgs)
+    return Subject(env_cfg, agent_cfg, device, config).with_settings(
+        {name.replace("__", "."): value for name, value in settings.items()}
+    )
+
+
+def test_shapes_are_read_off_the_cfgs(cfgs):
+    env_cfg, agent_cfg = cfgs
+    shapes = observed_shapes(env_cfg, agent_cfg)
+    assert shapes["front"] == shapes["wrist"] == ((224, 224, 3), torch.uint8)
+    assert shapes["policy"] == ((19,), torch.float32)
+    assert num_actions(agent_cfg) == 5
+
+
+def test_full_size_by_hand(cfgs):
+    """The released network, two cameras, 64 envs, 48 env steps in chunks of 8, four minibatches."""
+    run = subject(cfgs, FULL, env__scene__num_envs=64, agent__actor__dtype="bfloat16")
+    found = run.estimate(None)
+    decisions = 64 * 48 // 8
+    tokens = found.standing["feature cache"] / decisions / (2048 * 2)
+    assert tokens == int(tokens) and 512 < tokens < 600  # 256 for each picture, and the words
+    trained = 561.9e6
+    assert found.standing["gradients"] == pytest.approx(4 * trained, rel=0.01)
+    assert found.standing["optimiser"] == 2 * found.standing["gradients"]
+    assert found.standing["weights"] == pytest.approx(4 * trained + 2 * (2108.0e6 - trained), rel=0.01)
+    assert "96 of 96 decisions at a time (micro_batch_size=auto)" in found.table()
+    # a decision in bf16: keys and values of 8 cross-attention blocks, and of 16 blocks of 1 + 32 + 16 tokens of width
+    # 1536 what the ~20 widths of each keep
+    r = run.rehearsal()
+    each = (r.step(16).activations - r.step(8).activations) / 8
+    kept = 8 * 2 * tokens * 1536 * 2 + 16 * 20 * 49 * 1536 * 2
+    assert each == pytest.approx(kept, rel=0.15)
+
+
+def test_auto_fits_into_what_is_free(cfgs):
+    run = subject(cfgs, FULL, env__scene__num_envs=64, agent__actor__dtype="bfloat16")
+    found = run.estimate(19 * GIB)
+    assert found.updating["activations"] < 5 * GIB
+    assert found.peak <= 19 * GIB
+    assert check_fit(run, found, 24 * GIB, "free") is None
+
+
+def test_what_cannot_fit_is_refused_with_what_would(cfgs):
+    run = subject(cfgs, FULL, env__scene__num_envs=256, agent__algorithm__num_mini_batches=16)
+    with pytest.raises(ConfigurationError) as error:
+        check_fit(run, run.estimate(24 * GIB), 24 * GIB, "of --memory 24GiB")
+    message = str(error.value)
+    assert "\n" not in message
+    assert "GiB, but 24.0 GiB are of --memory 24GiB; set agent.actor.dtype=bfloat16 (saves " in message
+    assert " and " in message and "(saves 0.0" not in message
+
+
+@pytest.mark.parametrize(("peak", "outcome"), [(89, "fits"), (91, "warns"), (117, "warns"), (118, "refused")])
+def test_margins(peak, outcome, cfgs, monkeypatch):
+    """Nothing is refused that an estimate 15 % too high could have condemned."""
+    monkeypatch.setattr(Subject, "remedies", lambda self, free: [("a=1", GIB)])
+    found = Estimate("cpu", {"weights": peak * MIB}, 0, {}, 0)
+    run = subject(cfgs)
+    if outcome == "refused":
+        with pytest.raises(ConfigurationError, match=r"set a=1 \(saves 1.0 GiB\)"):
+            check_fit(run, found, 100 * MIB, "free")
+    else:
+        warning = check_fit(run, found, 100 * MIB, "free")
+        assert (warning is not None) == (outcome == "warns")
+
+
+def test_phases_are_not_added_up():
+    found = Estimate("cpu", {"weights": 10 * GIB}, 2 * GIB, {"activations": 1 * GIB, "copy": 1 * GIB}, 5 * GIB)
+    slack = 1 + BESIDE["cpu"].slack
+    expected = {"loading": 5 * GIB, "rollout": 10 * GIB + slack * 2 * GIB, "update": 10 * GIB + slack * 2 * GIB}
+    assert found.phases == {name: pytest.approx(size) for name, size in expected.items()}
+    assert found.peak == max(found.phases.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("80GB", 80e9), ("24 GiB", 24 * 2**30), ("1.5g", 1.5e9), ("512MiB", 2**29), ("1000", 1000)]
+)
+def test_sizes_are_read(text, size):
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "1 GB 2", "80PB"])
+def test_sizes_that_are_none_are_refused(text):
+    with pytest.raises(ConfigurationError, match="set a size such as 80GB"):
+        parse_bytes(text)
+
+
+def test_a_container_may_allow_less_than_the_machine_has(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 200\n")
+    assert room_in_container(tmp_path) == 500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert room_in_container(tmp_path) > 2**60
+    assert room_in_container(tmp_path / "none") > 2**60
+    assert 0 < free_bytes("cpu") < 2**60
+    assert own_bytes("cpu") > 10 * MIB
+
+
+def test_only_training_is_estimated_and_once(cfgs, monkeypatch):
+    env_cfg, agent_cfg = copy.deepcopy(cfgs)
+    shown = []
+    monkeypatch.setattr("gr00t_rl.memory.estimate.show", lambda run, *_: shown.append(run.device))
+    announce_training(agent_cfg)
+    before_run.check_memory(env_cfg, training_agent())
+    before_run.check_memory(env_cfg, training_agent())  # the next env is built to play
+    assert len(shown) == 1
+    monkeypatch.setenv("RANK", "1")
+    before_run.check_memory(env_cfg, agent_cfg)
+    assert len(shown) == 1

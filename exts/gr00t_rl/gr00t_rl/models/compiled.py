@@ -18,7 +18,8 @@ def head_velocity(mode: str) -> HeadVelocity:
     """Return the velocity of an action head.
 
     A function is compiled, not a module: names in state dicts stay, and a copy of an actor computes with its own
-    weights. The number of samples is a variable of the compiled code, since another number of envs decides each time.
+    weights. The number of samples is a variable of the compiled code, since another number of envs decides each time;
+    one alone is computed by PyTorch's own kernels.
 
     Args:
         mode: "off", or a mode of ``torch.compile``: "default", or "reduce-overhead", which on CUDA replays graphs.
@@ -26,11 +27,12 @@ def head_velocity(mode: str) -> HeadVelocity:
     if mode == "off":
         return ActionHead.velocity
     compiled = torch.compile(ActionHead.velocity, mode=None if mode == "default" else mode, dynamic=True)
-    if mode == "default":
-        return compiled
 
     def velocity(head: ActionHead, x: Tensor, timestep_bucket: Tensor, ctx: HeadContext) -> Tensor:
+        if len(x) == 1:  # it would be compiled once more, for the first time that a single env decides
+            return ActionHead.velocity(head, x, timestep_bucket, ctx)
+        v = compiled(head, x, timestep_bucket, ctx)
         # the next replay of a CUDA graph writes where this one's output lies
-        return compiled(head, x, timestep_bucket, ctx).clone()
+        return v.clone() if mode == "reduce-overhead" else v
 
     return velocity

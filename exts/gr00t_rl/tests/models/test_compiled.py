@@ -46,7 +46,7 @@ def without_inductor(monkeypatch):
 def check(head: str) -> None:
     plain, _, _ = run("off", head)
     fast, graphs, metrics = run("default", head)
-    assert graphs[0] >= 2 and graphs[-1] == graphs[1], graphs  # rollout and update; a single deciding env may be one
+    assert 2 <= graphs[0] == graphs[-1] <= 3, graphs  # rollout and update, and what the gaussian head integrates there
     assert not counters["graph_break"]
     assert metrics[0]["gate_ratio_error"] < 1e-5
     for ours, theirs in zip(parameters(fast), parameters(plain), strict=True):
@@ -63,14 +63,15 @@ def check(head: str) -> None:
     torch.testing.assert_close(*chunks, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["flow_sde_one", "gaussian"])
 def test_traced(head, without_inductor):
     check(head)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_compiled():
-    """By inductor and the machine's C++ compiler."""
+    """By inductor and the machine's C++ compiler, which takes minutes."""
     check("flow_sde_one")
 
 
@@ -94,9 +95,9 @@ def test_a_copy_computes_with_its_own_weights_and_an_export_by_itself(without_in
 
 def test_outputs_of_replayed_graphs_are_copied(monkeypatch):
     """A CUDA graph writes its output to the same place each time."""
-    place, modes = torch.zeros(2), []
+    place, modes, x = torch.zeros(2), [], torch.zeros(2, 1, 1)
     monkeypatch.setattr(torch, "compile", lambda fn, mode, dynamic: modes.append((mode, dynamic)) or (lambda *_: place))
-    found = [compiled.head_velocity(mode)(None, None, None, None) for mode in ("default", "reduce-overhead")]  # type: ignore
+    found = [compiled.head_velocity(mode)(None, x, None, None) for mode in ("default", "reduce-overhead")]  # type: ignore
     assert [x is place for x in found] == [True, False]
     assert modes == [(None, True), ("reduce-overhead", True)]
 

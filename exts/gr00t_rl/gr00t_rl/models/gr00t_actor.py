@@ -18,6 +18,7 @@ from ..options import Gr00tActorOptions
 from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
 from .base_weights import TINY, fingerprint, load_base, load_statistics
+from .compiled import head_velocity
 from .export import ExportedGr00tPolicy
 from .feature_encoder import FeatureEncoder, first_trained_stage
 from .flow_actor import FlowActor
@@ -85,6 +86,7 @@ class Gr00tActor(FlowActor):
         num_steps = options.num_inference_timesteps
         buckets = torch.arange(num_steps) * config.num_timestep_buckets // num_steps
         self.register_buffer("_buckets", buckets, persistent=False)
+        self._compile, self._head_velocity = options.compile, head_velocity(options.compile)
         self._fingerprint = fingerprint(self.model)
         self._set_trainable(options)
         self.state_normalizer = EmpiricalNormalization(self.state_dim) if options.obs_normalization else None
@@ -308,7 +310,8 @@ class Gr00tActor(FlowActor):
             batch, transitions = step.shape
             repeated = context if transitions == 1 else context.repeat_interleave(transitions)
             with self._autocast():
-                v = self.model.action_head.velocity(x.flatten(0, 1), self._buckets[step.flatten()], repeated)
+                buckets = self._buckets[step.flatten()]
+                v = self._head_velocity(self.model.action_head, x.flatten(0, 1), buckets, repeated)
             return v.float().unflatten(0, (batch, transitions))
 
         return velocity
@@ -320,7 +323,8 @@ class Gr00tActor(FlowActor):
     @property
     def numeric_remedies(self) -> tuple[str, ...]:
         """What of this actor's settings makes its numbers depend less on the kernels."""
-        return ("agent.actor.dtype=float32",) if self._compute_dtype != torch.float32 else ()
+        short = self._compute_dtype != torch.float32
+        return (*("agent.actor.dtype=float32",) * short, *("agent.actor.compile=off",) * (self._compile != "off"))
 
     def _autocast(self) -> torch.autocast:
         enabled = self._compute_dtype != torch.float32
@@ -398,7 +402,9 @@ class Gr00tActor(FlowActor):
 
     def as_onnx(self, verbose: bool = False) -> ExportedGr00tPolicy:
         """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedGr00tPolicy`."""
-        return ExportedGr00tPolicy(self.copy())
+        plain = self.copy()
+        plain._head_velocity = head_velocity("off")
+        return ExportedGr00tPolicy(plain)
 
 
 def _read_modality(

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,13 @@ DTYPES = ("float32", "bfloat16")
 FLASH = "flash_attention_2"
 ATTENTION = ("sdpa", "eager", FLASH)
 FEATURE_CACHES = ("device", "host", "pixels")
+
+
+def _compiler_problem(mode: str) -> str | None:
+    """Say what is missing for torch.compile: it writes C++, on CUDA too."""
+    if mode != "off" and not any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++"))):
+        return "there is no C++ compiler for it; set off, or install g++"
+    return None
 
 
 def _attention_problem(name: str) -> str | None:
@@ -185,6 +194,14 @@ class Gr00tActorOptions(FlowActorOptions):
         "Attention kernels; flash_attention_2 needs flash-attn and CUDA.",
         choices=ATTENTION,
         test=_attention_problem,
+    )
+    compile: str = option(
+        "off",
+        "Compile the action head's velocity, in the denoising loop and in the update (torch.compile): default, or "
+        "reduce-overhead, which on CUDA replays CUDA graphs. The gate before the first update says what it does to the "
+        "ratios.",
+        choices=("off", "default", "reduce-overhead"),
+        test=_compiler_problem,
     )
     tiny_seed: int = option(0, "Seed of the random weights of tiny.", low=0)
 

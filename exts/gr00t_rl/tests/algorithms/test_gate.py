@@ -34,7 +34,7 @@ def test_figures_by_hand(capsys, caplog):
         for change in ([0.0, 0.5], [-0.5]):
             old = torch.full((len(change),), -3.0)
             kl = torch.full((len(change),), 0.25)
-            yield old, PolicyEvaluation(old + torch.tensor(change), torch.zeros(1), kl, ())
+            yield old, PolicyEvaluation(old + torch.tensor(change), torch.zeros(1), (), lambda kl=kl: kl)
 
     gate = UpdateGate("cpu", 1, True, ["this", "that"])
     found = gate.look(scored())
@@ -54,7 +54,10 @@ def test_it_reads_no_more_than_it_needs_and_waits_where_there_is_nothing(caplog)
     def scored(size: int) -> Any:
         for i in range(4):
             read.append(i)
-            yield torch.zeros(size), PolicyEvaluation(torch.zeros(size), torch.zeros(size), torch.zeros(size), ())
+            yield (
+                torch.zeros(size),
+                PolicyEvaluation(torch.zeros(size), torch.zeros(size), (), lambda: torch.zeros(size)),
+            )
 
     gate = UpdateGate("cpu", 1, True, [])
     assert gate.look(iter(())) == {} and not gate.passed

@@ -204,7 +204,7 @@ def estimate_of(
         "critic": r.critic,
         "feature cache": r.features - on_host,
         "decision storage": r.storage,
-        "simulator and cameras": int(r.num_envs * (beside.env + len(cameras) * beside.camera + pixels * beside.pixel)),
+        "simulator and cameras": int(r.num_envs * (beside.env + pixels * beside.pixel)),
         "process": beside.process,
     }
     standing = {name: size for name, size in standing.items() if size > 0}

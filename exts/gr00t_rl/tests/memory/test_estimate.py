@@ -154,7 +154,7 @@ def test_a_container_may_allow_less_than_the_machine_has(tmp_path, monkeypatch):
     assert free_bytes("cpu") == 2**28
 
 
-def test_only_training_is_estimated_and_once(cfgs, monkeypatch):
+def test_only_training_is_estimated_and_once(cfgs, monkeypatch, capsys):
     env_cfg, agent_cfg = copy.deepcopy(cfgs)
     shown = []
     monkeypatch.setattr("gr00t_rl.memory.estimate.show", lambda run, *_: shown.append(run.device))
@@ -162,6 +162,9 @@ def test_only_training_is_estimated_and_once(cfgs, monkeypatch):
     before_run.check_memory(env_cfg, training_agent())
     before_run.check_memory(env_cfg, training_agent())  # the next env is built to play
     assert len(shown) == 1
+    monkeypatch.setattr("gr00t_rl.memory.estimate.show", lambda run, *_: {}["no such key"])
+    before_run.check_memory(env_cfg, agent_cfg)  # it says so, and the run goes on
+    assert "could not be estimated: KeyError: 'no such key'" in capsys.readouterr().out
     monkeypatch.setenv("RANK", "1")
     before_run.check_memory(env_cfg, agent_cfg)
     assert len(shown) == 1

@@ -62,6 +62,8 @@ class Rehearsal:
         self.shapes, self.num_envs = shapes, num_envs
         cfg = copy.deepcopy({**cfg, "multi_gpu": None})
         cfg["algorithm"]["micro_batch_size"] = None
+        if "compile" in cfg["actor"]:  # what is compiled needs no more
+            cfg["actor"]["compile"] = "off"
         self.obs = TensorDict({name: fake((num_envs, *s), t) for name, (s, t) in shapes.items()}, [num_envs])  # type: ignore
         env = SimpleNamespace(
             num_envs=num_envs, num_actions=num_actions, max_episode_length=episode_steps, device="cpu"

@@ -310,7 +310,7 @@ class ClippedSurrogate(DecisionAlgorithm):
     def _gate_rows(self, batch: TensorDict, rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, PolicyEvaluation]]:
         """Iterate over micro-batches of a minibatch's worth of rows [R]: their log-probabilities, scored again."""
         chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))
-        for piece in self._pieces(batch, chosen, self.options.micro_batch_size or max(len(chosen), 1)):
+        for piece in self._pieces(batch, chosen, self.micro_batch_size or max(len(chosen), 1)):
             if len(piece) > 0:
                 yield batch["log_prob"][piece], self._evaluate(batch[piece])
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..utils.errors import ConfigurationError
+
 
 def check_memory(env_cfg: Any, agent_cfg: Any | None) -> None:
     """Print what training a GR00T agent will need, on rank 0, and refuse what cannot fit.
@@ -23,4 +25,9 @@ def check_memory(env_cfg: Any, agent_cfg: Any | None) -> None:
         return
     from .estimate import Subject, device_type, show  # loads the network's code, which an env alone does not need
 
-    show(Subject(env_cfg, agent_cfg, device_type(env_cfg.sim.device)))
+    try:
+        show(Subject(env_cfg, agent_cfg, device_type(env_cfg.sim.device)))
+    except ConfigurationError:
+        raise
+    except Exception as error:  # what only an estimate cannot do must not end a run
+        print(f"[gr00t_rl] the memory of this run could not be estimated: {type(error).__name__}: {error}", flush=True)

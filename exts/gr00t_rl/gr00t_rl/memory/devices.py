@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,30 +24,31 @@ class Beside:
     """Interpreter, torch, Isaac Lab, the simulator's code and kernels; on a GPU the context and the libraries."""
     env: int
     """Simulator, per env."""
-    camera: int
-    """Renderer, per camera and env."""
     pixel: int
-    """Pictures on their way to the policy, per pixel of a camera of an env."""
+    """Renderer and pictures on their way to the policy, per pixel of a camera of an env."""
     slack: float
     """What the allocator keeps beyond the tensors, as a share of those that come and go."""
 
 
 BESIDE = {
-    "cpu": Beside(process=1570 * MIB, env=120 * KIB, camera=0, pixel=24, slack=0.1),
+    "cpu": Beside(process=1580 * MIB, env=120 * KIB, pixel=66, slack=0.1),
     # not measured on a GPU: the context, cuBLAS and the kernels of torch and Warp; per env what the CPU takes
-    "cuda": Beside(process=2 * GIB, env=120 * KIB, camera=0, pixel=24, slack=0.1),
+    "cuda": Beside(process=2 * GIB, env=120 * KIB, pixel=66, slack=0.1),
 }
 """By type of the device."""
 
 
 def free_bytes(device: str | torch.device) -> int:
-    """Return the bytes that this process can still take: of a GPU's memory, or of the machine's or container's."""
+    """Return the bytes that this process can still take: of a GPU's memory, or of the machine's or container's.
+
+    Several ranks on one machine's CPU share alike.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
     available = _kib_of(Path("/proc/meminfo"), "MemAvailable")
-    return min(available, _room_in_container())
+    return min(available, _room_in_container()) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def own_bytes(device: str | torch.device) -> int:

@@ -129,34 +129,37 @@ class Subject:
     def estimate(self, free: int | None) -> Estimate:
         """Return what the run needs; with ``micro_batch_size=auto`` within ``free`` bytes, where they suffice."""
         return estimate_of(
-            self.rehearsal(), self.device, self.agent_cfg.algorithm.micro_batch_size, free, self._largest_file()
+            self.rehearsal(), self.device, self.agent_cfg.algorithm.micro_batch_size, free, self._files()
         )
 
-    def _largest_file(self) -> int:
-        """Return the size of the checkpoint's largest file, which is mapped while its weights are copied."""
+    def _files(self) -> list[int]:
+        """Return the sizes of the checkpoint's files of weights, in the order in which they are read."""
         folder = Path(self.agent_cfg.actor.checkpoint).expanduser()
         if self.config is not None or not folder.is_dir():
-            return 0
-        return max((file.stat().st_size for file in folder.glob("*.safetensors")), default=0)
+            return []
+        return [file.stat().st_size for file in sorted(folder.glob("*.safetensors"))]
 
     def remedies(self, free: int) -> list[tuple[str, int]]:
         """Return settings that make the run fit, all together, each with the bytes that it saves.
 
         They are tried in the order of what they cost: types and places first, then time, then what is learned from.
         """
-        kept: list[tuple[str, int]] = []
+        kept: dict[str, tuple[Any, int]] = {}
         subject, peak = self, self.estimate(free).peak
         for name, value in self._candidates():
             other = subject.with_settings({name: value})
             saved = peak - other.estimate(free).peak
             if saved < 0.02 * peak:
                 continue
-            shown = f"--num_envs {value}" if name == "env.scene.num_envs" else f"{name}={str(value).replace('T', 't')}"
-            kept = [(text, size) for text, size in kept if text.split()[0] != shown.split()[0]] + [(shown, saved)]
+            kept[name] = (value, saved + kept.get(name, (None, 0))[1])
             subject, peak = other, peak - saved
             if peak <= MARGIN * free:
                 break
-        return kept
+        shown = {"env.scene.num_envs": "--num_envs "}
+        return [
+            (f"{shown.get(name, f'{name}=')}{'true' if value is True else value}", saved)
+            for name, (value, saved) in kept.items()
+        ]
 
     def _candidates(self) -> list[tuple[str, Any]]:
         """Return settings that may need less memory, cheapest first."""
@@ -178,7 +181,7 @@ class Subject:
 
 
 def estimate_of(
-    r: Rehearsal, device: str, micro_batch_size: int | str | None, free: float | None, mapped: int
+    r: Rehearsal, device: str, micro_batch_size: int | str | None, free: float | None, files: list[int]
 ) -> Estimate:
     """Add up what a rehearsed run needs.
 
@@ -187,7 +190,7 @@ def estimate_of(
         device: Type of the device.
         micro_batch_size: As in the algorithm's options.
         free: Bytes that "auto" may fill; None: as many as it likes.
-        mapped: Bytes of the checkpoint's largest file, which is mapped while its weights are copied.
+        files: Sizes of the checkpoint's files, each of which is mapped while its weights are copied.
     """
     beside, on_cpu = BESIDE[device], device == "cpu"
     on_host = r.features if r.actor.feature_cache == "host" and not on_cpu else 0
@@ -201,7 +204,7 @@ def estimate_of(
         "critic": r.critic,
         "feature cache": r.features - on_host,
         "decision storage": r.storage,
-        "simulator and cameras": int(r.num_envs * (beside.env + len(cameras) * beside.camera + pixels * beside.pixel)),
+        "simulator and cameras": int(r.num_envs * (beside.env + pixels * beside.pixel)),
         "process": beside.process,
     }
     standing = {name: size for name, size in standing.items() if size > 0}
@@ -220,8 +223,13 @@ def estimate_of(
         "process": "Python, torch, Isaac Lab" if on_cpu else "context and libraries; not measured on a GPU",
     }
     updating = {"activations": step.activations, "copy of a minibatch": step.minibatch}
-    loading = beside.process + r.weights + r.idle_embodiments + mapped if on_cpu else 0
+    loading = beside.process + _loading(files, r.weights + r.idle_embodiments) if on_cpu else 0
     return Estimate(device, standing, r.deciding, updating, loading, notes, on_host)
+
+
+def _loading(files: list[int], weights: int) -> int:
+    """Return the most that is there while weights are copied from mapped files, one after the other."""
+    return max([weights, *(weights * sum(files[: i + 1]) // sum(files) + size for i, size in enumerate(files))])
 
 
 def check_fit(subject: Subject, estimate: Estimate, free: int, whose: str) -> str | None:

@@ -7,17 +7,16 @@ import contextlib
 import copy
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from rsl_rl.utils import resolve_callable
 from tensordict import TensorDict
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map_only
 
 from ..gr00t import Gr00tN1d5Config
 from ..models.base_weights import blank_weights
@@ -58,10 +57,12 @@ class Rehearsal:
         config: Gr00tN1d5Config | None = None,
         device: str = "cpu",
     ) -> None:
-        self._kernels = _CudaAutocast() if device == "cuda" else None
+        self._kernels = _cuda_autocast if device == "cuda" else contextlib.nullcontext
         self.shapes, self.num_envs = shapes, num_envs
         cfg = copy.deepcopy({**cfg, "multi_gpu": None})
         cfg["algorithm"]["micro_batch_size"] = None
+        if "compile" in cfg["actor"]:  # what is compiled needs no more
+            cfg["actor"]["compile"] = "off"
         self.obs = TensorDict({name: fake((num_envs, *s), t) for name, (s, t) in shapes.items()}, [num_envs])  # type: ignore
         env = SimpleNamespace(
             num_envs=num_envs, num_actions=num_actions, max_episode_length=episode_steps, device="cpu"
@@ -132,7 +133,7 @@ class Rehearsal:
 
     @cached_property
     def _decided(self) -> tuple[int, TensorDict]:
-        with _no_trace(), self._kernels or contextlib.nullcontext(), LiveBytes() as live, torch.no_grad():
+        with _no_trace(), self._kernels(), LiveBytes() as live, torch.no_grad():
             record = self.algorithm.policy.decide(self.algorithm.policy.observe(self.obs))[1]
             if self.algorithm.critic is not None:
                 record["value"] = self.algorithm.critic(record).squeeze(-1)
@@ -185,7 +186,7 @@ class Rehearsal:
         if on_host:  # brought to the device piece by piece
             self.actor.feature_cache = "device"
         try:
-            with _no_trace(), self._kernels or contextlib.nullcontext():
+            with _no_trace(), self._kernels():
                 needed = step_bytes(self.algorithm, self.stored, self.minibatch, size)
         finally:
             if on_host:
@@ -211,12 +212,15 @@ def _bytes_of(module: nn.Module) -> int:
     return sum(storages.values())
 
 
-class _CudaAutocast(TorchFunctionMode):
-    """On a GPU autocast computes a layer norm in float32, on a CPU in the type of its input."""
+@contextlib.contextmanager
+def _cuda_autocast() -> Iterator[None]:
+    """Compute layer norms in float32 under autocast, as a GPU does; a CPU does in the type of the input."""
+    real = nn.functional.layer_norm
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Cast the inputs of a layer norm."""
-        kwargs = kwargs or {}
-        if func is nn.functional.layer_norm and torch.is_autocast_enabled("cpu"):
-            args, kwargs = tree_map_only(torch.Tensor, torch.Tensor.float, (args, kwargs))
-        return func(*args, **kwargs)
+    def layer_norm(x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> torch.Tensor:
+        if torch.is_autocast_enabled("cpu"):
+            x, weight, bias = (None if t is None else t.float() for t in (x, weight, bias))
+        return real(x, shape, weight, bias, eps)
+
+    with mock.patch.object(nn.functional, "layer_norm", layer_norm):
+        yield

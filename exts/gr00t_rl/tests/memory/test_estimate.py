@@ -15,7 +15,8 @@ from gr00t_rl.gr00t import Gr00tN1d5Config
 from gr00t_rl.memory import before_run
 from gr00t_rl.memory.devices import BESIDE, GIB, MIB, free_bytes, own_bytes, parse_bytes
 from gr00t_rl.memory.devices import _room_in_container as room_in_container
-from gr00t_rl.memory.estimate import Estimate, Subject, check_fit
+from gr00t_rl.memory.estimate import Estimate, Subject, check_fit, estimate_of
+from gr00t_rl.memory.rehearsal import Rehearsal
 from gr00t_rl.memory.shapes import num_actions, observed_shapes
 from gr00t_rl.preflight import announce_training, training_agent
 from gr00t_rl.utils.errors import ConfigurationError
@@ -45,13 +46,18 @@ def test_shapes_are_read_off_the_cfgs(cfgs):
     assert num_actions(agent_cfg) == 5
 
 
-def test_full_size_by_hand(cfgs):
+@pytest.fixture(scope="module")
+def full(cfgs: Any) -> Rehearsal:
     """The released network, two cameras, 64 envs, 48 env steps in chunks of 8, four minibatches."""
-    run = subject(cfgs, FULL, env__scene__num_envs=64, agent__actor__dtype="bfloat16")
-    found = run.estimate(None)
+    return subject(cfgs, FULL, env__scene__num_envs=64, agent__actor__dtype="bfloat16").rehearsal()
+
+
+def test_full_size_by_hand(full):
+    found = estimate_of(full, "cuda", "auto", None, [])
     decisions = 64 * 48 // 8
     tokens = found.standing["feature cache"] / decisions / (2048 * 2)
-    assert tokens == int(tokens) and 512 < tokens < 600  # 256 for each picture, and the words
+    assert tokens == int(tokens)
+    assert 512 < tokens < 600  # 256 for each picture, and the words
     trained = 561.9e6
     assert found.standing["gradients"] == pytest.approx(4 * trained, rel=0.01)
     assert found.standing["optimiser"] == 2 * found.standing["gradients"]
@@ -59,28 +65,42 @@ def test_full_size_by_hand(cfgs):
     assert "96 of 96 decisions at a time (micro_batch_size=auto)" in found.table()
     # a decision in bf16: keys and values of 8 cross-attention blocks, and of 16 blocks of 1 + 32 + 16 tokens of width
     # 1536 what the ~20 widths of each keep
-    r = run.rehearsal()
-    each = (r.step(16).activations - r.step(8).activations) / 8
+    each = (full.step(16).activations - full.step(8).activations) / 8
     kept = 8 * 2 * tokens * 1536 * 2 + 16 * 20 * 49 * 1536 * 2
     assert each == pytest.approx(kept, rel=0.15)
 
 
-def test_auto_fits_into_what_is_free(cfgs):
-    run = subject(cfgs, FULL, env__scene__num_envs=64, agent__actor__dtype="bfloat16")
-    found = run.estimate(19 * GIB)
+def test_auto_fits_into_what_is_free(full, cfgs):
+    found = estimate_of(full, "cuda", "auto", 19 * GIB, [])
     assert found.updating["activations"] < 5 * GIB
     assert found.peak <= 19 * GIB
-    assert check_fit(run, found, 24 * GIB, "free") is None
+    assert check_fit(subject(cfgs, FULL), found, 24 * GIB, "free") is None
 
 
-def test_what_cannot_fit_is_refused_with_what_would(cfgs):
-    run = subject(cfgs, FULL, env__scene__num_envs=256, agent__algorithm__num_mini_batches=16)
-    with pytest.raises(ConfigurationError) as error:
-        check_fit(run, run.estimate(24 * GIB), 24 * GIB, "of --memory 24GiB")
-    message = str(error.value)
-    assert "\n" not in message
-    assert "GiB, but 24.0 GiB are of --memory 24GiB; set agent.actor.dtype=bfloat16 (saves " in message
-    assert " and " in message and "(saves 0.0" not in message
+def test_what_cannot_fit_is_refused_with_what_would(cfgs, monkeypatch):
+    """Settings are tried one after another, until it fits; those that save nothing are left out."""
+
+    def estimate(run: Subject, free: float) -> Estimate:
+        actor, envs = run.agent_cfg.actor, run.env_cfg.scene.num_envs
+        size = 20 + envs / 16 - 10 * (actor.dtype == "bfloat16") - 4 * (actor.feature_cache == "host")
+        return Estimate(run.device, {"weights": int(size * GIB)}, 0, {}, 0)
+
+    monkeypatch.setattr(Subject, "estimate", estimate)
+    run = subject(cfgs, env__scene__num_envs=256)  # 36 GiB
+    for free, remedies in (
+        (30, "agent.actor.dtype=bfloat16 (saves 10.0 GiB)"),
+        (25, "agent.actor.dtype=bfloat16 (saves 10.0 GiB) and agent.actor.feature_cache=host (saves 4.0 GiB)"),
+        (
+            12,
+            "agent.actor.dtype=bfloat16 (saves 10.0 GiB) and agent.actor.feature_cache=host (saves 4.0 GiB) and "
+            "--num_envs 64 (saves 12.0 GiB)",
+        ),
+    ):
+        with pytest.raises(ConfigurationError) as error:
+            check_fit(run, run.estimate(free * GIB), free * GIB, "free")
+        assert str(error.value) == (
+            f"[gr00t_rl] this run needs about 36.0 GiB, but {free}.0 GiB are free; set {remedies}"
+        )
 
 
 @pytest.mark.parametrize(("peak", "outcome"), [(89, "fits"), (91, "warns"), (117, "warns"), (118, "refused")])
@@ -118,7 +138,7 @@ def test_sizes_that_are_none_are_refused(text):
         parse_bytes(text)
 
 
-def test_a_container_may_allow_less_than_the_machine_has(tmp_path):
+def test_a_container_may_allow_less_than_the_machine_has(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("700\n")
     (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 200\n")
@@ -128,9 +148,13 @@ def test_a_container_may_allow_less_than_the_machine_has(tmp_path):
     assert room_in_container(tmp_path / "none") > 2**60
     assert 0 < free_bytes("cpu") < 2**60
     assert own_bytes("cpu") > 10 * MIB
+    monkeypatch.setattr("gr00t_rl.memory.devices._kib_of", lambda file, name: 2**30)
+    monkeypatch.setattr("gr00t_rl.memory.devices._room_in_container", lambda: 2**31)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert free_bytes("cpu") == 2**28
 
 
-def test_only_training_is_estimated_and_once(cfgs, monkeypatch):
+def test_only_training_is_estimated_and_once(cfgs, monkeypatch, capsys):
     env_cfg, agent_cfg = copy.deepcopy(cfgs)
     shown = []
     monkeypatch.setattr("gr00t_rl.memory.estimate.show", lambda run, *_: shown.append(run.device))
@@ -138,6 +162,9 @@ def test_only_training_is_estimated_and_once(cfgs, monkeypatch):
     before_run.check_memory(env_cfg, training_agent())
     before_run.check_memory(env_cfg, training_agent())  # the next env is built to play
     assert len(shown) == 1
+    monkeypatch.setattr("gr00t_rl.memory.estimate.show", lambda run, *_: {}["no such key"])
+    before_run.check_memory(env_cfg, agent_cfg)  # it says so, and the run goes on
+    assert "could not be estimated: KeyError: 'no such key'" in capsys.readouterr().out
     monkeypatch.setenv("RANK", "1")
     before_run.check_memory(env_cfg, agent_cfg)
     assert len(shown) == 1

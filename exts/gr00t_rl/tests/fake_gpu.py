@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,7 @@ def fake_gpu(answers: Mapping[str, Any]) -> Iterator[HostSyncs]:
         mock.patch("torch.cuda.is_bf16_supported", lambda *a, **k: True),
         mock.patch("torch.cuda.synchronize", lambda *a: syncs.answer("torch.cuda.synchronize")),
         mock.patch("torch.cuda.current_device", lambda: 0),
+        mock.patch("torch.random.fork_rng", lambda *a, **k: nullcontext()),  # a fake device has no generator
         mock.patch("torch.cuda.max_memory_allocated", lambda *a: 0),
         mock.patch.object(FakeTensor, "tolist", lambda x: _nested(x.shape, syncs.answer("tolist"))),
         mock.patch("torch.Tensor.backward", _backward),

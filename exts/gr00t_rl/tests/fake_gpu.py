@@ -20,7 +20,7 @@ from unittest import mock
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 import gr00t_rl
 
@@ -197,10 +197,14 @@ def to_fake_gpu(module: torch.nn.Module, syncs: Any) -> torch.nn.Module:
             )
         return fakes[id(tensor)]
 
-    with torch.utils._python_dispatch._disable_current_modes():
+    with _disable_current_modes():
         for owner in module.modules():
-            for table in (owner._parameters, owner._buffers):
+            tables: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+            for table in tables:
                 for name, tensor in table.items():
                     if tensor is not None:
                         table[name] = fake(tensor)
+        parts: dict[str, list[Any]] = getattr(module, "trained_parts", {})
+        for part, parameters in parts.items():
+            parts[part] = [fake(parameter) for parameter in parameters]
     return module

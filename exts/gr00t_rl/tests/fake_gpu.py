@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from unittest import mock
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 import gr00t_rl
 
@@ -146,6 +146,7 @@ def fake_gpu(answers: Mapping[str, Any]) -> Iterator[HostSyncs]:
         mock.patch("torch.cuda.is_bf16_supported", lambda *a, **k: True),
         mock.patch("torch.cuda.synchronize", lambda *a: syncs.answer("torch.cuda.synchronize")),
         mock.patch("torch.cuda.current_device", lambda: 0),
+        mock.patch("torch.random.fork_rng", lambda *a, **k: nullcontext()),  # a fake device has no generator
         mock.patch("torch.cuda.max_memory_allocated", lambda *a: 0),
         mock.patch.object(FakeTensor, "tolist", lambda x: _nested(x.shape, syncs.answer("tolist"))),
         mock.patch("torch.Tensor.backward", _backward),
@@ -196,10 +197,14 @@ def to_fake_gpu(module: torch.nn.Module, syncs: Any) -> torch.nn.Module:
             )
         return fakes[id(tensor)]
 
-    with torch.utils._python_dispatch._disable_current_modes():
+    with _disable_current_modes():
         for owner in module.modules():
-            for table in (owner._parameters, owner._buffers):
+            tables: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+            for table in tables:
                 for name, tensor in table.items():
                     if tensor is not None:
                         table[name] = fake(tensor)
+        parts: dict[str, list[Any]] = getattr(module, "trained_parts", {})
+        for part, parameters in parts.items():
+            parts[part] = [fake(parameter) for parameter in parameters]
     return module

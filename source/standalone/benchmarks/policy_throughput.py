@@ -180,7 +180,8 @@ def least_traffic(policy: Policy, batch: int) -> dict[str, int]:
     vision, language = eagle.vision_model, eagle.language_model.model
     frozen = _bytes(vision.embeddings, vision.encoder, vision.post_layernorm, eagle.mlp1, language.layers)
     frozen += _bytes(head.vlln, head.vl_self_attention)
-    cross = [block.attn1 for block in head.model.transformer_blocks[::2]]
+    blocks: Any = head.model.transformer_blocks[::2]
+    cross = [block.attn1 for block in blocks]
     kv = sum(_bytes(attention.to_k, attention.to_v) for attention in cross)  # once per decision
     velocity = _bytes(head.model, head.action_encoder, head.action_decoder) - kv
     features, pixels = policy.features.nbytes, policy.pixels.nbytes

@@ -192,7 +192,8 @@ def test_ppo(case):
 
 @pytest.mark.parametrize("actor", ["mlp", "flow_sde_one"])
 def test_grpo(actor):
-    cfg = grpo_cfg(actor, kl_coef=0.1, target_kl=0.1, loss_average="episode", zero_std_groups="resample")
+    settings = {"kl_coef": 0.1, "target_kl": 0.1, "loss_average": "episode", "zero_std_groups": "resample"}
+    cfg = grpo_cfg(actor, micro_batch_size=4, **settings)
     models = make_models(cfg, image=False)
     with fake_gpu(ANSWERS) as syncs:
         env = FakeEnv(image=False)

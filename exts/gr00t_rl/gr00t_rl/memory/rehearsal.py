@@ -61,6 +61,8 @@ class Rehearsal:
         self.shapes, self.num_envs = shapes, num_envs
         cfg = copy.deepcopy({**cfg, "multi_gpu": None})
         cfg["algorithm"]["micro_batch_size"] = None
+        if cfg["algorithm"].get("rnd_cfg") is None:  # left there for rsl_rl 5.4, where an algorithm was made before
+            cfg["algorithm"].pop("rnd_cfg", None)
         if "compile" in cfg["actor"]:  # what is compiled needs no more
             cfg["actor"]["compile"] = "off"
         self.obs = TensorDict({name: fake((num_envs, *s), t) for name, (s, t) in shapes.items()}, [num_envs])  # type: ignore

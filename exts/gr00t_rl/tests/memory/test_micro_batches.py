@@ -76,7 +76,7 @@ def test_gradients_of_auto_are_those_of_the_whole_minibatch(algorithm, monkeypat
         if algorithm == "PPO":
             runner = make_runner(runner_cfg("gaussian", num_steps=6, **options), PointMassEnv(num_envs=16))
         else:
-            cfg = grpo_cfg("gaussian", kl_coef=0.1, zero_std_groups="keep", **options)
+            cfg = grpo_cfg("gaussian", zero_std_groups="keep", **options)
             runner = make_runner(cfg, GroupedPointMassEnv(16))
         size = runner.alg.micro_batch_size
         assert (size is None) == (free is None)

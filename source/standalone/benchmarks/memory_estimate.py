@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from records import add_run, read_study
+
 MIB = 2**20
 RUN = [sys.executable, "-W", "ignore", "-m", "gr00t_rl"]
 STATE, CAMERA = "Gr00t-Push-Cube-Franka", "Gr00t-Push-Cube-Franka-Camera"
@@ -82,7 +84,6 @@ def measure(case: Case, folder: Path, measured: float | None) -> dict[str, Any]:
     beside = told["parts"]["process"] + told["parts"]["simulator and cameras"]
     peak = told["peak"] / MIB
     return {
-        "case": case.name,
         "estimate": round(peak, 1),
         "measured": round(measured, 1),
         "error": round(peak / measured - 1, 4),
@@ -109,21 +110,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file for the figures; cases that are not run stay in it")
     parser.add_argument("--estimate", action="store_true", help="estimate anew, and keep what --out has of the peaks")
     args = parser.parse_args()
-    found = json.loads(args.out.read_text()) if args.out and args.out.exists() else []
+    found = read_study(args.out) if args.out else {}
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             if not any(case.name.startswith(text) for text in args.only):
                 continue
-            old = {row["case"]: row["measured"] for row in found}
-            row = measure(case, Path(folder), old[case.name] if args.estimate else None)
-            found = [*(other for other in found if other["case"] != case.name), row]
+            row = measure(case, Path(folder), found[case.name]["measured"] if args.estimate else None)
             print(
                 f"{case.name:40} estimate {row['estimate']:9.1f} MiB, measured {row['measured']:9.1f} MiB "
                 f"({row['error']:+.1%}); beside the tensors {row['beside']:.1f} MiB",
                 flush=True,
             )
             if args.out:
-                args.out.write_text(json.dumps(found, indent=1) + "\n")
+                add_run(args.out, case.name, row)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ def add_adapters(model: Gr00tN1d5, parts: Collection[str], rank: int, alpha: flo
     for layer in adapted.values():
         layer.lora_A.float()
         layer.lora_B.float()
+        # autocast casts inputs to its own type in any case: without peft's copy in float32 the same numbers come out,
+        # and a backward pass keeps half as much
+        layer.cast_input_dtype_enabled = False
 
 
 @torch.no_grad()

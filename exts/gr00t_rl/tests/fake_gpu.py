@@ -199,7 +199,7 @@ def to_fake_gpu(module: torch.nn.Module, syncs: Any) -> torch.nn.Module:
 
     with _disable_current_modes():
         for owner in module.modules():
-            tables: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+            tables: tuple[Any, ...] = (owner._parameters, owner._buffers)
             for table in tables:
                 for name, tensor in table.items():
                     if tensor is not None:

@@ -27,7 +27,7 @@ def optimizers() -> Iterator[tuple[str, torch.dtype, Callable[[list[torch.nn.Par
     """Name, type of the weights, and constructor of each optimiser; those of torchao only where it is installed."""
     yield "AdamW, float32", torch.float32, lambda p: torch.optim.AdamW(p, lr=1e-4, fused=True)
     try:
-        from torchao.optim import AdamW8bit, _AdamW
+        from torchao.optim import AdamW8bit, _AdamW  # pyright: ignore[reportMissingImports]
     except ImportError:
         return
     yield "8-bit moments, float32 weights", torch.float32, lambda p: AdamW8bit(p, lr=1e-4)

@@ -113,7 +113,9 @@ def _centred(returns: torch.Tensor, good: torch.Tensor | None) -> tuple[torch.Te
     return (returns - mean).where(good, 0.0), size
 
 
-def episode_weights(episode: torch.Tensor, num_episodes: int, mean_length: torch.Tensor | None = None) -> torch.Tensor:
+def episode_weights(
+    episode: torch.Tensor, num_episodes: int, mean_length: torch.Tensor | float | None = None
+) -> torch.Tensor:
     """Return weights of decisions under which every episode counts alike, however many decisions it took.
 
     The mean over decisions of weight times loss is then the mean over episodes of the mean over their decisions.

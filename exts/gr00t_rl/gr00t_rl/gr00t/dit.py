@@ -7,6 +7,7 @@ Module names are the checkpoint's (they come from diffusers), so official weight
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -172,13 +173,13 @@ class DiT(nn.Module):
         ``cross_mask``, bool [B, T], is False at features of padding.
         """
         time = self.timestep_encoder(timestep)  # [B, dim]
-        x = tokens
+        x: Any = tokens
         checkpointed = self.gradient_checkpointing and torch.is_grad_enabled()
         for index, block in enumerate(self.transformer_blocks):
             cross = index % 2 == 0
             inputs = (x, time, cross_kv[index // 2] if cross else None, cross_mask if cross else None)
             if checkpointed:  # without dropout, a block draws no random numbers
-                x = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=self.training)  # pyright: ignore
+                x = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=self.training)
             else:
                 x = block(*inputs)
         shift, scale = self.proj_out_1(F.silu(time))[:, None].chunk(2, dim=-1)

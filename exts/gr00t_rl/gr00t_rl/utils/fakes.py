@@ -51,7 +51,7 @@ def make_fake(*modules: nn.Module) -> Callable[[], None]:
     places: list[tuple[dict[str, Any], str, torch.Tensor]] = []
     made: dict[int, torch.Tensor] = {}
     for owner in {m: None for module in modules for m in module.modules()}:
-        tables: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+        tables: tuple[Any, ...] = (owner._parameters, owner._buffers)
         for table in tables:
             for name, tensor in table.items():
                 # prompts and numbers of steps are read by the host

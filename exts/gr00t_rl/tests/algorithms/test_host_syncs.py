@@ -234,7 +234,7 @@ def test_reads_in_other_places_are_found():
 def test_two_devices_in_one_operation_are_found():
     with fake_gpu({}):
         with pytest.raises(RuntimeError, match="device"):
-            torch.ones(3, device=CUDA) + torch.ones(3)
+            torch.add(torch.ones(3, device=CUDA), torch.ones(3))
         layer = torch.nn.Linear(3, 2)
         with pytest.raises(RuntimeError, match="device"):
             layer(torch.ones(1, 3, device=CUDA))

@@ -64,7 +64,7 @@ def test_adapters_of_the_released_size_train_stop_resume_and_export(tmp_path: Pa
     assert states[0].keys() == states[1].keys()
     learned = [name for name, a in states[0].items() if name != "base" and not torch.equal(a, states[1][name])]
     assert all(name.startswith("model.action_head.model.transformer_blocks.") for name in learned)
-    assert len(learned) > 100
+    assert len([name for name in learned if ".lora_B." in name]) == 16 * 6  # A's gradient is 0 in the first step
     gr00t_rl(tmp_path, "export", "export", "--checkpoint", str(second), "--out", "lifted")
     count, *moved = call(tmp_path, "load", sys.executable, "-c", LOADED).splitlines()
     assert int(count) > 1000

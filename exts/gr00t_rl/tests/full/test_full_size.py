@@ -67,6 +67,6 @@ def test_adapters_of_the_released_size_train_stop_resume_and_export(tmp_path: Pa
     assert len([name for name in learned if ".lora_B." in name]) == 16 * 6  # A's gradient is 0 in the first step
     gr00t_rl(tmp_path, "export", "export", "--checkpoint", str(second), "--out", "lifted")
     count, *moved = call(tmp_path, "load", sys.executable, "-c", LOADED).splitlines()
-    assert int(count) > 1000
+    assert int(count) > 800
     # steps this small can be lost in bfloat16's rounding: some weights of the adapted layers move, and no others
     assert moved and all(name.startswith("action_head.model.transformer_blocks.") for name in moved)

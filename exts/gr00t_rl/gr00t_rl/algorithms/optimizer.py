@@ -38,13 +38,10 @@ class Part:
     max_grad_norm: float | None
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups of this part: one, or two where only some parameters decay."""
-        names = [[n for n in self.parameters if n not in self.undecayed or self.weight_decay == 0]]
-        decays = [self.weight_decay]
-        rest = [n for n in self.parameters if n not in names[0]]
-        if rest:
-            names.append(rest)
-            decays.append(0.0)
+        """Return the optimiser's groups of this part: one, or two where some parameters decay and some do not."""
+        decayed = [n for n in self.parameters if n not in self.undecayed or self.weight_decay == 0]
+        rest = [n for n in self.parameters if n not in decayed]
+        groups = [(own, decay) for own, decay in ((decayed, self.weight_decay), (rest, 0.0)) if own]
         return [
             {
                 "params": [(n, self.parameters[n]) for n in own],
@@ -53,7 +50,7 @@ class Part:
                 "weight_decay": decay,
                 "part": self.name,
             }
-            for own, decay in zip(names, decays, strict=True)
+            for own, decay in groups
         ]
 
     def clip(self) -> torch.Tensor | None:

@@ -16,7 +16,8 @@ class FrozenReference:
     """Puts the initial weights into an actor for as long as a ``with`` block lasts.
 
     Only what training changes is kept twice: trained parameters and the moments of normalisers. Of an actor with LoRA
-    adapters (peft) not even those: without its adapters it is the base, and they are switched off instead.
+    adapters (peft) not even those: without its adapters it is the base, and they are switched off instead, until other
+    weights are adopted.
 
     Args:
         actor: The actor, with its initial weights.
@@ -28,16 +29,25 @@ class FrozenReference:
         adapted = {p for layer in self._adapters for p in layer.parameters()}
         # owners and names, not tensors: normalisers put new tensors in place of their buffers
         self._owned: dict[str, tuple[nn.Module, str]] = {}
-        seen = set(adapted)  # a tensor with two names is swapped once
+        self._of_adapters: dict[str, tuple[nn.Module, str]] = {}
+        seen = set()  # a tensor with two names is swapped once
         for prefix, owner in actor.named_modules():
             for name, tensor in chain(owner._parameters.items(), owner._buffers.items()):
                 if tensor is not None and tensor not in seen and _changes(owner, name, tensor):
-                    self._owned[f"{prefix}.{name}".lstrip(".")] = (owner, name)
+                    table = self._of_adapters if tensor in adapted else self._owned
+                    table[f"{prefix}.{name}".lstrip(".")] = (owner, name)
                     seen.add(tensor)
         self._kept = {key: getattr(*place).detach().clone() for key, place in self._owned.items()}
 
+    def _keep_adapters(self) -> None:
+        """Keep adapters of the reference's own from now on: it is not the base any more."""
+        self._owned |= self._of_adapters
+        self._kept |= {key: getattr(*place).detach().clone() for key, place in self._of_adapters.items()}
+        self._adapters, self._of_adapters = [], {}
+
     def adopt(self) -> None:
-        """Take the actor's present weights as the reference."""
+        """Take the actor's present weights as the reference, those of adapters among them."""
+        self._keep_adapters()
         for key, place in self._owned.items():
             self._kept[key].copy_(getattr(*place).detach())
 
@@ -51,6 +61,8 @@ class FrozenReference:
         Raises:
             KeyError: If a tensor is missing.
         """
+        if self._of_adapters.keys() & state.keys():
+            self._keep_adapters()
         for name, tensor in self._kept.items():
             tensor.copy_(state[name])
 

@@ -237,7 +237,8 @@ class ClippedSurrogate(DecisionAlgorithm):
             self._reduce_gradients(num_rows, all_rows)
         norms = {f"grad_norm_{part.name}": part.clip() for part in self.parts}
         grad_norm = nn.utils.clip_grad_norm_(self.parameters(), self.options.max_grad_norm)
-        if not self.guard.allows(self._guarded(grad_norm), minibatch, self.iteration):
+        bounded = [norm for norm in norms.values() if norm is not None]  # one that overflowed leaves zeros behind
+        if not self.guard.allows(self._guarded(sum(bounded, grad_norm)), minibatch, self.iteration):
             return None
         self._optimizer_step()
         metrics = {name: total / all_rows for name, total in sums.items()}

@@ -85,6 +85,7 @@ class ExportedGr00tPolicy(ExportedPolicy):
         super().__init__(actor)
         self.actor.set_compute_dtype(torch.float32)
         self.actor.merge_adapters()
+        self.actor.fix_prompts()
         self.image_shapes = dict(zip(self.actor.image_groups, self.actor.image_shapes, strict=True))
         if self.actor.image_groups:
             self._prepare_prompt()

@@ -20,7 +20,7 @@ from ..utils.errors import ConfigurationError
 from .base_weights import TINY, fingerprint, load_base, load_statistics
 from .compiled import head_velocity
 from .export import ExportedGr00tPolicy
-from .feature_encoder import FeatureEncoder, first_trained_stage
+from .feature_encoder import STAGES, FeatureEncoder, first_trained_stage
 from .flow_actor import FlowActor
 from .trainable import LORA, OFF, describe_parts, make_trainable, merge_adapters
 
@@ -224,6 +224,13 @@ class Gr00tActor(FlowActor):
         """Return what the action head attends to without cameras, for each prompt: [P, T, D]."""
         with self._autocast():
             return self._encoder.trained(self._prompt_features, self._all_prompts)
+
+    @torch.no_grad()
+    def fix_prompts(self) -> None:
+        """Read the prompts for good, where there are no cameras: for a copy whose weights do not change any more."""
+        if not self.image_groups:
+            self._prompt_features = self._prompts()
+            self._encoder.boundary = len(STAGES)
 
     def _prompt_rows(self, obs: TensorDict) -> int | torch.Tensor:
         """Return the number of each env's instruction, int64 [B]; just B where there is one instruction."""

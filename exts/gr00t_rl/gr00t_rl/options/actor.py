@@ -228,6 +228,11 @@ class Gr00tActorOptions(FlowActorOptions):
                 "only parts that {train} trains",
             ),
             Relation(
+                "unfreeze",
+                lambda o: any(o.unfreeze.get(part, 0) == 0 for part in trained(o)),
+                "0 for at least one part of {train}: something must learn from the start",
+            ),
+            Relation(
                 "feature_cache",
                 lambda o: "vision" not in trained(o) or o.feature_cache == "pixels",
                 "pixels: by {train} the image encoder learns, and what it returns changes",

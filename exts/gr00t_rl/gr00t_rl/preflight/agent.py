@@ -102,6 +102,11 @@ def _check_part_settings(algorithm: Any, actor: Any, critic: Any) -> None:
                 f"{path}, but agent.actor.class_name={actor.class_name!r} is one part, with the settings of "
                 "agent.algorithm; set those, or agent.algorithm.parts.critic"
             )
+        elif name == "noise" and getattr(actor, "head", None) == "flow_sde":
+            raise ConfigurationError(
+                f"{path}, but the noise of agent.actor.head=flow_sde is not learned; leave it out, or set the head to "
+                "flow_noise or gaussian"
+            )
         elif name != "noise" and training.get(name, "off") == "off":
             raise ConfigurationError(f"{path}, but agent.actor.train.{name}=off; leave it out, or train the part")
 

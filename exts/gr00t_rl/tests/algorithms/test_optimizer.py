@@ -130,6 +130,27 @@ def test_a_part_is_clipped_before_all_together():
     assert norm(clipped["critic"]) == pytest.approx(norm(raw["critic"]) * share, rel=1e-3)
 
 
+def test_a_part_in_which_nothing_decays():
+    """Standard deviations alone: the part has one group, without decay, and learns."""
+    runner = make_runner(parts_cfg("gaussian", weight_decay=0.1), PointMassEnv())
+    groups = [group for group in runner.alg.optimizer.param_groups if group["part"] == "noise"]
+    assert [group["weight_decay"] for group in groups] == [0.0]
+    before = runner.alg.actor.head.log_std.detach().clone()
+    runner.learn(1)
+    assert not torch.equal(runner.alg.actor.head.log_std, before)
+
+
+def test_a_part_s_bound_does_not_hide_a_norm_that_overflows():
+    """Its gradients become zeros; the step is left out all the same."""
+    runner = make_runner(parts_cfg(parts={"dit": {"max_grad_norm": 1.0}}, max_nonfinite_steps=5), PointMassEnv())
+    alg = runner.alg
+    loss, before = alg._loss, weights(runner)
+    alg._loss = lambda terms: loss(terms) * 1e30
+    collect(runner)
+    assert alg.update()["nonfinite_steps"] == 2
+    assert torch.equal(weights(runner), before)
+
+
 def test_a_frozen_parameter_is_waited_for():
     """It has no moments and is not decayed; its part warms up from the iteration in which it begins."""
     cfg = parts_cfg(weight_decay=0.1, warmup_iterations=1)

@@ -101,3 +101,36 @@ def test_adapters_are_switched_off_instead_of_copied():
         torch.testing.assert_close(actor(x), initial)
     assert torch.equal(actor(x), trained)
     assert all(p.requires_grad for n, p in actor.named_parameters() if "lora" in n)
+
+
+def test_adopted_adapters_are_the_reference_s_own():
+    """After ``adopt`` it is the policy of that moment, also in a run that goes on from its state."""
+    peft = pytest.importorskip("peft")
+
+    def make() -> nn.Module:
+        torch.manual_seed(0)
+        return peft.inject_adapter_in_model(
+            peft.LoraConfig(r=2, target_modules=["0", "2"]), nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+        )
+
+    def move(actor: nn.Module, by: float) -> None:
+        with torch.no_grad():
+            for name, parameter in actor.named_parameters():
+                if "lora" in name:
+                    parameter.add_(by)
+
+    actor, x = make(), torch.randn(5, 3)
+    reference = FrozenReference(actor)
+    move(actor, 0.5)
+    adopted = actor(x).detach()
+    reference.adopt()
+    move(actor, 0.5)
+    again = make()
+    restored = FrozenReference(again)
+    restored.load_state_dict(reference.state_dict())
+    for policy, kept in ((actor, reference), (again, restored)):
+        now = policy(x).detach()
+        with kept.applied():
+            assert torch.equal(policy(x), adopted)
+        assert torch.equal(policy(x), now)
+        assert not torch.equal(now, adopted)

@@ -111,6 +111,17 @@ def test_without_cameras_the_prompt_is_read_anew_when_its_part_learns(part):
     assert torch.equal(decide(actor)["log_prob"], actor.evaluate(decide(actor)).log_prob.detach())
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(("part", "how"), [("llm", "lora"), ("llm", "full"), ("vlln", "full")])
+def test_exports_read_a_prompt_that_learned_without_cameras(part, how):
+    actor = make_actor({part: how, "dit": "full"}, cameras=(), init_noise_scale=0.0)
+    move(actor)
+    obs = observations(1).select("policy")
+    with torch.no_grad():
+        exported = actor.as_jit()(obs["policy"], torch.zeros(1, *actor.chunk_shape))
+        torch.testing.assert_close(exported, actor.act_chunk(obs), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("part", ["vision", "mlp1"])
 def test_parts_that_see_nothing_are_refused(part):
     with pytest.raises(ConfigurationError, match=rf"train\.{part} is 'full', but the actor reads no pictures"):
@@ -128,6 +139,7 @@ def test_wrong_choices_are_refused():
         r"train is \{'dti': 'full'\}; set only parts that there are": {"train": {"dti": "full"}},
         r"train is \{'mlp1': 'lora'\}; set lora only for vision, llm": {"train": {"mlp1": "lora"}},
         r"train is \{'dit': 'off'\}; set at least one part": {"train": {"dit": "off"}},
+        r"unfreeze is \{'dit': 5, 'projectors': 5\}; set 0 for at least one": {"unfreeze": {"dit": 5, "projectors": 5}},
         r"unfreeze is \{'llm': 3\}; set only parts that agent\.actor\.train=\{.*\} trains": {"unfreeze": {"llm": 3}},
     }
     for message, settings in cases.items():

@@ -76,9 +76,7 @@ def test_a_run_saves_and_leaves_at_the_next_step(tmp_path, capsys):
     undisturbed = make_runner(curious_cfg(), CountingEnv())
     undisturbed.learn(1)
     undisturbed.save(str(tmp_path / "expected.pt"))
-    expected, found = (
-        flat(torch.load(tmp_path / name, weights_only=True)) for name in ("expected.pt", "model_1.pt")
-    )
+    expected, found = (flat(torch.load(tmp_path / name, weights_only=True)) for name in ("expected.pt", "model_1.pt"))
     assert expected.pop("/iter") == 0 and found.pop("/iter") == 1  # the runner counts what is done
     assert expected.keys() == found.keys()
     for name, value in expected.items():

@@ -34,7 +34,7 @@ from ..utils.stop import StopRequest
 from ..utils.timers import LapTimer
 from .contract import refuse_unsupported
 from .quarantine import Quarantine
-from .resume import leave, rescue, restore_run_state, run_state
+from .resume import leave, rescue, restore_run_state, run_state, state_before_rollout
 from .time_outs import warn_of_missing_final_obs
 
 NORMALIZED_AT_ONCE = 256
@@ -99,6 +99,8 @@ class DecisionAlgorithm:
         self.rescue = partial(rescue, self, log_dir, rank == 0)
         self.stop: StopRequest | None = None
         """Where a runner trains: whether SIGTERM has asked it to stop."""
+        self.before_rollout: dict[str, dict[str, Any]] | None = None
+        """Where a runner trains: what the iteration under way began with, by sections of a checkpoint."""
         self.quarantine = Quarantine(env, groups, options, device, self.rescue, log_dir, rank, self.gpu_world_size)
         self.env, self.num_steps = env, num_steps
         # parts may begin to learn later
@@ -130,11 +132,14 @@ class DecisionAlgorithm:
 
     def act(self, obs: TensorDict) -> torch.Tensor:
         """Return the next action of every env [N, A]; envs whose chunk is used up decide first."""
+        if self._step == 0 and self.stop is not None:
+            self.before_rollout = state_before_rollout(self)
         if self._step == 0 or self.gpu_world_size == 1:
             self._leave_if_asked()
         if self._began is None:
             self._began = time.perf_counter()
         if self._step == 0:
+            obs = self._begin_rollout(obs)
             self.quarantine.admit(obs, self.iteration)
         ids = self.queue.due_ids()
         if ids.numel() > 0:
@@ -163,6 +168,10 @@ class DecisionAlgorithm:
         self.timer.start()
         return action
 
+    def _begin_rollout(self, obs: TensorDict) -> TensorDict:
+        """Return the observations [N] that an iteration begins with, where the last one ended at ``obs``."""
+        return obs
+
     def process_env_step(
         self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
     ) -> None:
@@ -188,8 +197,8 @@ class DecisionAlgorithm:
     def _leave_if_asked(self) -> None:
         """Save and leave where the run was asked to stop.
 
-        Weights and optimiser are those from before the iteration here: the rollout so far is given up. Several ranks
-        must come here together, which they do before and after a rollout; one process alone, at every env step.
+        The state from before the iteration is saved: the rollout so far is given up. Several ranks must come here
+        together, which they do before and after a rollout; one process alone, at every env step.
         """
         if self.stop is not None and any_rank(self.stop.asked, self.device, self.gpu_world_size):
             leave(self.rescue, self.iteration)
@@ -248,6 +257,7 @@ class DecisionAlgorithm:
         if self.rnd is not None:
             self.rnd.update_normalization(batch)
         self.iteration += 1
+        self.before_rollout = None
         self.storage.clear()
         self.policy.forget()
         self.queue.clear()
@@ -324,7 +334,6 @@ class DecisionAlgorithm:
         if self.rnd is not None:
             state["rnd_state_dict"] = self.rnd.state_dict()
             state["rnd_optimizer_state_dict"] = self.rnd.optimizer.state_dict()
-            state["algorithm_state_dict"]["rnd_steps"] = self.rnd.update_counter
         return state
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:

@@ -56,12 +56,8 @@ class GRPO(ClippedSurrogate):
 
     # -- rollout ---------------------------------------------------------------------------------------------------
 
-    def act(self, obs: TensorDict) -> torch.Tensor:
-        """Return the next action of every env [N, A]; an iteration begins with new episodes, whatever ``obs`` is."""
-        return super().act(self._begin_episodes() if self._step == 0 else obs)
-
-    def _begin_episodes(self) -> TensorDict:
-        """Reset all envs, so that the members of a group start alike, and return what they see."""
+    def _begin_rollout(self, obs: TensorDict) -> TensorDict:
+        """Reset all envs, so that the members of a group start alike, and return what they see; ``obs`` is past."""
         self._check_env()
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
         unwrapped.decision_due = torch.ones_like(self.queue.due)

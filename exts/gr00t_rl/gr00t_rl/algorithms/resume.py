@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from ..models.recurrent import RecurrentMemory
 from ..utils.finite import find_nonfinite
@@ -31,6 +32,8 @@ class Resumable(Protocol):
     gpu_world_size: int
     memory: RecurrentMemory | None
     newest_checkpoint: str | None
+    rnd: Any
+    before_rollout: dict[str, dict[str, Any]] | None
 
     def save(self) -> dict[str, Any]:
         """Return the training state."""
@@ -38,16 +41,38 @@ class Resumable(Protocol):
 
 
 def run_state(algorithm: Resumable) -> dict[str, Any]:
-    """Return counters, reward moments and generators, in types that ``torch.load(weights_only=True)`` accepts."""
+    """Return counters, reward moments and generators, in types that ``torch.load(weights_only=True)`` accepts.
+
+    Nothing of it changes when the algorithm goes on.
+    """
     scaler = algorithm.reward_scaler
-    return {
+    state = {
         "iteration": algorithm.iteration,
-        "reward_scaler": None if scaler is None else scaler.state_dict(),
+        "reward_scaler": None if scaler is None else _copies(scaler),
         "memory": None if algorithm.memory is None else algorithm.memory.state_dict(),
         "rng": rng_state(algorithm.device),
         # Isaac Lab's curricula count env steps; an env does not save its own state
         "env_steps": getattr(_unwrapped(algorithm), "common_step_counter", None),
     }
+    if algorithm.rnd is not None:
+        state["rnd_steps"] = algorithm.rnd.update_counter
+    return state
+
+
+def state_before_rollout(algorithm: Resumable) -> dict[str, dict[str, Any]]:
+    """Return what a rollout changes of a checkpoint, by its sections; no wait for a GPU.
+
+    Weights, optimisers and the normalisers of observations change in the update only.
+    """
+    state = {"algorithm_state_dict": run_state(algorithm)}
+    if algorithm.rnd is not None:
+        moments = _copies(algorithm.rnd.reward_normalizer)
+        state["rnd_state_dict"] = {f"reward_normalizer.{name}": value for name, value in moments.items()}
+    return state
+
+
+def _copies(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
 def restore_run_state(algorithm: Resumable, state: dict[str, Any]) -> None:
@@ -100,12 +125,16 @@ def _restore_memory(algorithm: Resumable, state: dict[str, list[torch.Tensor]]) 
 
 
 def write_checkpoint(algorithm: Resumable, folder: Path) -> Path | None:
-    """Write the present state as rsl_rl's runner would, named after the iteration that is not finished.
+    """Write the state from before the iteration that is not finished, named after it, as rsl_rl's runner would.
+
+    An update under way is in it as far as it went.
 
     Returns:
         The file, or None if something in it would not be finite, so that nothing was written.
     """
     state = algorithm.save()
+    for section, part in (algorithm.before_rollout or {}).items():  # the rollout will be done again
+        state[section] = {**state[section], **part}
     if find_nonfinite(state) is not None:
         return None
     path = folder / f"model_{algorithm.iteration}.pt"

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 
+from .errors import ConfigurationError
+
 
 def rank() -> int:
     """Return the number of this process among all that train together, 0 where it is alone."""
@@ -74,6 +76,33 @@ def quiet_loss() -> Iterator[None]:
         if world_size() > 1 and (isinstance(error, dist.DistError) or "third_party/gloo" in str(error)):
             raise PeerLost from None
         raise
+
+
+def refuse_different_starts(start: dict[str, float], device: str | torch.device, size: int) -> None:
+    """End all of ``size`` ranks with one line if they do not begin alike; all of them must ask at the same time.
+
+    Only weights are sent at the start of a run. Ranks with other counters, rates or moments would part without a word.
+
+    Args:
+        start: The same names on all ranks, and each rank's numbers.
+        device: Device of the exchange.
+        size: Number of ranks.
+    """
+    if size == 1:
+        return
+    own = torch.tensor(list(start.values()), dtype=torch.float64, device=device)
+    parts = [torch.empty_like(own) for _ in range(size)]
+    dist.all_gather(parts, own)
+    rows = torch.stack(parts).tolist()
+    for number, row in enumerate(rows):
+        differing = [i for i, value in enumerate(row) if value != rows[0][i]]
+        if differing:
+            found = ", ".join(f"{name} {rows[0][i]:g} and {row[i]:g}" for i, name in enumerate(start) if i in differing)
+            raise ConfigurationError(
+                f"processes 0 and {number} do not go on from the same state ({found}): one of them has loaded another "
+                "checkpoint, or none; set --checkpoint to the same file, under the same path on all machines ('latest' "
+                "needs a disk that all of them share), and the same settings"
+            )
 
 
 def any_rank(flag: bool, device: str | torch.device, size: int) -> bool:

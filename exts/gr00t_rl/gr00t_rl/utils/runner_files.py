@@ -20,7 +20,7 @@ from rsl_rl.runners import OnPolicyRunner
 from .errors import ConfigurationError
 from .finite import find_nonfinite
 from .kept_checkpoints import KeptCheckpoints
-from .process_group import quiet_loss
+from .process_group import quiet_loss, refuse_different_starts
 from .stop import Stopped, StopRequest
 from .whole_files import PARTIAL, remove_leftovers, whole_file
 
@@ -70,15 +70,17 @@ def install(algorithm_type: type) -> None:
         return content["infos"]
 
     @functools.wraps(stock_learn)
-    def learn(self: OnPolicyRunner, *args: Any, **kwargs: Any) -> None:
+    def learn(self: OnPolicyRunner, num_learning_iterations: int, *args: Any, **kwargs: Any) -> None:
         if not isinstance(self.alg, algorithm_type):
-            return stock_learn(self, *args, **kwargs)
+            return stock_learn(self, num_learning_iterations, *args, **kwargs)
         # the runner's number is that of the last iteration that was done; stock would do it twice
         self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
         with StopRequest() as self.alg.stop:  # type: ignore[attr-defined]
             try:
                 with quiet_loss():
-                    stock_learn(self, *args, **kwargs)
+                    start = _start(self.alg, num_learning_iterations)
+                    refuse_different_starts(start, self.device, self.alg.gpu_world_size)
+                    stock_learn(self, num_learning_iterations, *args, **kwargs)
             except Stopped as stopped:
                 _close_log(self, stopped.message)
                 raise
@@ -87,6 +89,18 @@ def install(algorithm_type: type) -> None:
 
     for method in (save, load, learn):
         setattr(OnPolicyRunner, method.__name__, method)
+
+
+def _start(algorithm: Any, iterations: int) -> dict[str, float]:
+    """Return what ranks must have in common before they learn, besides the weights, which rank 0 sends."""
+    optimizer = algorithm.optimizer
+    steps = (float(state.get("step", 0)) for state in optimizer.state.values())
+    return {
+        "iterations done": algorithm.iteration,
+        "iterations to do": iterations,
+        "optimiser steps": sum(steps),  # over all parameters
+        "sum of the learning rates": sum(float(group["lr"]) for group in optimizer.param_groups),
+    }
 
 
 def _close_log(runner: OnPolicyRunner, message: str) -> None:

@@ -17,6 +17,8 @@ import torch.distributed as dist
 from helpers import GroupedPointMassEnv, PointMassEnv, collect, grpo_cfg, runner_cfg
 from recurrent_helpers import recurrent_cfg
 
+from gr00t_rl.utils.errors import ConfigurationError
+
 WORLD = 2
 
 
@@ -366,6 +368,26 @@ def resumed(rank: int, folder: Path) -> dict[str, Any]:
     return found | {"weights": weights(alg), "all": alg.reward_scaler.moments.count.clone()}
 
 
+def other_starts(rank: int, folder: Path) -> dict[str, str]:
+    """Ranks of which all, or only rank 0, go on from the file of one process; or only rank 0 has its moments."""
+    from rsl_rl.runners import OnPolicyRunner
+
+    content = torch.load(folder / "one.pt", weights_only=True)
+    found = {}
+    for who in ("all", "rank 0", "moments"):
+        runner = make(rank, reward_scaling=True)
+        vars(runner).update(device="cpu", is_distributed=True, gpu_global_rank=rank)
+        runner.logger = SimpleNamespace(init_logging_writer=lambda: None, writer=None)
+        if who == "all" or rank == 0:
+            runner.alg.load(content, {"optimizer": True} if who == "moments" else None, True)
+        try:
+            OnPolicyRunner.learn(runner, 3 if who == "rank 0" and rank else 0)  # type: ignore[arg-type]
+            found[who] = "begun"
+        except ConfigurationError as error:
+            found[who] = str(error)
+    return found
+
+
 SCENARIOS = {
     f.__name__: f
     for f in (
@@ -392,5 +414,6 @@ SCENARIOS = {
         rescued,
         stopped,
         resumed,
+        other_starts,
     )
 }

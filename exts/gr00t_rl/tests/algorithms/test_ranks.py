@@ -292,6 +292,16 @@ def test_one_process_is_resumed_by_two(ranks):
     assert torch.equal(a["weights"], b["weights"]) and not torch.equal(a["weights"], a["loaded"])
 
 
+def test_ranks_that_do_not_begin_alike_are_refused(ranks):
+    """As where machines share no disk and "latest" is a file on the first only; and where moments alone differ."""
+    for rank in ranks:
+        found = rank["other_starts"]
+        assert found["all"] == "begun"
+        assert "processes 0 and 1 do not go on from the same state (iterations done 2 and 0, " in found["rank 0"]
+        assert "iterations to do 0 and 3" in found["rank 0"] and "set --checkpoint to the same file" in found["rank 0"]
+        assert "(optimiser steps " in found["moments"] and "iterations" not in found["moments"]
+
+
 def test_two_processes_are_resumed_by_one(ranks):
     """Which goes on with rank 0's stream."""
     saved = torch.load(ranks[0]["folder"] / "two.pt", weights_only=True)

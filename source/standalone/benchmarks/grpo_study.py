@@ -87,7 +87,7 @@ def iterations(args: argparse.Namespace, arm: Arm) -> int:
     from isaaclab_tasks.utils.hydra import resolve_task_config
 
     import gr00t_rl.tasks  # noqa: F401
-    from gr00t_rl.preflight.groups import episode_steps
+    from gr00t_rl.utils.episodes import episode_steps
 
     env_cfg: Any
     agent_cfg: Any

@@ -63,8 +63,9 @@ def _estimate(argv: list[str]) -> int:
 
     from ..gr00t import Gr00tN1d5Config
     from ..memory.devices import parse_bytes
-    from ..memory.estimate import Subject, device_type, show
+    from ..memory.estimate import Subject, show
     from ..preflight import check_agent, check_observations
+    from ..preflight.groups import fill_episode_length
 
     args, overrides = build_parser().parse_known_args(argv)
     if args.num_envs is not None and args.num_envs < 1:
@@ -80,11 +81,10 @@ def _estimate(argv: list[str]) -> int:
         )
     if args.full_size:
         agent_cfg.actor.checkpoint = "tiny"  # what there is on disk does not matter
-    if agent_cfg.num_steps_per_env is None:
-        agent_cfg.num_steps_per_env = round(env_cfg.episode_length_s / (env_cfg.sim.dt * env_cfg.decimation))
+    fill_episode_length(env_cfg, agent_cfg)
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)
-    device = "cuda" if memory is not None else device_type(args.device)
+    device = "cuda" if memory is not None else args.device
     config = Gr00tN1d5Config.full_size() if args.full_size else None
     whose = "free" if memory is None else f"of --memory {args.memory}"
     estimate = show(Subject(env_cfg, agent_cfg, device, config), memory, whose)

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
+from ..utils import process_group
 from ..utils.errors import ConfigurationError
 
 
@@ -21,12 +21,12 @@ def check_memory(env_cfg: Any, agent_cfg: Any | None) -> None:
     """
     if agent_cfg is None or "Gr00tActor" not in str(agent_cfg.actor.class_name):
         return
-    if int(os.environ.get("RANK", "0")) != 0:
+    if process_group.rank() != 0:
         return
-    from .estimate import Subject, device_type, show  # loads the network's code, which an env alone does not need
+    from .estimate import Subject, show  # loads the network's code, which an env alone does not need
 
     try:
-        show(Subject(env_cfg, agent_cfg, device_type(env_cfg.sim.device)))
+        show(Subject(env_cfg, agent_cfg, env_cfg.sim.device))
     except ConfigurationError:
         raise
     except Exception as error:  # what only an estimate cannot do must not end a run

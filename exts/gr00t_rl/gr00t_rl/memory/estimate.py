@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..gr00t import Gr00tN1d5Config
+from ..utils.episodes import episode_steps
 from ..utils.errors import ConfigurationError
 from .devices import BESIDE, GIB, free_bytes, own_bytes
 from .micro_batches import MARGIN, choose
@@ -82,7 +83,7 @@ class Subject:
     env_cfg: Any
     agent_cfg: Any
     device: str
-    """Type of the device."""
+    """Name of the device, such as "cuda:1"; another GPU than it is not touched."""
     config: Gr00tN1d5Config | None = None
     """Sizes of the network in place of those of its checkpoint."""
 
@@ -92,7 +93,7 @@ class Subject:
 
         agent_cfg = copy.deepcopy(self.agent_cfg)
         if agent_cfg.num_steps_per_env is None:
-            agent_cfg.num_steps_per_env = self.episode_steps
+            agent_cfg.num_steps_per_env = episode_steps(self.env_cfg)
         if hasattr(agent_cfg.actor, "stochastic"):  # Isaac Lab removes it, once
             handle_deprecated_rsl_rl_cfg(agent_cfg, version("rsl-rl-lib"))
         return Rehearsal(
@@ -101,16 +102,15 @@ class Subject:
             self.env_cfg.scene.num_envs,
             num_actions(agent_cfg),
             self.env_cfg,
-            self.episode_steps,
+            episode_steps(self.env_cfg),
             self.config,
-            self.device,
+            self.device_type,
         )
 
     @property
-    def episode_steps(self) -> int:
-        """Env steps of the longest episode."""
-        cfg = self.env_cfg
-        return round(cfg.episode_length_s / (cfg.sim.dt * cfg.decimation))
+    def device_type(self) -> str:
+        """Type of the device, "cuda" or "cpu"."""
+        return "cuda" if torch.device(self.device).type == "cuda" else "cpu"
 
     def with_settings(self, settings: dict[str, Any]) -> Subject:
         """Return another run with these settings, by their names on the command line."""
@@ -129,7 +129,7 @@ class Subject:
     def estimate(self, free: int | None) -> Estimate:
         """Return what the run needs; with ``micro_batch_size=auto`` within ``free`` bytes, where they suffice."""
         return estimate_of(
-            self.rehearsal(), self.device, self.agent_cfg.algorithm.micro_batch_size, free, self._files()
+            self.rehearsal(), self.device_type, self.agent_cfg.algorithm.micro_batch_size, free, self._files()
         )
 
     def _files(self) -> list[int]:
@@ -170,7 +170,7 @@ class Subject:
         if actor.dtype == "float32":
             found.append(("agent.actor.dtype", "bfloat16"))
         if actor.feature_cache == "device":
-            found.append(("agent.actor.feature_cache", "host" if self.device == "cuda" else "pixels"))
+            found.append(("agent.actor.feature_cache", "host" if self.device_type == "cuda" else "pixels"))
         if not actor.gradient_checkpointing:
             found.append(("agent.actor.gradient_checkpointing", True))
         if actor.train.get("dit") == "full":
@@ -268,8 +268,3 @@ def show(subject: Subject, free: int | None = None, whose: str = "free") -> Esti
     if warning:
         print(f"[gr00t_rl] {warning}", flush=True)
     return estimate
-
-
-def device_type(name: str) -> str:
-    """Return "cuda" or "cpu" of a device's name."""
-    return "cuda" if torch.device(name).type == "cuda" else "cpu"

@@ -52,6 +52,8 @@ def _even(minibatch: int, most: int) -> int:
 def micro_batch_of_run(algorithm: Any, obs: TensorDict, env: Any, cfg: dict[str, Any]) -> int | None:
     """Return the decisions of a piece for an algorithm whose models are made, alike on all ranks; says what it chose.
 
+    A rank whose rehearsal fails says so and asks for no limit: what only an estimate cannot do must not end a run.
+
     Args:
         algorithm: The algorithm.
         obs: Example observations [N].
@@ -61,9 +63,34 @@ def micro_batch_of_run(algorithm: Any, obs: TensorDict, env: Any, cfg: dict[str,
     actor = algorithm.actor
     if not hasattr(actor, "feature_cache") or sum(p.numel() for p in actor.parameters()) <= SMALL:
         return None
+    option = "[gr00t_rl] agent.algorithm.micro_batch_size=auto"
+    try:
+        rehearsal = _rehearse(algorithm, obs, env, cfg)
+        free = free_bytes(algorithm.device)
+        size = choose(rehearsal, _room(rehearsal, algorithm, free))
+        needed = rehearsal.step(size).activations
+    except Exception as error:
+        size = _agree(algorithm, None)  # the other ranks wait for this one's word
+        taken = f"{size} decisions at a time" if size else "the whole minibatch"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"{option}: {taken}; its memory could not be estimated: {reason}", flush=True)
+        return size
+    agreed = _agree(algorithm, size)
+    if agreed != size:
+        needed = rehearsal.step(agreed).activations
+    print(
+        f"{option}: {agreed or rehearsal.minibatch} of {rehearsal.minibatch} decisions at a time, "
+        f"{needed / GIB:.1f} GiB of activations; {free / GIB:.1f} GiB are free",
+        flush=True,
+    )
+    return agreed
+
+
+def _rehearse(algorithm: Any, obs: TensorDict, env: Any, cfg: dict[str, Any]) -> Rehearsal:
+    """Return the rehearsal of a run whose models are made."""
     keys = ("algorithm", "actor", "critic", "obs_groups", "num_steps_per_env", "max_iterations")
     shapes = {str(name): (tuple(obs[name].shape[1:]), obs[name].dtype) for name in obs.keys()}  # noqa: SIM118
-    rehearsal = Rehearsal(
+    return Rehearsal(
         {key: cfg[key] for key in keys if key in cfg},
         shapes,
         env.num_envs,
@@ -72,18 +99,18 @@ def micro_batch_of_run(algorithm: Any, obs: TensorDict, env: Any, cfg: dict[str,
         int(env.max_episode_length),
         device=torch.device(algorithm.device).type,
     )
-    free = free_bytes(algorithm.device)
-    on_host = actor.feature_cache == "host" and torch.device(algorithm.device).type != "cpu"
-    room = MARGIN * free - rehearsal.optimizer - rehearsal.storage - (0 if on_host else rehearsal.features)
-    size = choose(rehearsal, room)
-    if algorithm.gpu_world_size > 1:
-        agreed = torch.tensor(size or WHOLE, device=algorithm.device)
-        dist.all_reduce(agreed, dist.ReduceOp.MIN)
-        size = None if int(agreed) == WHOLE else int(agreed)
-    step = rehearsal.step(size)
-    print(
-        f"[gr00t_rl] agent.algorithm.micro_batch_size=auto: {size or rehearsal.minibatch} of {rehearsal.minibatch} "
-        f"decisions at a time, {step.activations / GIB:.1f} GiB of activations; {free / GIB:.1f} GiB are free",
-        flush=True,
-    )
-    return size
+
+
+def _room(rehearsal: Rehearsal, algorithm: Any, free: int) -> float:
+    """Return the bytes that a step may need, of those that are free once the models are made."""
+    on_host = algorithm.actor.feature_cache == "host" and torch.device(algorithm.device).type != "cpu"
+    return MARGIN * free - rehearsal.optimizer - rehearsal.storage - (0 if on_host else rehearsal.features)
+
+
+def _agree(algorithm: Any, size: int | None) -> int | None:
+    """Return the smallest size that any rank asks for; all of them must ask."""
+    if algorithm.gpu_world_size == 1:
+        return size
+    agreed = torch.tensor(size or WHOLE, device=algorithm.device)
+    dist.all_reduce(agreed, dist.ReduceOp.MIN)
+    return None if int(agreed) == WHOLE else int(agreed)

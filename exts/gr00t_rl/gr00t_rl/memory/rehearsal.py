@@ -69,6 +69,7 @@ class Rehearsal:
         env = SimpleNamespace(
             num_envs=num_envs, num_actions=num_actions, max_episode_length=episode_steps, device="cpu"
         )
+        env.step_dt = 1.0  # scales curiosity's rewards, which need no more memory by it
         env.cfg = SimpleNamespace(
             instruction=getattr(env_cfg, "instruction", None), instructions=getattr(env_cfg, "instructions", None)
         )
@@ -77,10 +78,12 @@ class Rehearsal:
         algorithm_class: Any = resolve_callable(cfg["algorithm"]["class_name"])
         said = io.StringIO()
         threads = torch.get_num_threads()
-        with _no_trace(), blank_weights(config), contextlib.redirect_stdout(said), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.algorithm = algorithm_class.construct_algorithm(self.obs, env, cfg, "cpu")
-        torch.set_num_threads(threads)
+        try:
+            with _no_trace(), blank_weights(config), contextlib.redirect_stdout(said), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.algorithm = algorithm_class.construct_algorithm(self.obs, env, cfg, "cpu")
+        finally:
+            torch.set_num_threads(threads)
         self.algorithm.iteration = LATE
         self._steps: dict[int, StepBytes] = {}
         if hasattr(self.actor, "begin_iteration"):

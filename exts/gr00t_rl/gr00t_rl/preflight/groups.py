@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..options import GrpoOptions, check_values
+from ..utils.episodes import episode_steps
 from ..utils.errors import ConfigurationError
 
 
 def compares_groups(agent_cfg: Any) -> bool:
     """Return whether the runner cfg's algorithm compares episodes of a group."""
     return getattr(agent_cfg.algorithm, "group_size", None) is not None
-
-
-def episode_steps(env_cfg: Any) -> int:
-    """Return the env steps after which an episode of this env cfg times out."""
-    return math.ceil(env_cfg.episode_length_s / (env_cfg.sim.dt * env_cfg.decimation))
 
 
 def fill_episode_length(env_cfg: Any, agent_cfg: Any) -> None:

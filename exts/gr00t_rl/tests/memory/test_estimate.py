@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from gr00t_rl.memory.estimate import Estimate, Subject, check_fit, estimate_of
 from gr00t_rl.memory.rehearsal import Rehearsal
 from gr00t_rl.memory.shapes import num_actions, observed_shapes
 from gr00t_rl.preflight import announce_training, training_agent
+from gr00t_rl.utils.episodes import episode_steps
 from gr00t_rl.utils.errors import ConfigurationError
 
 TASK = "Gr00t-Push-Cube-Franka-Camera"
@@ -154,6 +157,38 @@ def test_a_container_may_allow_less_than_the_machine_has(tmp_path, monkeypatch):
     assert free_bytes("cpu") == 2**28
 
 
+def test_only_the_device_that_is_meant_is_asked(cfgs, monkeypatch, capsys):
+    """Asking the current one would take memory of a GPU that the run does not use."""
+    asked: list[str] = []
+
+    def answer(size: Any) -> Any:
+        return lambda device=None: asked.append(str(device)) or size
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", answer((3 * GIB, 8 * GIB)))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", answer(2 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", answer(GIB))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    env_cfg, agent_cfg = copy.deepcopy(cfgs)
+    env_cfg.sim.device, agent_cfg.actor.checkpoint = "cuda:1", "tiny"
+    before_run.check_memory(env_cfg, agent_cfg)
+    said = capsys.readouterr().out
+    assert set(asked) == {"cuda:1"}
+    assert said.startswith("[gr00t_rl] memory on cuda:1\n")
+    assert re.search(r"^process .* context and libraries", said, re.MULTILINE)
+    assert re.search(r"^free +5\.00 GiB$", said, re.MULTILINE)  # 3 free, 1 of its own, 1 cached
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(1.0, 10), (1.04, 11), (0.96, 10)])
+def test_the_longest_episode_is_isaac_labs(seconds, steps):
+    """An env step that begins before the time is out is played."""
+    from isaaclab.envs import ManagerBasedRLEnv
+
+    cfg = SimpleNamespace(episode_length_s=seconds, decimation=4, sim=SimpleNamespace(dt=0.025))
+    env = SimpleNamespace(max_episode_length_s=seconds, step_dt=cfg.sim.dt * cfg.decimation)
+    isaac_labs: Any = ManagerBasedRLEnv.max_episode_length
+    assert episode_steps(cfg) == isaac_labs.fget(env) == steps
+
+
 def test_only_training_is_estimated_and_once(cfgs, monkeypatch, capsys):
     env_cfg, agent_cfg = copy.deepcopy(cfgs)
     shown = []
@@ -165,6 +200,9 @@ def test_only_training_is_estimated_and_once(cfgs, monkeypatch, capsys):
     monkeypatch.setattr("gr00t_rl.memory.estimate.show", lambda run, *_: {}["no such key"])
     before_run.check_memory(env_cfg, agent_cfg)  # it says so, and the run goes on
     assert "could not be estimated: KeyError: 'no such key'" in capsys.readouterr().out
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("RANK", "1")  # left over, in a process that is alone
     before_run.check_memory(env_cfg, agent_cfg)
-    assert len(shown) == 1
+    assert "could not be estimated" in capsys.readouterr().out
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    before_run.check_memory(env_cfg, agent_cfg)
+    assert len(shown) == 1 and capsys.readouterr().out == ""

@@ -64,6 +64,36 @@ def test_activations_that_grow_in_steps_are_tried():
     assert choose(rehearsal, room=100 + 60 * 10) == 40
 
 
+@pytest.mark.parametrize(("others", "expected"), [(None, None), (micro_batches.WHOLE, None), (3, 3)])
+def test_a_rehearsal_that_fails_ends_no_run(others, expected, monkeypatch, capsys):
+    """The whole minibatch is taken, or what the other ranks need, who are not left waiting."""
+
+    def fail(*args: Any, **settings: Any) -> None:
+        raise AttributeError("no such\nattribute")
+
+    asked: list[int] = []
+
+    def all_reduce(size: torch.Tensor, op: Any) -> None:
+        asked.append(int(size))
+        assert op is torch.distributed.ReduceOp.MIN
+        size.clamp_(max=others)
+
+    runner = make_runner(runner_cfg("gaussian"), PointMassEnv())
+    runner.alg.gpu_world_size = 1 if others is None else 2
+    monkeypatch.setattr(micro_batches, "SMALL", 0)
+    monkeypatch.setattr(micro_batches, "Rehearsal", fail)
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    obs = runner.env.get_observations()
+    capsys.readouterr()
+    assert micro_batches.micro_batch_of_run(runner.alg, obs, runner.env, runner.cfg) == expected
+    assert asked == ([] if others is None else [micro_batches.WHOLE])
+    taken = "the whole minibatch" if expected is None else "3 decisions at a time"
+    assert capsys.readouterr().out == (
+        f"[gr00t_rl] agent.algorithm.micro_batch_size=auto: {taken}; its memory could not be estimated: "
+        "AttributeError: no such attribute\n"
+    )
+
+
 @pytest.mark.parametrize("algorithm", ["PPO", "GRPO"])
 def test_gradients_of_auto_are_those_of_the_whole_minibatch(algorithm, monkeypatch, capsys):
     """In float64, on a machine with so little memory that the minibatch must be cut."""

@@ -126,6 +126,22 @@ def test_grpo_with_a_reference_is_rehearsed_too():
     assert rehearsal.step(4).activations > rehearsal.step(2).activations
 
 
+def test_curiosity_is_rehearsed_too():
+    """Its weight is scaled by the env's step."""
+    cfg = runner_cfg("flow_sde_one", image=True)
+    cfg["algorithm"]["rnd_cfg"] = {
+        "weight": 1.0,
+        "num_outputs": 4,
+        "predictor_hidden_dims": [16],
+        "target_hidden_dims": [16],
+    }
+    cfg["obs_groups"]["rnd_state"] = ["critic"]
+    runner, rehearsal = pair(cfg)
+    assert runner.alg.rnd is not None and rehearsal.algorithm.rnd is not None
+    collect(runner)
+    assert rehearsal.step(4).activations == pytest.approx(real_step(runner.alg, 4, accumulates=True), rel=0.02)
+
+
 def test_a_rehearsal_leaves_no_trace():
     """The run draws the same random numbers, with as many threads, whether it was rehearsed or not."""
     env = PointMassEnv(N, image=True)

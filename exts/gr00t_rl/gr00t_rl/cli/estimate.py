@@ -81,6 +81,8 @@ def _estimate(argv: list[str]) -> int:
         )
     if args.full_size:
         agent_cfg.actor.checkpoint = "tiny"  # what there is on disk does not matter
+    if memory is None:
+        agent_cfg.device = args.device  # checked with the rest
     fill_episode_length(env_cfg, agent_cfg)
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)

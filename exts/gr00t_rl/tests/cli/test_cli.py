@@ -222,3 +222,21 @@ def test_flags_of_several_machines_go_to_torchrun(started):
     assert not [arg for arg in worker if arg.startswith(("--nnodes", "--run_timestamp", "--processes"))]
     with pytest.raises(ConfigurationError, match="--nnodes"):
         cli.main(["train", "--task", "T", "--node_rank", "1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "nonsense"], "there is no such device; set cpu, or cuda:0"),
+        (["--memory", "5XB"], "--memory is '5XB'; set a size such as 80GB"),
+        (["--num_envs", "0"], "--num_envs is 0; set an integer of at least 1"),
+        (["--agent", "rsl_rl_mlp_cfg_entry_point"], "has no GR00T actor"),
+    ],
+)
+def test_estimate_refuses_what_there_is_not(arguments, message):
+    import gr00t_rl.tasks  # noqa: F401  # registers them
+    from gr00t_rl.cli import estimate
+
+    with pytest.raises(ConfigurationError, match=message) as error:
+        estimate._estimate(["--task", "Gr00t-Push-Cube-Franka", *arguments])
+    assert "\n" not in str(error.value)

@@ -95,13 +95,14 @@ class DecisionAlgorithm:
         self.reward_scaler: RewardScaler | None = None
         self.newest_checkpoint: str | None = None
         """The newest file of this run that was checked to be finite."""
-        rank, log_dir = multi_gpu_cfg["global_rank"] if multi_gpu_cfg else 0, getattr(env.cfg, "log_dir", None)
-        self.rescue = partial(rescue, self, log_dir, rank == 0)
+        self.rank = multi_gpu_cfg["global_rank"] if multi_gpu_cfg else 0
+        log_dir = getattr(env.cfg, "log_dir", None)
+        self.rescue = partial(rescue, self, log_dir, self.rank == 0)
         self.stop: StopRequest | None = None
         """Where a runner trains: whether SIGTERM has asked it to stop."""
         self.before_rollout: dict[str, dict[str, Any]] | None = None
         """Where a runner trains: what the iteration under way began with, by sections of a checkpoint."""
-        self.quarantine = Quarantine(env, groups, options, device, self.rescue, log_dir, rank, self.gpu_world_size)
+        self.quarantine = Quarantine(env, groups, options, device, self.rescue, log_dir, self.rank, self.gpu_world_size)
         self.env, self.num_steps = env, num_steps
         # parts may begin to learn later
         listed = {p for own in (getattr(actor, "trained_parts", None) or {}).values() for p in own}

@@ -78,10 +78,9 @@ class ClippedSurrogate(DecisionAlgorithm):
         self.rates = RateController(self.optimizer, schedules, max_iterations, options.desired_kl)
         suffix = self.quarantine.dumps.suffix  # a rank's dumps have one name
         self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue, suffix)
-        speaks = multi_gpu_cfg is None or multi_gpu_cfg["global_rank"] == 0
         remedies = () if options.recompute_log_probs else ("agent.algorithm.recompute_log_probs=True",)
         remedies = (*remedies, *getattr(actor, "numeric_remedies", ()))
-        self.gate = UpdateGate(device, self.gpu_world_size, speaks, remedies)
+        self.gate = UpdateGate(device, self.gpu_world_size, self.rank == 0, remedies)
         self.batch: TensorDict
         chosen = options.micro_batch_size
         self.micro_batch_size: int | None = chosen if isinstance(chosen, int) else None
@@ -310,10 +309,8 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     def _gate_rows(self, batch: TensorDict, rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, PolicyEvaluation]]:
         """Iterate over micro-batches of a minibatch's worth of rows [R]: their log-probabilities, scored again."""
-        chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))
-        for piece in self._pieces(batch, chosen, self.micro_batch_size or max(len(chosen), 1)):
-            if len(piece) > 0:
-                yield batch["log_prob"][piece], self._evaluate(batch[piece])
+        for piece in self._sampled_pieces(batch, rows):
+            yield batch["log_prob"][piece], self._evaluate(batch[piece])
 
     @torch.no_grad()
     def _recompute_log_probs(self, batch: TensorDict, rows: torch.Tensor) -> None:
@@ -324,11 +321,16 @@ class ClippedSurrogate(DecisionAlgorithm):
     @torch.no_grad()
     def _final_kl(self, batch: TensorDict, rows: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Return KL(old || new) after the last step, in closed form: its sum over a minibatch's worth of rows [R]."""
-        chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))  # of all times
-        if len(chosen) == 0:
+        pieces = list(self._sampled_pieces(batch, rows))
+        if not pieces:
             return torch.zeros((), device=self.device), 0
-        pieces = self._pieces(batch, chosen, self.micro_batch_size or len(chosen))
-        return torch.stack([self._evaluate(batch[piece]).kl.sum() for piece in pieces]).sum(), len(chosen)
+        kl = torch.stack([self._evaluate(batch[piece]).kl.sum() for piece in pieces]).sum()
+        return kl, sum(map(len, pieces))
+
+    def _sampled_pieces(self, batch: TensorDict, rows: torch.Tensor) -> Iterable[torch.Tensor]:
+        """Return a minibatch's worth of the rows [R], of all times, in pieces of a micro-batch; none of no rows."""
+        chosen = every(self.options.num_mini_batches, rows, self._env_of(batch))
+        return self._pieces(batch, chosen, self.micro_batch_size or len(chosen)) if len(chosen) > 0 else ()
 
     def _pass_size(self, num_rows: int) -> int:
         """Return the number of decisions of one forward pass over ``num_rows`` of them."""

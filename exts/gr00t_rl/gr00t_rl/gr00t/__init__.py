@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The GR00T N1.5 network: sizes, weights, inputs. Knows no reinforcement learning and no simulator.
+"""The GR00T networks: sizes, weights, inputs. Knows no reinforcement learning and no simulator.
 
-Names are loaded on first use (PEP 562): the sizes in :mod:`.config` need neither torch nor transformers, and command
-lines that offer them as options should not wait for these.
+Each generation is a folder, see :mod:`.generation`; :func:`from_pretrained` looks at a checkpoint and gives the right
+one. Names are loaded on first use (PEP 562): sizes need neither torch nor transformers, and command lines that offer
+them as options should not wait for these.
 """
 
 import importlib
@@ -10,43 +11,62 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .action_head import ActionHead, HeadContext
-    from .config import Gr00tN1d5Config
     from .errors import CheckpointError
+    from .generation import GENERATIONS, TINY, NetworkConfig, generation
+    from .head_config import ActionHeadConfig
+    from .loading import from_pretrained, generation_of_folder, without_weights
     from .modality import METADATA_FILE, ActionKey, Modality, StateKey, Statistics, make_metadata, read_statistics
-    from .model import Gr00tN1d5
+    from .n1d5.config import Gr00tN1d5Config
+    from .n1d5.model import Gr00tN1d5
+    from .n1d5.processor import Gr00tN1d5Processor
+    from .network import Gr00tNetwork
     from .processor import Gr00tProcessor
-    from .tokenizer import load_tokenizer, tiny_tokenizer, tokenizer_assets
+    from .tokenizer import load_tokenizer, tokenizer_assets
 
 _MODULES = {
     "action_head": ("ActionHead", "HeadContext"),
-    "config": ("Gr00tN1d5Config",),
     "errors": ("CheckpointError",),
+    "generation": ("GENERATIONS", "TINY", "NetworkConfig", "generation"),
+    "head_config": ("ActionHeadConfig",),
+    "loading": ("from_pretrained", "generation_of_folder", "without_weights"),
     "modality": (
         *("METADATA_FILE", "ActionKey", "Modality", "StateKey", "Statistics"),
         *("make_metadata", "read_statistics"),
     ),
-    "model": ("Gr00tN1d5",),
+    "n1d5.config": ("Gr00tN1d5Config",),
+    "n1d5.model": ("Gr00tN1d5",),
+    "n1d5.processor": ("Gr00tN1d5Processor",),
+    "network": ("Gr00tNetwork",),
     "processor": ("Gr00tProcessor",),
-    "tokenizer": ("load_tokenizer", "tiny_tokenizer", "tokenizer_assets"),
+    "tokenizer": ("load_tokenizer", "tokenizer_assets"),
 }
 
 __all__ = [
+    "GENERATIONS",
     "METADATA_FILE",
+    "TINY",
     "ActionHead",
+    "ActionHeadConfig",
     "ActionKey",
     "CheckpointError",
     "Gr00tN1d5",
     "Gr00tN1d5Config",
+    "Gr00tN1d5Processor",
+    "Gr00tNetwork",
     "Gr00tProcessor",
     "HeadContext",
     "Modality",
+    "NetworkConfig",
     "StateKey",
     "Statistics",
+    "from_pretrained",
+    "generation",
+    "generation_of_folder",
     "load_tokenizer",
     "make_metadata",
     "read_statistics",
-    "tiny_tokenizer",
     "tokenizer_assets",
+    "without_weights",
 ]
 
 

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import ActionHeadConfig
 from .dit import DiT, KeyValue, SelfAttentionTransformer
 from .embodiment import ActionEncoder, CategorySpecificLinear, CategorySpecificMLP
+from .head_config import ActionHeadConfig
+from .tokens import TokenKinds
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,15 @@ class HeadContext:
 
     state_token: Tensor
     """[B, 1, w]"""
-    future_tokens: Tensor
-    """[1, F, w], the same for every sample."""
+    future_tokens: Tensor | None
+    """[1, F, w], the same for every sample; None in a network without."""
     cross_kv: tuple[KeyValue, ...]
     """Keys and values of the features, one pair per cross-attention block, each [B, heads, T, head_dim]."""
     embodiment_id: Tensor | None
     """[B] long; None when the head holds a single embodiment."""
     cross_mask: Tensor | None = None
-    """Features that are tokens, not padding, bool [B, T]; None where all are."""
+    """Features that are tokens, not padding, bool [B, T], or of the text's alone [B, m], see :meth:`DiT.forward`; None
+    where all are."""
 
     @property
     def batch_size(self) -> int:
@@ -66,7 +68,8 @@ class HeadContext:
     def detach(self) -> HeadContext:
         """The same values, cut from the graph."""
         detached = self.map(Tensor.detach)
-        return dataclasses.replace(detached, future_tokens=self.future_tokens.detach())
+        future = None if self.future_tokens is None else self.future_tokens.detach()
+        return dataclasses.replace(detached, future_tokens=future)
 
 
 class ActionHead(nn.Module):
@@ -77,20 +80,30 @@ class ActionHead(nn.Module):
         self.config = cfg
         dim, categories = cfg.input_embedding_dim, cfg.max_num_embodiments
         self.model = DiT(cfg, implementation)
-        self.state_encoder = CategorySpecificMLP(categories, cfg.max_state_dim, cfg.hidden_size, dim)
+        self.state_encoder = CategorySpecificMLP(
+            categories, cfg.state_history_length * cfg.max_state_dim, cfg.hidden_size, dim
+        )
         self.action_encoder = ActionEncoder(categories, cfg.action_dim, dim)
         self.action_decoder = CategorySpecificMLP(categories, cfg.hidden_size, cfg.hidden_size, cfg.action_dim)
-        self.future_tokens = nn.Embedding(cfg.num_target_vision_tokens, dim)
+        self.future_tokens = None
+        if cfg.num_target_vision_tokens:
+            self.future_tokens = nn.Embedding(cfg.num_target_vision_tokens, dim)
         self.vlln = nn.LayerNorm(cfg.backbone_embedding_dim)
         self.vl_self_attention = SelfAttentionTransformer(cfg, implementation)
         self.position_embedding = nn.Embedding(cfg.max_seq_len, dim)
-        nn.init.normal_(self.future_tokens.weight, std=0.02)
+        if self.future_tokens is not None:
+            nn.init.normal_(self.future_tokens.weight, std=0.02)
         nn.init.normal_(self.position_embedding.weight, std=0.02)
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights, to which inputs are cast."""
-        return self.future_tokens.weight.dtype
+        return self.position_embedding.weight.dtype
+
+    @property
+    def masks_padding(self) -> bool:
+        """Whether the release keeps the DiT from seeing padding; N1.5's sees it."""
+        return self.config.attend_text_every_n_blocks > 0
 
     def process_features(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Backbone features [B, T, D] of any float type -> [B, T, D] for :meth:`prepare`.
@@ -101,24 +114,38 @@ class ActionHead(nn.Module):
         return self.vl_self_attention(self.vlln(features.to(self.dtype)), mask)
 
     def prepare(
-        self, vl: Tensor, state: Tensor, embodiment_id: Tensor | None = None, mask: Tensor | None = None
+        self,
+        vl: Tensor,
+        state: Tensor,
+        embodiment_id: Tensor | None = None,
+        mask: Tensor | None = None,
+        kinds: TokenKinds | None = None,
     ) -> HeadContext:
         """Everything that does not change from one denoising step to the next.
 
         Args:
             vl: [B, T, D] from :meth:`process_features`.
-            state: [B, 1, max_state_dim], zero padded, any float type.
+            state: [B, state_history_length, max_state_dim], zero padded, any float type.
             embodiment_id: [B] long; ignored after :meth:`slice_embodiment`.
             mask: features that are tokens, not padding, bool [B, T]; None where all are.
+            kinds: which features are pictures, where blocks see only text or only pictures.
 
         Raises:
-            ValueError: a state of another width, or no ids while there are several embodiments.
+            ValueError: a state of another width, no ids while there are several embodiments, or no ``kinds``.
         """
-        if state.ndim != 3 or state.shape[-1] != self.config.max_state_dim:
-            raise ValueError(f"state is {list(state.shape)}, expected [B, 1, {self.config.max_state_dim}]: pad it")
-        token = self.state_encoder(state.to(self.dtype), embodiment_id)  # [B, 1, w]
-        kv = self.model.project_features(vl)
-        return HeadContext(token, self.future_tokens.weight[None], kv, embodiment_id, mask)
+        cfg = self.config
+        if state.shape[1:] != (cfg.state_history_length, cfg.max_state_dim):
+            raise ValueError(
+                f"state is {list(state.shape)}, expected [B, {cfg.state_history_length}, {cfg.max_state_dim}]: pad it"
+            )
+        token = self.state_encoder(state.flatten(1).unsqueeze(1).to(self.dtype), embodiment_id)  # [B, 1, w]
+        kv = self.model.project_features(vl, kinds)
+        future = None if self.future_tokens is None else self.future_tokens.weight[None]
+        return HeadContext(token, future, kv, embodiment_id, self.cross_mask(mask, kinds))
+
+    def cross_mask(self, mask: Tensor | None, kinds: TokenKinds | None) -> Tensor | None:
+        """Where the features that the DiT sees are tokens, see :attr:`HeadContext.cross_mask`, from bool [B, T]."""
+        return mask if mask is None or kinds is None else kinds.split(mask)[0]
 
     def velocity(self, x: Tensor, timestep_bucket: Tensor, ctx: HeadContext) -> Tensor:
         """Flow velocity d(action)/dt at ``x``.
@@ -134,8 +161,8 @@ class ActionHead(nn.Module):
         horizon = x.shape[1]
         tokens = self.action_encoder(x.to(self.dtype), timestep_bucket, ctx.embodiment_id)  # [B, H, w]
         tokens = tokens + self.position_embedding.weight[:horizon]
-        future = ctx.future_tokens.expand(x.shape[0], -1, -1)  # [B, F, w]
-        sequence = torch.cat([ctx.state_token, future, tokens], dim=1)  # [B, 1 + F + H, w]
+        future = [] if ctx.future_tokens is None else [ctx.future_tokens.expand(x.shape[0], -1, -1)]  # [B, F, w]
+        sequence = torch.cat([ctx.state_token, *future, tokens], dim=1)  # [B, 1 + F + H, w]
         out = self.model(sequence, timestep_bucket, ctx.cross_kv, ctx.cross_mask)[:, -horizon:]  # [B, H, hidden_size]
         return self.action_decoder(out, ctx.embodiment_id).float()
 

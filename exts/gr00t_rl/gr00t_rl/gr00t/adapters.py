@@ -11,11 +11,11 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from .model import Gr00tN1d5
+from .network import Gr00tNetwork
 from .parts import lora_layers
 
 
-def add_adapters(model: Gr00tN1d5, parts: Collection[str], rank: int, alpha: float) -> None:
+def add_adapters(model: Gr00tNetwork, parts: Collection[str], rank: int, alpha: float) -> None:
     """Put adapters into the attention and feed-forward layers of ``parts``; their product is 0 at first.
 
     The adapters are float32, whatever the type of the frozen weights. Every layer that

@@ -42,8 +42,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, implementation: str, mask: Tensor | 
         mask: keys that are seen, bool [B, T], at least one per row; all where None.
 
     Returns:
-        [B, S, heads * d]
+        [B, S, heads * d]; zeros where there are no keys at all.
     """
+    if k.shape[2] == 0:
+        return q.new_zeros(q.shape[0], q.shape[2], q.shape[1] * q.shape[3])
     seen = None if mask is None else mask[:, None, None, :]
     if implementation == "flash_attention_2" and seen is None:
         from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]

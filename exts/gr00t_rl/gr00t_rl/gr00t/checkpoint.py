@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checkpoints in the official GR00T N1.5 layout: config.json, safetensors shards, their index, and assets.
+"""Checkpoints in the official layout: config.json, safetensors shards, their index, and assets.
 
 This file knows tensors by name and no network; ``model.py`` turns them into one, and a network into them.
 Every way a checkpoint can be wrong ends in a one-line :class:`CheckpointError`, before any weight is read where
@@ -15,6 +15,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..utils.whole_files import held, remove_leftovers
-from .config import Gr00tN1d5Config
 from .errors import CheckpointError
 
 CONFIG_FILE = "config.json"
-EAGLE_FILE = "eagle_config.json"
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
-ASSET_FILES = (
-    "experiment_cfg/metadata.json",
+TOKENIZER_FILES = (
     "chat_template.json",
     "chat_template.jinja",
     "tokenizer_config.json",
@@ -42,29 +40,42 @@ ASSET_FILES = (
     "merges.txt",
     "added_tokens.json",
     "special_tokens_map.json",
-    "preprocessor_config.json",
-    "processor_config.json",
 )
-"""Files beside the weights that travel with a model from load to save."""
 MAX_SHARD_BYTES = 5_000_000_000
 
-_VISION = "backbone.eagle_model.vision_model."
-_EMBEDDING = "backbone.eagle_model.language_model.model.embed_tokens.weight"
-_LM_HEAD = "backbone.eagle_model.language_model.lm_head.weight"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-# -- names ------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Layout:
+    """How a generation of GR00T is laid out on disk."""
 
+    generation: str
+    """As in messages, "GR00T N1.5"."""
+    assets: tuple[str, ...]
+    """Files beside the weights that travel with a model from load to save."""
+    sizes: tuple[str, ...] = (CONFIG_FILE,)
+    """Files with the sizes of the network; those after the first may be missing."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Beginnings of names: (in the checkpoint, in our modules)."""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Name in the checkpoint of a weight that is not read -> the weight of ours that it equals."""
+    writes_tied: bool = False
+    """Whether the tied ones are in an official checkpoint."""
 
-def to_module_key(key: str) -> str:
-    """A stored name as our modules spell it: transformers 4 wrote ``vision_model.vision_model.``, 5 says it once."""
-    return _VISION + key.removeprefix(_VISION + "vision_model.") if key.startswith(_VISION + "vision_model.") else key
+    def to_module_key(self, key: str) -> str:
+        """A stored name as our modules spell it."""
+        for theirs, ours in self.renamed:
+            if key.startswith(theirs):
+                return ours + key.removeprefix(theirs)
+        return key
 
-
-def to_checkpoint_key(key: str) -> str:
-    """One of our names as the official checkpoint spells it."""
-    return _VISION + "vision_model." + key.removeprefix(_VISION) if key.startswith(_VISION) else key
+    def to_checkpoint_key(self, key: str) -> str:
+        """One of our names as the official checkpoint spells it."""
+        for theirs, ours in self.renamed:
+            if key.startswith(ours):
+                return theirs + key.removeprefix(ours)
+        return key
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -102,7 +113,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{path.parent} has no {path.name}: give the folder of a GR00T N1.5 checkpoint"
+            f"{path.parent} has no {path.name}: give the folder of a GR00T checkpoint"
         ) from error
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path} is not readable JSON ({error}): copy it again from the source") from error
@@ -111,32 +122,34 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_config(folder: Path) -> Gr00tN1d5Config:
-    """Sizes of the checkpoint in ``folder``; the released Eagle sizes unless it has an ``eagle_config.json``.
+def read_sizes(folder: Path, layout: Layout) -> dict[str, dict[str, Any]]:
+    """Contents of the files with the network's sizes that ``folder`` has, by name.
 
     Raises:
-        CheckpointError: a missing or broken file, or another network's.
+        CheckpointError: a missing or broken file.
     """
-    config = read_json(folder / CONFIG_FILE)
-    eagle = read_json(folder / EAGLE_FILE) if (folder / EAGLE_FILE).exists() else None
-    try:
-        return Gr00tN1d5Config.from_dicts(config, eagle)
-    except ValueError as error:
-        raise CheckpointError(f"{folder}: {error}") from error
+    first, *others = layout.sizes
+    found = {first: read_json(folder / first)}
+    return found | {name: read_json(folder / name) for name in others if (folder / name).exists()}
 
 
-def read_assets(folder: Path) -> dict[str, bytes]:
+def read_assets(folder: Path, layout: Layout) -> dict[str, bytes]:
     """Contents of the asset files that ``folder`` has. In memory, so a save needs the source folder no more."""
-    return {name: (folder / name).read_bytes() for name in ASSET_FILES if (folder / name).is_file()}
+    return {name: (folder / name).read_bytes() for name in layout.assets if (folder / name).is_file()}
 
 
 def load_tensors(
-    folder: Path, expected: Mapping[str, torch.Size], dtype: torch.dtype | None, device: torch.device
+    folder: Path,
+    layout: Layout,
+    expected: Mapping[str, torch.Size],
+    dtype: torch.dtype | None,
+    device: torch.device,
 ) -> dict[str, Tensor]:
     """Read the weights of the checkpoint in ``folder`` by module name, tensor by tensor, straight onto ``device``.
 
     Args:
         folder: The checkpoint.
+        layout: How it is laid out.
         expected: Shape of every weight of the network, by module name.
         dtype: Type of the result, whatever the type on disk; None: as on disk.
         device: Where it lies.
@@ -145,14 +158,14 @@ def load_tensors(
         CheckpointError: a missing, truncated or foreign file, or names or shapes that are not this network's.
     """
     shards = _shard_files(folder)
-    _check_tensors(folder, {name: list(shape) for name, shape in expected.items()}, shards)
+    _check_tensors(folder, layout, {name: list(shape) for name, shape in expected.items()}, shards)
     state: dict[str, Tensor] = {}
     for shard in shards:
         try:
             with safe_open(shard, framework="pt") as file:
-                for key in (name for name in _names(file) if name != _LM_HEAD):
+                for key in (name for name in _names(file) if name not in layout.tied):
                     # A copy, or the weights would stay mapped to a file that may be replaced.
-                    state[to_module_key(key)] = file.get_tensor(key).to(device=device, dtype=dtype, copy=True)
+                    state[layout.to_module_key(key)] = file.get_tensor(key).to(device=device, dtype=dtype, copy=True)
         except (SafetensorError, OSError) as error:
             raise _broken_shard(shard, error) from error
     return state
@@ -174,32 +187,34 @@ def _shard_files(folder: Path) -> list[Path]:
     return shards
 
 
-def _check_tensors(folder: Path, expected: Mapping[str, list[int]], shards: list[Path]) -> None:
+def _check_tensors(folder: Path, layout: Layout, expected: Mapping[str, list[int]], shards: list[Path]) -> None:
     """Compare names and shapes from the shards' headers alone."""
     found: dict[str, list[int]] = {}
     for shard in shards:
         try:
             with safe_open(shard, framework="pt") as file:
-                found |= {to_module_key(key): file.get_slice(key).get_shape() for key in _names(file)}
+                names = [key for key in _names(file) if key not in layout.tied]
+                found |= {layout.to_module_key(key): file.get_slice(key).get_shape() for key in names}
         except (SafetensorError, OSError) as error:
             raise _broken_shard(shard, error) from error
-    found.pop(_LM_HEAD, None)
     if missing := sorted(expected.keys() - found.keys()):
         raise CheckpointError(
-            f"{folder} lacks {len(missing)} weights of this network, such as {_some(missing)}: "
+            f"{folder} lacks {len(missing)} weights of this network, such as {_some(layout, missing)}: "
             "copy the checkpoint again, or give one whose config.json belongs to its weights"
         )
     if foreign := sorted(found.keys() - expected.keys()):
         raise CheckpointError(
-            f"{folder} holds {len(foreign)} weights that GR00T N1.5 does not have, such as {_some(foreign)}: "
+            f"{folder} holds {len(foreign)} weights that {layout.generation} does not have, such as "
+            f"{_some(layout, foreign)}: "
             "merge adapters first, or give a checkpoint whose config.json belongs to its weights"
         )
     for key, shape in expected.items():
         if found[key] != shape:
-            eagle = "" if (folder / EAGLE_FILE).exists() else f" (no {EAGLE_FILE}: released Eagle sizes assumed)"
+            absent = [name for name in layout.sizes if not (folder / name).exists()]
+            assumed = f" (no {', '.join(absent)}: released sizes assumed)" if absent else ""
             raise CheckpointError(
-                f"{folder}: {to_checkpoint_key(key)} has shape {found[key]}, config says {shape}{eagle}: "
-                f"use the {CONFIG_FILE} and {EAGLE_FILE} that were saved with these weights"
+                f"{folder}: {layout.to_checkpoint_key(key)} has shape {found[key]}, config says {shape}{assumed}: "
+                f"use the {' and '.join(layout.sizes)} that were saved with these weights"
             )
 
 
@@ -212,34 +227,39 @@ def _broken_shard(shard: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{shard} ({size} bytes) is truncated or not safetensors ({error}): copy it again")
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(to_checkpoint_key(name) for name in names[:2])
+def _some(layout: Layout, names: list[str]) -> str:
+    return ", ".join(layout.to_checkpoint_key(name) for name in names[:2])
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def official_tensors(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """Official name -> tensor: the weights ``state`` by module name, and the tied ``lm_head``.
+def official_tensors(
+    state: Mapping[str, Tensor], expected: Mapping[str, torch.Size], layout: Layout
+) -> dict[str, Tensor]:
+    """Official name -> tensor: the weights ``state`` by module name, and the tied ones that ``layout`` writes.
 
     Tensors are references to those of ``state``.
 
     Raises:
-        CheckpointError: other weights than those ``expected`` of a GR00T N1.5 (adapters not merged).
+        CheckpointError: other weights than those ``expected`` of the network (adapters not merged).
     """
     shapes = {key: value.shape for key, value in state.items()}
     if shapes != expected:
         odd = sorted(shapes.keys() ^ expected.keys()) or sorted(k for k in expected if shapes[k] != expected[k])
-        raise CheckpointError(f"the model is not a plain GR00T N1.5, see {_some(odd)}: merge adapters before saving")
-    whole = {**state, _LM_HEAD: state[_EMBEDDING]}
-    return {to_checkpoint_key(key): whole[key].detach() for key in sorted(whole)}
+        raise CheckpointError(
+            f"the model is not a plain {layout.generation}, see {_some(layout, odd)}: merge adapters before saving"
+        )
+    tied = {name: state[source] for name, source in layout.tied.items()} if layout.writes_tied else {}
+    whole = {**state, **tied}
+    return {layout.to_checkpoint_key(key): whole[key].detach() for key in sorted(whole)}
 
 
 def save_checkpoint(
     path: str | os.PathLike[str],
+    layout: Layout,
     tensors: Mapping[str, Tensor],
-    config: Gr00tN1d5Config,
-    dtype: torch.dtype,
+    sizes: Mapping[str, Mapping[str, Any]],
     assets: Mapping[str, bytes],
 ) -> None:
     """Write a whole checkpoint folder, or leave everything as it was.
@@ -248,9 +268,9 @@ def save_checkpoint(
 
     Args:
         path: The folder.
+        layout: How it is laid out.
         tensors: The weights by official name, see :func:`official_tensors`.
-        config: Sizes of the network.
-        dtype: Type of the weights that the config names.
+        sizes: File name -> content of the files with the network's sizes.
         assets: File name -> content of what is saved beside the weights.
 
     Raises:
@@ -265,10 +285,10 @@ def save_checkpoint(
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.saving-", dir=target.parent))
         with held(staging):
             staging.chmod(0o755)  # mkdtemp makes it private, a checkpoint is not
-            _keep_other_files(target, staging)
-            _write_weights(staging, tensors)
-            _write_json(staging / CONFIG_FILE, config.to_config_dict(str(dtype).removeprefix("torch.")))
-            _write_json(staging / EAGLE_FILE, config.to_eagle_dict())
+            _keep_other_files(target, staging, layout)
+            _write_weights(staging, tensors, layout)
+            for name, content in sizes.items():
+                _write_json(staging / name, content)
             for name, content in assets.items():
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 (staging / name).write_bytes(content)
@@ -293,9 +313,9 @@ def _check_target(target: Path) -> None:
         raise CheckpointError(f"{target} holds files but no checkpoint: choose an empty or new folder to save to")
 
 
-def _keep_other_files(target: Path, staging: Path) -> None:
+def _keep_other_files(target: Path, staging: Path, layout: Layout) -> None:
     """Copy what is in ``target`` and is no part of a checkpoint."""
-    ours = {CONFIG_FILE, EAGLE_FILE, INDEX_FILE, *(name.split("/")[0] for name in ASSET_FILES)}
+    ours = {*layout.sizes, INDEX_FILE, *(name.split("/")[0] for name in layout.assets)}
     for entry in target.iterdir() if target.is_dir() else ():
         if entry.name in ours or (entry.name.startswith("model") and entry.suffix == ".safetensors"):
             continue
@@ -305,7 +325,7 @@ def _keep_other_files(target: Path, staging: Path) -> None:
             shutil.copy2(entry, staging / entry.name, follow_symlinks=False)
 
 
-def _write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write_weights(folder: Path, tensors: Mapping[str, Tensor], layout: Layout) -> None:
     shards: list[list[str]] = [[]]
     size = 0
     for key, tensor in tensors.items():
@@ -317,7 +337,7 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     weight_map = {}
     for number, keys in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        content = {key: tensors[key].to("cpu", copy=key == _LM_HEAD).contiguous() for key in keys}
+        content = {key: tensors[key].to("cpu", copy=key in layout.tied).contiguous() for key in keys}
         save_file(content, folder / name, metadata={"format": "pt"})
         (folder / name).chmod(0o644)  # safetensors makes it private
         weight_map |= dict.fromkeys(keys, name)

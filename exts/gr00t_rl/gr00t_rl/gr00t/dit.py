@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .attention import attend
-from .config import ActionHeadConfig
+from .head_config import ActionHeadConfig
+from .tokens import TokenKinds
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one attention layer, each [B, heads, T, head_dim]."""
@@ -157,27 +158,47 @@ class DiT(nn.Module):
         )
         self.proj_out_1 = nn.Linear(dim, 2 * dim)
         self.proj_out_2 = nn.Linear(dim, cfg.hidden_size)
+        self._sees_text = [cfg.sees_text(index) for index in range(cfg.cross_blocks)]
 
-    def project_features(self, vl: Tensor) -> tuple[KeyValue, ...]:
-        """Keys and values of the features [B, T, D] for each cross-attention block, in order.
+    def project_features(self, vl: Tensor, kinds: TokenKinds | None = None) -> tuple[KeyValue, ...]:
+        """Keys and values of the features [B, T, D] that each cross-attention block sees, in order.
 
-        They depend on neither the timestep nor the noisy action, so one call serves every denoising step.
+        They depend on neither the timestep nor the noisy action, so one call serves every denoising step. Where a block
+        sees only text or only pictures, the release computes all keys and masks the others; here they are not computed.
+
+        Args:
+            vl: Features.
+            kinds: Which of them are pictures; not read where all blocks see all.
+
+        Raises:
+            ValueError: No ``kinds`` where they are needed.
         """
-        return tuple(block.attn1.project(vl) for block in self.transformer_blocks[::2])  # pyright: ignore
+        blocks: Any = self.transformer_blocks[::2]
+        if None in self._sees_text:
+            return tuple(block.attn1.project(vl) for block in blocks)
+        if kinds is None:
+            raise ValueError("kinds is None, but blocks see only text or only pictures: say which tokens are which")
+        text, image = kinds.split(vl)
+        return tuple(
+            block.attn1.project(text if sees_text else image)
+            for block, sees_text in zip(blocks, self._sees_text, strict=True)
+        )
 
     def forward(
         self, tokens: Tensor, timestep: Tensor, cross_kv: tuple[KeyValue, ...], cross_mask: Tensor | None = None
     ) -> Tensor:
         """tokens [B, S, dim], timestep [B] long, ``cross_kv`` from :meth:`project_features` -> [B, S, hidden_size]
 
-        ``cross_mask``, bool [B, T], is False at features of padding.
+        ``cross_mask``, bool [B, T], is False at features of padding; where blocks see only text or only pictures, it is
+        that of the text [B, m].
         """
         time = self.timestep_encoder(timestep)  # [B, dim]
         x: Any = tokens
         checkpointed = self.gradient_checkpointing and torch.is_grad_enabled()
         for index, block in enumerate(self.transformer_blocks):
             cross = index % 2 == 0
-            inputs = (x, time, cross_kv[index // 2] if cross else None, cross_mask if cross else None)
+            masked = cross and self._sees_text[index // 2] is not False  # pictures hold no padding
+            inputs = (x, time, cross_kv[index // 2] if cross else None, cross_mask if masked else None)
             if checkpointed:  # without dropout, a block draws no random numbers
                 x = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=self.training)
             else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Floating-point operations of one sample through GR00T N1.5, from its sizes: what a measured speed is compared with.
+"""Floating-point operations of one sample through GR00T, from its sizes: what a measured speed is compared with.
 
 Counted are matrix products, two operations per multiply-add, and attention without a causal discount. Norms,
 activations and the embedding look-up are left out: they are well under 1 % of the operations.
@@ -7,10 +7,11 @@ activations and the embedding look-up are left out: they are well under 1 % of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .config import Gr00tN1d5Config
+from .head_config import ActionHeadConfig
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,9 @@ class Flops:
     """Forward operations per sample of each part, the pieces of a decision and of an update."""
 
     vision: int
-    """SigLIP2 and the projector, all views."""
+    """Image encoder and projector, all views."""
     language: int
-    """Qwen3 over the whole prompt."""
+    """Language model over the whole prompt."""
     vl_self_attention: int
     """Self-attention blocks over the features."""
     state: int
@@ -47,79 +48,63 @@ class Flops:
         return 3 * self.state + 2 * self.cross_kv + 3 * steps * self.velocity
 
 
-def count_flops(config: Gr00tN1d5Config, tokens: int, views: int) -> Flops:
-    """Return the forward operations per sample.
+def head_flops(head: ActionHeadConfig, tokens: int, image_tokens: int) -> dict[str, int]:
+    """Return the forward operations per sample of the action head's pieces, by their names in :class:`Flops`.
 
     Args:
-        config: Sizes of the network.
-        tokens: Length T of the prompt, image tokens included.
-        views: Images per sample.
+        head: Sizes.
+        tokens: Features T.
+        image_tokens: Those of them that are pictures.
     """
-    return Flops(
-        vision=_vision(config, views),
-        language=_language(config, tokens),
-        vl_self_attention=_vl_self_attention(config, tokens),
-        state=_state(config),
-        cross_kv=_cross_kv(config, tokens),
-        velocity=_velocity(config, tokens),
-    )
+    seen = [_seen(head, index, tokens, image_tokens) for index in range(head.cross_blocks)]
+    return {
+        "vl_self_attention": _vl_self_attention(head, tokens),
+        "state": _state(head),
+        "cross_kv": _cross_kv(head, seen),
+        "velocity": _velocity(head, seen),
+    }
 
 
-def _linear(rows: int, *widths: int) -> int:
+def _seen(head: ActionHeadConfig, cross_block: int, tokens: int, image_tokens: int) -> int:
+    """Features that a block attends to."""
+    sees_text = head.sees_text(cross_block)
+    return tokens if sees_text is None else tokens - image_tokens if sees_text else image_tokens
+
+
+def linear(rows: int, *widths: int) -> int:
     """A chain of linear layers, widths[0] -> widths[1] -> ..., on ``rows`` rows."""
     return sum(2 * rows * a * b for a, b in pairwise(widths))
 
 
-def _attention(queries: int, keys: int, width: int) -> int:
+def attention(queries: int, keys: int, width: int) -> int:
     """Scores and weighted sum of all heads together, whose outputs are ``width`` wide."""
     return 4 * queries * keys * width
 
 
-def _vision(config: Gr00tN1d5Config, views: int) -> int:
-    v, n = config.vision, config.tokens_per_image
-    width = v.hidden_size
-    layer = 4 * _linear(n, width, width) + _attention(n, n, width) + _linear(n, width, v.intermediate_size, width)
-    patches = _linear(n, 3 * v.patch_size**2, width)
-    return views * (patches + v.num_hidden_layers * layer + _linear(n, width, config.text.hidden_size))
-
-
-def _language(config: Gr00tN1d5Config, tokens: int) -> int:
-    t = config.text
-    width, q, kv = t.hidden_size, t.num_attention_heads * t.head_dim, t.num_key_value_heads * t.head_dim
-    projections = _linear(tokens, width, q, width) + 2 * _linear(tokens, width, kv)
-    mlp = 3 * _linear(tokens, width, t.intermediate_size)
-    return config.select_layer * (projections + _attention(tokens, tokens, q) + mlp)
-
-
-def _vl_self_attention(config: Gr00tN1d5Config, tokens: int) -> int:
-    head = config.action_head
+def _vl_self_attention(head: ActionHeadConfig, tokens: int) -> int:
     width = head.backbone_embedding_dim
-    projections, mlp = 4 * _linear(tokens, width, width), _linear(tokens, width, 4 * width, width)
-    return head.vl_layers * (projections + _attention(tokens, tokens, width) + mlp)
+    projections, mlp = 4 * linear(tokens, width, width), linear(tokens, width, 4 * width, width)
+    return head.vl_layers * (projections + attention(tokens, tokens, width) + mlp)
 
 
-def _state(config: Gr00tN1d5Config) -> int:
-    head = config.action_head
-    return _linear(1, head.max_state_dim, head.hidden_size, head.input_embedding_dim)
+def _state(head: ActionHeadConfig) -> int:
+    return linear(1, head.state_history_length * head.max_state_dim, head.hidden_size, head.input_embedding_dim)
 
 
-def _cross_kv(config: Gr00tN1d5Config, tokens: int) -> int:
-    head = config.action_head
-    cross_blocks = (head.dit_layers + 1) // 2
-    return cross_blocks * 2 * _linear(tokens, head.backbone_embedding_dim, head.input_embedding_dim)
+def _cross_kv(head: ActionHeadConfig, seen: Sequence[int]) -> int:
+    return 2 * linear(sum(seen), head.backbone_embedding_dim, head.input_embedding_dim)
 
 
-def _velocity(config: Gr00tN1d5Config, tokens: int) -> int:
-    head = config.action_head
+def _velocity(head: ActionHeadConfig, seen: Sequence[int]) -> int:
     width, horizon = head.input_embedding_dim, head.action_horizon
     sequence = 1 + head.num_target_vision_tokens + horizon
-    cross, own = (head.dit_layers + 1) // 2, head.dit_layers // 2
-    block = _linear(1, width, 2 * width) + 2 * _linear(sequence, width, width)
-    block += _linear(sequence, width, 4 * width, width)
-    blocks = head.dit_layers * block + cross * _attention(sequence, tokens, width)
-    blocks += own * (2 * _linear(sequence, width, width) + _attention(sequence, sequence, width))
-    time_embedding = _linear(1, 256, width, width)
-    output = _linear(1, width, 2 * width) + _linear(sequence, width, head.hidden_size)
-    encoder = _linear(horizon, head.action_dim, width) + _linear(horizon, 2 * width, width, width)
-    decoder = _linear(horizon, head.hidden_size, head.hidden_size, head.action_dim)
+    own = head.dit_layers // 2
+    block = linear(1, width, 2 * width) + 2 * linear(sequence, width, width)
+    block += linear(sequence, width, 4 * width, width)
+    blocks = head.dit_layers * block + attention(sequence, sum(seen), width)
+    blocks += own * (2 * linear(sequence, width, width) + attention(sequence, sequence, width))
+    time_embedding = linear(1, 256, width, width)
+    output = linear(1, width, 2 * width) + linear(sequence, width, head.hidden_size)
+    encoder = linear(horizon, head.action_dim, width) + linear(horizon, 2 * width, width, width)
+    decoder = linear(horizon, head.hidden_size, head.hidden_size, head.action_dim)
     return time_embedding + blocks + output + encoder + decoder

@@ -311,6 +311,18 @@ def make_metadata(
     return {tag: {"statistics": tables, "modalities": modalities, "embodiment_tag": tag}}
 
 
+def metadata_with(
+    before: bytes | None,
+    modality: Modality,
+    statistics: Statistics,
+    resolution: tuple[int, int],
+    fps: float,
+) -> bytes:
+    """Return the content of ``experiment_cfg/metadata.json`` with an embodiment in it; others stay as ``before``."""
+    ours = make_metadata(modality, statistics, resolution, fps)
+    return (json.dumps(json.loads(before or b"{}") | ours, indent=2) + "\n").encode()
+
+
 # -- checks -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The parts of GR00T N1.5 that are trained, or not: their modules, and the layers that LoRA adapts in them."""
+"""The parts of GR00T that are trained, or not: their modules, and the layers that LoRA adapts in them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from .model import Gr00tN1d5
-from .part_names import LORA_TARGETS
+from .network import Gr00tNetwork
+from .part_names import LORA_OF_HEAD
 
 
-def part_modules(model: Gr00tN1d5) -> dict[str, tuple[nn.Module, ...]]:
-    """Return the modules of each part. SigLIP's pooling head is in none: nothing uses it, and it stays as it is."""
-    eagle, head = model.backbone.eagle_model, model.action_head
-    vision = eagle.vision_model
+def part_modules(model: Gr00tNetwork) -> dict[str, tuple[nn.Module, ...]]:
+    """Return the modules of each part, see ``part_names.py``. What the network holds but does not use is in none."""
+    head = model.action_head
+    future = () if head.future_tokens is None else (head.future_tokens,)
     return {
-        "vision": (vision.embeddings, vision.encoder, vision.post_layernorm),
-        "mlp1": (eagle.mlp1,),
-        "llm": (eagle.language_model,),
+        **model.backbone.part_modules(),
         "vlln": (head.vlln,),
         "vl_self_attention": (head.vl_self_attention,),
-        "dit": (head.model, head.future_tokens),
+        "dit": (head.model, *future),
         "projectors": (head.state_encoder, head.action_encoder, head.action_decoder, head.position_embedding),
     }
 
 
-def part_parameters(model: Gr00tN1d5) -> dict[str, dict[str, nn.Parameter]]:
+def part_parameters(model: Gr00tNetwork) -> dict[str, dict[str, nn.Parameter]]:
     """Return the parameters of each part by their names in ``model``."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     return {
@@ -35,14 +33,15 @@ def part_parameters(model: Gr00tN1d5) -> dict[str, dict[str, nn.Parameter]]:
     }
 
 
-def lora_layers(model: Gr00tN1d5, part: str) -> dict[str, nn.Linear]:
+def lora_layers(model: Gr00tNetwork, part: str) -> dict[str, nn.Linear]:
     """Return the linear layers that LoRA adapts in ``part``, by their names in ``model``.
 
     Raises:
         KeyError: LoRA adapts nothing in this part.
         RuntimeError: A target is missing in a block of the part: the network's names are others than expected.
     """
-    targets, names = LORA_TARGETS[part], {module: name for name, module in model.named_modules()}
+    targets = {**model.backbone.lora_targets, **LORA_OF_HEAD}[part]
+    names = {module: name for name, module in model.named_modules()}
     blocks = [block for module in part_modules(model)[part] for block in _blocks(module)]
     found: dict[str, nn.Linear] = {}
     for block in blocks:
@@ -64,4 +63,4 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _is_block(module: nn.Module) -> bool:
-    return any(name in ("attn1", "self_attn") for name, _ in module.named_children())
+    return any(name in ("attn", "attn1", "self_attn") for name, _ in module.named_children())

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from .config import Gr00tN1d5Config
 from .modality import Modality, Statistics
 from .normalise import Normaliser, Part
-from .tokenizer import DEFAULT_INSTRUCTION, check_tokenizer, formalise, render_prompt
+from .tokenizer import DEFAULT_INSTRUCTION, formalise
+from .tokens import Grid, Prompt, TokenKinds
 
 
 class Gr00tProcessor(nn.Module):
@@ -24,15 +25,20 @@ class Gr00tProcessor(nn.Module):
     released code pads on the left, at the same distances between tokens.) The action head, which is not causal, must
     be given the :attr:`token_mask` of the prompts.
 
+    Pictures stand before the instruction, alike in all prompts.
+
     Args:
         config: sizes of the network.
-        tokenizer: from ``load_tokenizer`` or ``tiny_tokenizer``.
+        tokenizer: from ``load_tokenizer`` or the generation's ``tiny_tokenizer``.
         instruction: what the robot is told to do; a list where envs are told different things.
         num_views: cameras per sample, 0 for a prompt without images; the modality's, or 1, where None.
         device: where the buffers are made.
-        formalize_language: lower-case the instruction and remove its punctuation, as some data configs do.
+        formalize_language: lower-case the instruction and remove its punctuation; None: as the checkpoint was trained,
+            where it says so.
         modality: the embodiment's keys; where None, states and actions are taken as normalised.
-        statistics: of the checkpoint; None if no key is normalised.
+        statistics: of the checkpoint, from :meth:`read_statistics`; None if no key is normalised.
+        image_sizes: (height, width) of each view [px], where the picture's size decides how many tokens it has.
+        assets: the network's files, which may say how pictures, states and actions are treated.
 
     Raises:
         CheckpointError: the tokenizer belongs to another checkpoint.
@@ -41,48 +47,125 @@ class Gr00tProcessor(nn.Module):
 
     _input_ids: Tensor
     _is_token: Tensor
+    _position_ids: Tensor | None
+    _text_positions: Tensor
+    _image_positions: Tensor
     _to_env: Tensor
     _from_env: Tensor
 
     def __init__(
         self,
-        config: Gr00tN1d5Config,
+        config: Any,
         tokenizer: PreTrainedTokenizerBase,
         instruction: str | Sequence[str] = DEFAULT_INSTRUCTION,
         num_views: int | None = None,
         device: str | torch.device = "cpu",
-        formalize_language: bool = False,
+        formalize_language: bool | None = None,
         modality: Modality | None = None,
         statistics: Statistics | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+        assets: Mapping[str, bytes] | None = None,
     ):
         super().__init__()
         if num_views is None:
             num_views = 1 if modality is None else len(modality.video)
         if num_views < 0 or (modality is not None and num_views != len(modality.video)):
             raise ValueError(f"num_views is {num_views}: set the number of cameras, 0 for none")
-        check_tokenizer(tokenizer, config)
         self.config, self.num_views, self.modality = config, num_views, modality
+        self._read_assets(assets or {})
+        self._check_tokenizer(tokenizer)
         texts = [instruction] if isinstance(instruction, str) else list(instruction)
         if not texts:
             raise ValueError("the list of instructions is empty: give at least one")
-        self.instructions = [formalise(text) if formalize_language else text for text in texts]
+        formal = self.formal_by_default if formalize_language is None else formalize_language
+        self.instructions = [formalise(text) if formal else text for text in texts]
+        self.grids = self._grids(image_sizes)
         self._tokenise(tokenizer)
         self.normalise_state = self.normalise_action = None
         if modality is not None:
             self._read_modality(modality, statistics)
         self.to(device)
 
+    # -- what a generation fills in ------------------------------------------------------------------------------------
+
+    formal_by_default: bool = False
+    """Whether instructions are formalised where nobody says."""
+
+    @classmethod
+    def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
+        """Return what a network's files say of the data that the modality's keys are normalised by; None if none is.
+
+        Raises:
+            ValueError: the statistics of a key that is normalised are missing or do not fit.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def with_statistics(
+        cls,
+        assets: Mapping[str, bytes],
+        config: Any,
+        modality: Modality,
+        statistics: Statistics,
+        resolution: tuple[int, int],
+        fps: float,
+    ) -> dict[str, bytes]:
+        """Return a network's files with an embodiment's statistics in them; those of other embodiments stay.
+
+        Args:
+            assets: File name -> content, as they were.
+            config: Sizes of the network.
+            modality: The embodiment's keys.
+            statistics: Of all state and action keys, in the units of the env.
+            resolution: (width, height) of the images [px].
+            fps: Frames per second, which is the control rate.
+        """
+        raise NotImplementedError
+
+    def _read_assets(self, assets: Mapping[str, bytes]) -> None:
+        """Keep what the network's files say of the treatment of pictures, states and actions."""
+
+    def _grids(self, image_sizes: Sequence[tuple[int, int]] | None) -> tuple[Grid, ...]:
+        """Patches of each view."""
+        raise NotImplementedError
+
+    def _tokens_of(self, grid: Grid) -> int:
+        """Image tokens of a picture."""
+        raise NotImplementedError
+
+    def _render(self, tokenizer: PreTrainedTokenizerBase, instruction: str) -> str:
+        """The text of a prompt, image tokens written out."""
+        raise NotImplementedError
+
+    def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Make sure that the tokenizer and the network mean the same token by an image."""
+        raise NotImplementedError
+
+    def _positions(self, input_ids: Tensor) -> Tensor | None:
+        """Positions of each token, long [3, P, T], where the language model's have three parts."""
+        return None
+
+    def _image(self, image: Tensor) -> Tensor:
+        """One view, uint8 [N, H, W, 3], as the backbone takes it."""
+        raise NotImplementedError
+
+    def _join(self, pictures: list[Tensor]) -> Tensor:
+        """All views of N samples in one tensor, sample-major, as ``backbone.vision`` takes them."""
+        raise NotImplementedError
+
+    # -- prompt --------------------------------------------------------------------------------------------------------
+
     def _tokenise(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Make the prompts' tokens [P, T] and where they are tokens, bool [P, T]."""
-        image, per_view = self.config.image_token_index, self.config.tokens_per_image
-        self.prompt_texts = [render_prompt(tokenizer, text, self.num_views, per_view) for text in self.instructions]
+        """Make the prompts' tokens [P, T], where they are tokens, bool [P, T], and where those are pictures."""
+        image, of_images = self.config.image_token_index, sum(self._tokens_of(grid) for grid in self.grids)
+        self.prompt_texts = [self._render(tokenizer, text) for text in self.instructions]
         rows = []
         for text in self.prompt_texts:
             ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore
-            if ids.count(image) != self.num_views * per_view:
+            if ids.count(image) != of_images:
                 raise ValueError(
-                    f"the instruction holds image tokens ({ids.count(image)} in the prompt): remove <IMG_CONTEXT> "
-                    "from it"
+                    f"the instruction holds image tokens ({ids.count(image)} in the prompt): remove "
+                    f"{tokenizer.convert_ids_to_tokens(image)} from it"
                 )
             rows.append(torch.tensor(ids))
         lengths = torch.tensor([len(row) for row in rows])
@@ -92,6 +175,17 @@ class Gr00tProcessor(nn.Module):
         is_token = torch.arange(padded.shape[1]) < lengths[:, None]
         self.register_buffer("_is_token", is_token, persistent=False)
         self.is_padded = not bool(is_token.all())
+        self.register_buffer("_position_ids", self._positions(padded), persistent=False)
+        kinds = TokenKinds.of(padded[0] == image)
+        self.register_buffer("_text_positions", kinds.text, persistent=False)
+        self.register_buffer("_image_positions", kinds.image, persistent=False)
+
+    @property
+    def kinds(self) -> TokenKinds | None:
+        """Where the prompts' tokens are pictures, for an action head that asks; None for one that does not."""
+        if not self.config.action_head.attend_text_every_n_blocks:
+            return None
+        return TokenKinds(self._text_positions, self._image_positions)
 
     def _read_modality(self, modality: Modality, statistics: Statistics | None) -> None:
         """Make the normalisers, and the permutations between the env's action and the order of the keys."""
@@ -109,24 +203,26 @@ class Gr00tProcessor(nn.Module):
         self.register_buffer("_from_env", from_env, persistent=False)
         self.register_buffer("_to_env", from_env.argsort(), persistent=False)
 
-    # -- prompt --------------------------------------------------------------------------------------------------------
-
     @property
     def prompt_length(self) -> int:
         """Tokens T of the longest prompt, images included."""
         return self._input_ids.shape[1]
 
-    def prompt(self, rows: int | Tensor) -> tuple[Tensor, Tensor]:
-        """``eagle_input_ids`` and ``eagle_attention_mask``, each int64 [n, T].
+    def prompt(self, rows: int | Tensor) -> Prompt:
+        """The prompts of samples.
 
         Args:
             rows: n samples of the first instruction (views, not copies), or the number of each sample's instruction,
                 int64 [n].
         """
-        mask = self._is_token.long()
+        positions = self._position_ids
         if isinstance(rows, int):
-            return self._input_ids[:1].expand(rows, -1), mask[:1].expand(rows, -1)
-        return self._input_ids[rows], mask[rows]
+            ids = self._input_ids[:1].expand(rows, -1)
+            positions = None if positions is None else positions[:, :1].expand(-1, rows, -1)
+        else:
+            ids = self._input_ids[rows]
+            positions = None if positions is None else positions[:, rows]
+        return Prompt(ids, position_ids=positions, grids=self.grids)
 
     def token_mask(self, rows: int | Tensor) -> Tensor | None:
         """Where the prompts of ``rows``, see :meth:`prompt`, hold tokens, bool [n, T]; None if none is padded."""
@@ -137,31 +233,20 @@ class Gr00tProcessor(nn.Module):
     # -- images --------------------------------------------------------------------------------------------------------
 
     def images(self, views: Sequence[Tensor]) -> Tensor:
-        """Camera images to ``eagle_pixel_values``.
+        """Camera images as the backbone takes them.
 
         Args:
             views: per camera a uint8 [N, H, W, 3], in the prompt's order; sizes may differ between cameras.
-
-        Returns:
-            [N * views, 3, S, S] float32 in [-1, 1], sample-major: the order in which image tokens stand in a batch of
-            prompts. Images of another size than S are resized (bicubic, antialiased) without keeping their aspect.
 
         Raises:
             ValueError: another number of views than the prompt has, or tensors that are not such images.
         """
         if len(views) != self.num_views or not views:
             raise ValueError(f"{len(views)} camera images for a prompt of {self.num_views} views: give one per view")
-        return torch.stack([self._image(view) for view in views], dim=1).flatten(0, 1)
-
-    def _image(self, image: Tensor) -> Tensor:
-        if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[-1] != 3:
-            raise ValueError(f"image is {image.dtype} {list(image.shape)}, expected uint8 [N, H, W, 3]")
-        size = self.config.vision.image_size
-        pixels = image.permute(0, 3, 1, 2).float()  # [N, 3, H, W]
-        if pixels.shape[-2:] != (size, size):
-            # Bicubic overshoots at edges; a picture does not.
-            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
-        return pixels / 127.5 - 1  # rescale by 1/255, then mean 0.5 and std 0.5
+        for image in views:
+            if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[-1] != 3:
+                raise ValueError(f"image is {image.dtype} {list(image.shape)}, expected uint8 [N, H, W, 3]")
+        return self._join([self._image(view) for view in views])
 
     # -- state and action ----------------------------------------------------------------------------------------------
 
@@ -183,8 +268,13 @@ class Gr00tProcessor(nn.Module):
             x = self.normalise_state(x)
         return self._pad(x, self.config.action_head.max_state_dim, "state").unsqueeze(1)
 
-    def action(self, chunk: Tensor, dim: int) -> Tensor:
+    def action(self, chunk: Tensor, dim: int, state: Tensor | None = None) -> Tensor:
         """The robot's own ``dim`` dimensions of a padded chunk, [N, H, action_dim] -> [N, H, dim], in the env's units.
+
+        Args:
+            chunk: from the network.
+            dim: dimensions of the env's action.
+            state: raw state [N, S] at the decision, to which some checkpoints' actions are relative.
 
         Raises:
             ValueError: more dimensions than a chunk has, or others than the modality has.
@@ -195,9 +285,9 @@ class Gr00tProcessor(nn.Module):
             return chunk[..., :dim]
         if dim != self.modality.action_dim:
             raise ValueError(f"action dim is {dim}, the modality has {self.modality.action_dim}: set that")
-        return self.normalise_action.inverse(chunk[..., :dim]).index_select(-1, self._to_env)
+        return self._from_network(chunk[..., :dim], state).index_select(-1, self._to_env)
 
-    def pad_action(self, actions: Tensor) -> Tensor:
+    def pad_action(self, actions: Tensor, state: Tensor | None = None) -> Tensor:
         """Undo :meth:`action`, for supervised training: [N, H, dim] -> [N, H, action_dim] float32, zero padded.
 
         Raises:
@@ -207,8 +297,18 @@ class Gr00tProcessor(nn.Module):
         if self.modality is not None and self.normalise_action is not None:
             if actions.shape[-1] != self.modality.action_dim:
                 raise ValueError(f"action has {actions.shape[-1]} dimensions, the modality {self.modality.action_dim}")
-            actions = self.normalise_action(actions.index_select(-1, self._from_env))
+            actions = self._to_network(actions.index_select(-1, self._from_env), state)
         return self._pad(actions, self.config.action_head.action_dim, "action")
+
+    def _from_network(self, actions: Tensor, state: Tensor | None) -> Tensor:
+        """Actions [N, H, A] in the keys' order: from the network's units to the env's."""
+        assert self.normalise_action is not None
+        return self.normalise_action.inverse(actions)
+
+    def _to_network(self, actions: Tensor, state: Tensor | None) -> Tensor:
+        """Undo :meth:`_from_network`."""
+        assert self.normalise_action is not None
+        return self.normalise_action(actions)
 
     @staticmethod
     def _pad(x: Tensor, width: int, name: str) -> Tensor:

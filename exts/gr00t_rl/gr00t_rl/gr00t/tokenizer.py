@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The tokenizer and the prompt.
+"""The tokenizer.
 
 Real assets ship with NVIDIA's model code, not with the weights: a user names their folder or hub id. A tiny
 checkpoint carries a byte-level tokenizer of its own, so both go through the same code.
@@ -11,38 +11,16 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from .checkpoint import ASSET_FILES, read_json, resolve_folder
-from .config import Gr00tN1d5Config
+from .checkpoint import TOKENIZER_FILES, read_json, resolve_folder
 from .errors import CheckpointError
 
-IMAGE_TOKEN = "<IMG_CONTEXT>"
 DEFAULT_INSTRUCTION = "Perform the default behavior."
-
-_SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<img>", "</img>", IMAGE_TOKEN)
-# Renders the same string as the released assets for one user turn of images and text.
-_TINY_TEMPLATE = (
-    "{% set count = namespace(value=0) %}"
-    "{% for message in messages %}"
-    "{% if loop.first and message['role'] != 'system' %}"
-    "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}"
-    "{% endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}"
-    "{% set count.value = count.value + 1 %}{{ '<image-' + count.value | string + '>' }}"
-    "{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endif %}"
-    "{{ '<|im_end|>\\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)
 
 # What tiny networks are told: the prompt's fixed words and those of tabletop instructions.
 _TINY_CORPUS = (
@@ -63,7 +41,7 @@ def load_tokenizer(path_or_hub_id: str | os.PathLike[str]) -> PreTrainedTokenize
         CheckpointError: no such folder, or no usable tokenizer in it.
     """
     folder = resolve_folder(path_or_hub_id)
-    help_text = "give the folder or hub id of the Eagle tokenizer assets"
+    help_text = "give the folder or hub id of the tokenizer assets"
     if not (folder / "tokenizer_config.json").is_file():
         raise CheckpointError(f"{folder} has no tokenizer_config.json, so no tokenizer: {help_text}")
     try:
@@ -85,71 +63,43 @@ def formalise(instruction: str) -> str:
     return re.sub(r"[^\w\s]", "", instruction.lower())
 
 
-def render_prompt(tokenizer: PreTrainedTokenizerBase, instruction: str, num_views: int, tokens_per_image: int) -> str:
-    """The text of one user turn: the images in order, then the instruction, then the assistant's opening.
-
-    Each view becomes ``<image k><img>`` + ``<IMG_CONTEXT>`` x tokens_per_image + ``</img>``; no view, no placeholder.
-    """
-    content: list[dict[str, Any]] = [{"type": "image"} for _ in range(num_views)]
-    content.append({"type": "text", "text": instruction})
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}],  # pyright: ignore[reportArgumentType]
-        tokenize=False,
-        add_generation_prompt=True,
-    )
-    if not isinstance(text, str):
-        raise TypeError(f"the chat template gave a {type(text).__name__}, not a text")
-    for view in range(1, num_views + 1):
-        if f"<image-{view}>" not in text:
-            raise CheckpointError(f"the chat template writes no <image-{view}>: use the template of the Eagle assets")
-        # The first occurrence: images come before the instruction, which might name one too.
-        text = text.replace(f"<image-{view}>", f"<image {view}><img>{IMAGE_TOKEN * tokens_per_image}</img>", 1)
-    return text
-
-
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: Gr00tN1d5Config) -> None:
-    """Make sure the tokenizer and the network mean the same token by an image.
-
-    Raises:
-        CheckpointError: another id for ``<IMG_CONTEXT>`` than ``config.image_token_index``.
-    """
-    found = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-    if found != config.image_token_index:
-        raise CheckpointError(
-            f"the tokenizer's id of {IMAGE_TOKEN} is {found}, the model's is {config.image_token_index}: "
-            "use the tokenizer assets that belong to this checkpoint"
-        )
-
-
-def tiny_tokenizer(config: Gr00tN1d5Config) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer whose ``<IMG_CONTEXT>`` has the id ``config.image_token_index``.
+def byte_tokenizer(
+    size: int, special_tokens: Sequence[str], image_token: str, image_id: int, template: str
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer for a tiny network.
 
     Ids 0-255 are bytes, so any text can be written; merges that make words of :data:`_TINY_CORPUS` fill the ids that
     are left (a prompt of bytes would be four times as long, and so would its encoding take). Ids without a use are
     filled with ``<unused i>``, as a saved vocabulary must have no holes.
 
+    Args:
+        size: ids that there are.
+        special_tokens: tokens that are never split, ``image_token`` and ``<|im_end|>``, which pads, among them.
+        image_token: stands where an image token goes.
+        image_id: its id.
+        template: chat template.
+
     Raises:
-        ValueError: a vocabulary too small for 256 bytes and five special tokens.
+        ValueError: a vocabulary too small for 256 bytes and the special tokens.
     """
-    size, image_id = config.text.vocab_size, config.image_token_index
-    if size < 256 + len(_SPECIAL_TOKENS) or image_id < 256:
+    if size < 256 + len(special_tokens) or image_id < 256:
         raise ValueError(
             f"vocab_size is {size} with image_token_index {image_id}: a byte tokenizer needs at least "
-            f"{256 + len(_SPECIAL_TOKENS)} ids and the image token above 255"
+            f"{256 + len(special_tokens)} ids and the image token above 255"
         )
-    words, merges = _learn_merges(min(image_id, size - 1) - len(_SPECIAL_TOKENS) + 1)
+    words, merges = _learn_merges(min(image_id, size - 1) - len(special_tokens) + 1)
     vocab = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    vocab[IMAGE_TOKEN] = image_id
+    vocab[image_token] = image_id
     free = (index for index in range(256, size) if index != image_id)
-    vocab |= {token: next(free) for token in _SPECIAL_TOKENS if token != IMAGE_TOKEN}
+    vocab |= {token: next(free) for token in special_tokens if token != image_token}
     vocab |= {word: next(free) for word in words}
     vocab |= {f"<unused {index}>": index for index in free if index <= max(image_id, 300)}
     backend = Tokenizer(models.BPE(vocab=dict(sorted(vocab.items(), key=lambda item: item[1])), merges=merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
     backend.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in _SPECIAL_TOKENS])
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, padding_side="left", pad_token="<|im_end|>")
-    tokenizer.chat_template = _TINY_TEMPLATE
+    tokenizer.chat_template = template
     return tokenizer
 
 
@@ -166,11 +116,11 @@ def _learn_merges(vocab_size: int) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def tokenizer_assets(tokenizer: PreTrainedTokenizerBase) -> dict[str, bytes]:
-    """File name -> content of the tokenizer, for ``Gr00tN1d5.assets``; the chat template as chat_template.json."""
+    """File name -> content of the tokenizer, for ``Gr00tNetwork.assets``; the chat template as chat_template.json."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokenizer.save_pretrained(folder)
         (folder / "chat_template.jinja").unlink(missing_ok=True)
         template = json.dumps({"chat_template": tokenizer.chat_template}, indent=2) + "\n"
         (folder / "chat_template.json").write_text(template, encoding="utf-8")
-        return {file: (folder / file).read_bytes() for file in ASSET_FILES if (folder / file).is_file()}
+        return {file: (folder / file).read_bytes() for file in TOKENIZER_FILES if (folder / file).is_file()}

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
@@ -10,6 +13,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3Model, Qwen3RotaryEmbe
 from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipVisionModel
 
+from ..tokens import Grid, Prompt
 from .config import Gr00tN1d5Config
 
 
@@ -105,63 +109,92 @@ class EagleModel(nn.Module):
             )
         return self.vision_model(pixel_values=pixel_values).last_hidden_state
 
-    def image_tokens(self, pixel_values: Tensor) -> Tensor:
-        """Images [N, 3, S, S] -> [N, tokens_per_image, D]"""
-        return self.mlp1(self.vision_features(pixel_values))
-
-    def read(self, input_ids: Tensor, attention_mask: Tensor | None, image_tokens: Tensor | None) -> Tensor:
-        """Prompt [B, T] and the tokens of its images [N, tokens_per_image, D], sample-major -> features [B, T, D]."""
-        embeds = self.language_model.model.embed_tokens(input_ids)  # [B, T, D]
-        is_image = input_ids == self.image_token_index  # [B, T]
-        self._check_layout(is_image, 0 if image_tokens is None else image_tokens.shape[0])
+    def read(self, prompt: Prompt, image_tokens: Tensor | None) -> Tensor:
+        """Prompts and the tokens of their images [B, n, D] -> features [B, T, D], after the final norm."""
+        language, ids = self.language_model.model, prompt.input_ids
+        if prompt.traced is not None:
+            assert image_tokens is not None
+            embeds = torch.cat((prompt.traced.embeds, image_tokens), dim=1).index_select(1, prompt.traced.order)
+            return language(inputs_embeds=embeds, attention_mask=prompt.traced.causal_mask).last_hidden_state
+        embeds = language.embed_tokens(ids)  # [B, T, D]
+        is_image = ids == self.image_token_index  # [B, T]
+        self._check_layout(is_image, 0 if image_tokens is None else image_tokens.shape[1] // self.tokens_per_image)
         if image_tokens is not None:
             # Filled in row order: sample by sample, and within a sample view by view. No host round trip.
             embeds = embeds.masked_scatter(is_image.unsqueeze(-1), image_tokens.to(embeds.dtype))
-        return self.language_model.model(inputs_embeds=embeds, attention_mask=attention_mask).last_hidden_state
+        return language(inputs_embeds=embeds, attention_mask=prompt.attention_mask).last_hidden_state
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None, pixel_values: Tensor | None) -> Tensor:
-        """Features [B, T, D]; see :meth:`Backbone.forward`."""
-        tokens = None if pixel_values is None else self.image_tokens(pixel_values)
-        return self.read(input_ids, attention_mask, tokens)
-
-    def _check_layout(self, is_image: Tensor, num_images: int) -> None:
+    def _check_layout(self, is_image: Tensor, views: int) -> None:
         # Counting waits for the device, so only the first batch of each layout is counted.
         batch, length = is_image.shape
-        if (batch, length, num_images) in self._checked_layouts:
+        if (batch, length, views) in self._checked_layouts:
             return
-        per_sample, rest = divmod(num_images * self.tokens_per_image, batch)
         counts = is_image.sum(dim=1)
-        if rest or bool((counts != per_sample).any()):
-            needed = num_images * self.tokens_per_image / batch
+        if bool((counts != views * self.tokens_per_image).any()):
             raise ValueError(
-                f"eagle_input_ids has {counts.unique().tolist()} image tokens per sample, but {num_images} images "
-                f"of {self.tokens_per_image} tokens for {batch} samples need {needed:g}: "
+                f"eagle_input_ids has {counts.unique().tolist()} image tokens per sample, but {views} images a sample "
+                f"of {self.tokens_per_image} tokens need {views * self.tokens_per_image}: "
                 "give the prompt of as many views as there are images"
             )
-        self._checked_layouts.add((batch, length, num_images))
+        self._checked_layouts.add((batch, length, views))
 
 
 class Backbone(nn.Module):
-    """``backbone.eagle_model`` of the checkpoint."""
+    """``backbone.eagle_model`` of the checkpoint; see ``generation.py`` for what its methods are to do."""
+
+    lora_targets: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "vision": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+        "llm": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    }
 
     def __init__(self, config: Gr00tN1d5Config, implementation: str = "sdpa"):
         super().__init__()
         self.eagle_model = EagleModel(config, implementation)
+        self.kept_widths = (config.vision.hidden_size, config.text.hidden_size)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, pixel_values: Tensor | None = None
-    ) -> Tensor:
-        """Vision-language features.
+    def part_modules(self) -> dict[str, tuple[nn.Module, ...]]:
+        """Modules of each part. SigLIP's pooling head is in none: nothing uses it, and it stays as it is."""
+        eagle = self.eagle_model
+        vision = eagle.vision_model
+        return {
+            "vision": (vision.embeddings, vision.encoder, vision.post_layernorm),
+            "mlp1": (eagle.mlp1,),
+            "llm": (eagle.language_model,),
+        }
 
-        Args:
-            input_ids: [B, T] long, with ``tokens_per_image`` image tokens per view.
-            attention_mask: [B, T] long, 0 at left pads; None when nothing is padded.
-            pixel_values: [B * views, 3, S, S] in [-1, 1], sample-major; None for a prompt without images.
-
-        Returns:
-            [B, T, D] in the type of the network, after the final norm.
+    def vision(self, pixels: Tensor, grids: tuple[Grid, ...]) -> Tensor:
+        """Images [B * views, 3, S, S] in [-1, 1], sample-major -> [B, n, vision width], before the projector.
 
         Raises:
-            ValueError: images of another size, or a prompt for another number of images.
+            ValueError: images of another size, or another number of them.
         """
-        return self.eagle_model(input_ids, attention_mask, pixel_values)
+        if not grids or len(pixels) % len(grids):
+            raise ValueError(
+                f"{len(pixels)} images cannot be {len(grids)} a sample: give the prompt of as many views as there are "
+                "images"
+            )
+        return self.eagle_model.vision_features(pixels).unflatten(0, (-1, len(grids))).flatten(1, 2)
+
+    def project(self, x: Tensor) -> Tensor:
+        """What :meth:`vision` returns -> image tokens [B, n, D]."""
+        return self.eagle_model.mlp1(x)
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Embeddings of a prompt's tokens: [B, T] -> [B, T, D]."""
+        return self.eagle_model.language_model.model.embed_tokens(input_ids)
+
+    def read(self, prompt: Prompt, image_tokens: Tensor | None) -> Tensor:
+        """Prompts and their image tokens -> features [B, T, D] in the type of the network, after the final norm.
+
+        Raises:
+            ValueError: a prompt for another number of images.
+        """
+        return self.eagle_model.read(prompt, image_tokens)
+
+    def is_image(self, input_ids: Tensor) -> Tensor:
+        """Which tokens of a prompt are an image's, bool like ``input_ids``."""
+        return input_ids == self.eagle_model.image_token_index
+
+    def rebuild_buffers(self) -> None:
+        """Recompute the buffers that no checkpoint holds."""
+        self.eagle_model.rebuild_buffers()

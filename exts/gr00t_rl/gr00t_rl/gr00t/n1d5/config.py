@@ -11,9 +11,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+
+from ..head_config import TRANSFORMER_KEYS, ActionHeadConfig
+from ..json_sections import check_fixed, merge, numbers, section
+
+
 
 MODEL_TYPE = "gr00t_n1_5"
+CONFIG_FILE, EAGLE_FILE = "config.json", "eagle_config.json"
+_NOT_IN_N1D5 = ("state_history_length", "attend_text_every_n_blocks")
 
 
 @dataclass(frozen=True)
@@ -52,45 +59,6 @@ class TextConfig:
     max_position_embeddings: int = 40960
 
 
-@dataclass(frozen=True)
-class ActionHeadConfig:
-    """Flow-matching action head: embodiment encoders, vision-language self-attention, DiT."""
-
-    hidden_size: int = 1024
-    """Width of the embodiment MLPs and of the DiT's output."""
-    input_embedding_dim: int = 1536
-    """Width w of the DiT (= ``dit_heads`` x ``dit_head_dim``)."""
-    backbone_embedding_dim: int = 2048
-    """Width D of the vision-language features."""
-    action_dim: int = 32
-    action_horizon: int = 16
-    max_state_dim: int = 64
-    max_num_embodiments: int = 32
-    num_target_vision_tokens: int = 32
-    max_seq_len: int = 1024
-    num_inference_timesteps: int = 4
-    num_timestep_buckets: int = 1000
-    noise_beta_alpha: float = 1.5
-    noise_beta_beta: float = 1.0
-    noise_s: float = 0.999
-    dit_layers: int = 16
-    """Even blocks attend to the features, odd blocks to the tokens themselves."""
-    dit_heads: int = 32
-    dit_head_dim: int = 48
-    dit_dropout: float = 0.2
-    vl_layers: int = 4
-    vl_heads: int = 32
-    vl_head_dim: int = 64
-    vl_dropout: float = 0.2
-
-
-# Our field -> its name inside `diffusion_model_cfg` / `vl_self_attention_cfg` of config.json.
-_TRANSFORMER_KEYS = {
-    "layers": "num_layers",
-    "heads": "num_attention_heads",
-    "head_dim": "attention_head_dim",
-    "dropout": "dropout",
-}
 # What this network is; the released code has switches for more, which no N1.5 checkpoint uses.
 _HEAD_FIXED = {"use_vlln": True, "add_pos_embed": True}
 _DIT_FIXED = {"interleave_self_attention": True, "norm_type": "ada_norm", "positional_embeddings": None}
@@ -106,6 +74,10 @@ class Gr00tN1d5Config:
         ValueError: sizes that cannot belong to one network, in one line.
     """
 
+    generation: ClassVar[str] = "n1.5"
+    files: ClassVar[tuple[str, ...]] = (CONFIG_FILE, EAGLE_FILE)
+    """What they are read from; the first one must be there."""
+
     vision: VisionConfig = field(default_factory=VisionConfig)
     text: TextConfig = field(default_factory=TextConfig)
     action_head: ActionHeadConfig = field(default_factory=ActionHeadConfig)
@@ -119,18 +91,7 @@ class Gr00tN1d5Config:
 
     def __post_init__(self) -> None:
         head, text, vision = self.action_head, self.text, self.vision
-        widths = {
-            "DiT heads x head_dim": (
-                head.dit_heads * head.dit_head_dim,
-                "input_embedding_dim",
-                head.input_embedding_dim,
-            ),
-            "vl_self_attention heads x head_dim": (head.vl_heads * head.vl_head_dim, "hidden_size", text.hidden_size),
-            "backbone_embedding_dim": (head.backbone_embedding_dim, "hidden_size of the text model", text.hidden_size),
-        }
-        for name, (found, other, expected) in widths.items():
-            if found != expected:
-                raise ValueError(f"{name} is {found} but {other} is {expected}: make them equal")
+        head.check(text.hidden_size)
         if vision.image_size % vision.patch_size:
             raise ValueError(
                 f"image_size {vision.image_size} is no multiple of patch_size {vision.patch_size}: change one"
@@ -149,10 +110,17 @@ class Gr00tN1d5Config:
                 f"{text.num_attention_heads} heads are no multiple of {text.num_key_value_heads} key-value heads: "
                 "change one"
             )
-        if head.action_horizon > head.max_seq_len:
-            raise ValueError(
-                f"action_horizon {head.action_horizon} is longer than max_seq_len {head.max_seq_len}: set at most that"
-            )
+
+    @property
+    def feature_dim(self) -> int:
+        """Width D of the vision-language features."""
+        return self.text.hidden_size
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Patches of an image."""
+        side = self.vision.image_size // self.vision.patch_size
+        return 1, side, side
 
     @property
     def tokens_per_image(self) -> int:
@@ -234,6 +202,17 @@ class Gr00tN1d5Config:
         return cls(vision, text, head, select_layer=text_layers, image_token_index=image_token)
 
     @classmethod
+    def tiny_for_image(cls, side: int | None, **sizes: int) -> Self:
+        """:meth:`tiny` for square images of ``side`` pixels, in eight patches a side; other sizes are resized.
+
+        Of a frozen random encoder with four, a linear probe finds half as much of a goal's position.
+        """
+        if side is not None:
+            side = side if side % 8 == 0 else 64
+            sizes = {"image_size": side, "patch_size": side // 8} | sizes
+        return cls.tiny(**sizes)
+
+    @classmethod
     def from_dicts(cls, config: Mapping[str, Any], eagle: Mapping[str, Any] | None = None) -> Self:
         """Read the contents of config.json and, if the folder has one, eagle_config.json.
 
@@ -243,37 +222,47 @@ class Gr00tN1d5Config:
         found = config.get("model_type")
         if found != MODEL_TYPE:
             raise ValueError(f"model_type is {found!r}, not {MODEL_TYPE!r}: give a GR00T N1.5 checkpoint")
-        head, backbone = _section(config, "action_head_cfg"), _section(config, "backbone_cfg")
-        dit, vl = _section(head, "diffusion_model_cfg"), _section(head, "vl_self_attention_cfg")
+        head, backbone = section(config, "action_head_cfg"), section(config, "backbone_cfg")
+        dit, vl = section(head, "diffusion_model_cfg"), section(head, "vl_self_attention_cfg")
         eagle = eagle or {}
-        for section, fixed in (
+        for table, fixed in (
             (head, _HEAD_FIXED),
             (dit, _DIT_FIXED),
             (backbone, _BACKBONE_FIXED),
             (eagle, _EAGLE_FIXED),
         ):
-            _check_fixed(section, fixed)
-        flat = {k: v for k, v in head.items() if k != "dropout"}
-        for prefix, section in (("dit", dit), ("vl", vl)):
-            flat |= {f"{prefix}_{ours}": section[key] for ours, key in _TRANSFORMER_KEYS.items() if key in section}
-        text = dict(_section(eagle, "text_config", required=False))
+            check_fixed(table, fixed, "GR00T N1.5")
+        flat = {k: v for k, v in head.items() if k not in ("dropout", *_NOT_IN_N1D5)}
+        for prefix, table in (("dit", dit), ("vl", vl)):
+            flat |= {f"{prefix}_{ours}": table[key] for ours, key in TRANSFORMER_KEYS.items() if key in table}
+        text = dict(section(eagle, "text_config", required=False))
         # transformers 5 moves rope_theta into rope_parameters
-        text = {**_section(text, "rope_parameters", required=False), **text}
+        text = {**section(text, "rope_parameters", required=False), **text}
         return cls(
-            vision=VisionConfig(**_numbers(VisionConfig, _section(eagle, "vision_config", required=False))),
-            text=TextConfig(**_numbers(TextConfig, text)),
-            action_head=ActionHeadConfig(**_numbers(ActionHeadConfig, flat)),
-            **_numbers(cls, {"select_layer": backbone.get("select_layer", cls.select_layer)}),
-            **_numbers(cls, {"image_token_index": eagle.get("image_token_index", cls.image_token_index)}),
+            vision=VisionConfig(**numbers(VisionConfig, section(eagle, "vision_config", required=False))),
+            text=TextConfig(**numbers(TextConfig, text)),
+            action_head=ActionHeadConfig(**numbers(ActionHeadConfig, flat)),
+            **numbers(cls, {"select_layer": backbone.get("select_layer", cls.select_layer)}),
+            **numbers(cls, {"image_token_index": eagle.get("image_token_index", cls.image_token_index)}),
             raw_config=copy.deepcopy(dict(config)),
             raw_eagle_config=copy.deepcopy(dict(eagle)),
         )
 
+    @classmethod
+    def from_files(cls, files: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Read the contents of the :attr:`files` that there are, by name. Raises what :meth:`from_dicts` does."""
+        return cls.from_dicts(files[CONFIG_FILE], files.get(EAGLE_FILE))
+
+    def to_files(self, dtype_name: str) -> dict[str, dict[str, Any]]:
+        """Contents of the :attr:`files`, by name."""
+        return {CONFIG_FILE: self.to_config_dict(dtype_name), EAGLE_FILE: self.to_eagle_dict()}
+
     def to_config_dict(self, dtype_name: str) -> dict[str, Any]:
         """Contents of config.json for weights stored as ``dtype_name`` (such as ``"bfloat16"``)."""
-        head = {f.name: getattr(self.action_head, f.name) for f in fields(ActionHeadConfig)}
+        names = [f.name for f in fields(ActionHeadConfig) if f.name not in _NOT_IN_N1D5]
+        head = {name: getattr(self.action_head, name) for name in names}
         parts = {
-            prefix: {key: head.pop(f"{prefix}_{ours}") for ours, key in _TRANSFORMER_KEYS.items()}
+            prefix: {key: head.pop(f"{prefix}_{ours}") for ours, key in TRANSFORMER_KEYS.items()}
             for prefix in ("dit", "vl")
         }
         dit = {
@@ -300,7 +289,7 @@ class Gr00tN1d5Config:
             },
             "backbone_cfg": {"select_layer": self.select_layer, **_BACKBONE_FIXED},
         }
-        return _merge(_NEW_CONFIG if not self.raw_config else self.raw_config, ours)
+        return merge(_NEW_CONFIG if not self.raw_config else self.raw_config, ours)
 
     def to_eagle_dict(self) -> dict[str, Any]:
         """Contents of eagle_config.json."""
@@ -322,7 +311,7 @@ class Gr00tN1d5Config:
             "image_token_index": self.image_token_index,
             **_EAGLE_FIXED,
         }
-        return _merge(self.raw_eagle_config, ours)
+        return merge(self.raw_eagle_config, ours)
 
 
 # What the released classes also expect in a config.json that was not read from one.
@@ -344,42 +333,3 @@ _NEW_CONFIG: dict[str, Any] = {
     "compute_dtype": "bfloat16",
     "model_dtype": "float32",
 }
-
-
-def _section(parent: Mapping[str, Any], key: str, required: bool = True) -> Mapping[str, Any]:
-    value = parent.get(key)
-    if value is None and not required:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{key} is missing or not a table: take the file from the original checkpoint")
-    return value
-
-
-def _check_fixed(section: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
-    for key, expected in fixed.items():
-        if section.get(key, expected) != expected:
-            raise ValueError(f"{key} is {section[key]!r}, but GR00T N1.5 has {expected!r}: this is another network")
-
-
-def _numbers(cls: type, section: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of ``section`` that are fields of ``cls``, checked to be positive numbers of the field's kind."""
-    kinds = {f.name: f.type for f in fields(cls)}
-    found = {}
-    for key, value in section.items():
-        if key not in kinds:
-            continue
-        is_float = "float" in str(kinds[key])  # annotations are strings here
-        number = isinstance(value, (int, float) if is_float else int) and not isinstance(value, bool)
-        if not number or value < (0 if is_float else 1):
-            raise ValueError(f"{key} is {value!r}, not a size: take the file from the original checkpoint")
-        found[key] = value
-    return found
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``over`` on top, section by section."""
-    merged = copy.deepcopy(dict(base))
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
-    return merged

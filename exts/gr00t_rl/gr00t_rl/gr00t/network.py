@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""GR00T N1.5: vision-language backbone and flow-matching action head.
+"""What the networks of all generations share: a vision-language backbone, a flow-matching action head, files on disk.
 
-Written from the published facts of NVIDIA's Isaac-GR00T N1.5 release; see ``checkpoint.py`` for its files on disk.
+See ``checkpoint.py`` for the files, and ``generation.py`` for what a generation adds.
 The model is handed out in ``eval()`` and has to stay there, in rollout and update: the head's dropout would make the
 log-probability of one action differ between two calls.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,28 +20,13 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from . import checkpoint
 from .action_head import ActionHead
 from .attention import check_attn_implementation
-from .backbone import Backbone, EagleModel
-from .config import Gr00tN1d5Config
+from .checkpoint import Layout
 from .embodiment import CategorySpecificLinear
+from .errors import CheckpointError
+from .tokens import Prompt, TokenKinds
 
 
-@contextlib.contextmanager
-def _parts_in(dtype: torch.dtype) -> Iterator[None]:
-    """Cast the large parts of a network to ``dtype`` as soon as each is complete."""
-
-    def cast(parent: nn.Module, _: str, part: nn.Module | None) -> None:
-        # embeddings and norms are drawn again by their parent, and are small
-        if isinstance(parent, (EagleModel, ActionHead)) and part is not None and list(part.children()):
-            part.to(dtype)
-
-    hook = register_module_module_registration_hook(cast)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-class Gr00tN1d5(nn.Module):
+class Gr00tNetwork(nn.Module):
     """The whole network. Build it with :meth:`from_pretrained` or :meth:`from_config`.
 
     Attributes:
@@ -51,13 +36,28 @@ class Gr00tN1d5(nn.Module):
         assets: file name -> content of what is saved beside the weights (statistics, tokenizer).
     """
 
-    def __init__(self, config: Gr00tN1d5Config, attn_implementation: str = "sdpa"):
+    config_class: ClassVar[Any]
+    """Sizes, see ``generation.py``."""
+    layout: ClassVar[Layout]
+    """Files and names on disk."""
+    large: ClassVar[tuple[type[nn.Module], ...]]
+    """Modules whose children are cast as soon as each is complete, when weights are random."""
+
+    backbone: Any
+    """See ``generation.py``."""
+    action_head: ActionHead
+    config: Any
+
+    def __init__(self, config: Any, attn_implementation: str = "sdpa"):
         super().__init__()
         check_attn_implementation(attn_implementation)
         self.config = config
-        self.backbone = Backbone(config, attn_implementation)
-        self.action_head = ActionHead(config.action_head, attn_implementation)
+        self._build(config, attn_implementation)
         self.assets: dict[str, bytes] = {}
+
+    def _build(self, config: Any, attn_implementation: str) -> None:
+        """Make :attr:`backbone` and :attr:`action_head`."""
+        raise NotImplementedError
 
     @classmethod
     def from_pretrained(
@@ -81,19 +81,24 @@ class Gr00tN1d5(nn.Module):
         """
         check_attn_implementation(attn_implementation)
         folder = checkpoint.resolve_folder(path_or_hub_id)
-        config = checkpoint.read_config(folder)
+        try:
+            config = cls.config_class.from_files(checkpoint.read_sizes(folder, cls.layout))
+        except CheckpointError:
+            raise
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from error
         with torch.device("meta"):
             model = cls(config, attn_implementation)
-        weights = checkpoint.load_tensors(folder, _shapes(model), dtype, torch.device(device))
+        weights = checkpoint.load_tensors(folder, cls.layout, _shapes(model), dtype, torch.device(device))
         model.load_state_dict(weights, strict=True, assign=True)
-        model.backbone.eagle_model.rebuild_buffers()
-        model.assets = checkpoint.read_assets(folder)
+        model.backbone.rebuild_buffers()
+        model.assets = checkpoint.read_assets(folder, cls.layout)
         return model.eval()
 
     @classmethod
     def from_config(
         cls,
-        config: Gr00tN1d5Config,
+        config: Any,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
@@ -104,14 +109,14 @@ class Gr00tN1d5(nn.Module):
         Each part is drawn in float32 and rounded to ``dtype`` before the next is made: the whole network never lies in
         memory in another type.
         """
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"), _parts_in(dtype):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), _parts_in(dtype, cls.large):
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reseeds the GPUs too
             model = cls(config, attn_implementation)
         return model.to(device=device, dtype=dtype).eval()
 
     @classmethod
     def without_weights(
-        cls, config: Gr00tN1d5Config, dtype: torch.dtype = torch.bfloat16, attn_implementation: str = "sdpa"
+        cls, config: Any, dtype: torch.dtype = torch.bfloat16, attn_implementation: str = "sdpa"
     ) -> Self:
         """The network with weights that take no memory, in ``eval()``: to see what it would need, see ``utils.fakes``.
 
@@ -126,7 +131,7 @@ class Gr00tN1d5(nn.Module):
         with torch.device("meta"):
             model = cls(config, attn_implementation).to(dtype)
         make_fake(model)
-        model.backbone.eagle_model.rebuild_buffers()
+        model.backbone.rebuild_buffers()
         return model.eval()
 
     @property
@@ -134,24 +139,31 @@ class Gr00tN1d5(nn.Module):
         """Type of the weights."""
         return self.action_head.dtype
 
-    def encode(
-        self,
-        eagle_pixel_values: Tensor | None,
-        eagle_input_ids: Tensor,
-        eagle_attention_mask: Tensor | None = None,
-    ) -> Tensor:
+    @property
+    def config_files(self) -> dict[str, dict[str, Any]]:
+        """Contents of the files with the sizes, by name."""
+        return self.config.to_files(str(self.dtype).removeprefix("torch."))
+
+    def encode(self, pixels: Tensor | None, prompt: Prompt) -> Tensor:
         """Vision-language features [B, T, D] in the type of the backbone, before ``action_head.process_features``.
 
         Args:
-            eagle_pixel_values: [B * views, 3, S, S] in [-1, 1], sample-major; None for a prompt without images.
-            eagle_input_ids: [B, T] long.
-            eagle_attention_mask: [B, T] long; None when nothing is padded, or only on the right. The action head
-                sees pads unless it is given the mask as well, see ``action_head.process_features``.
+            pixels: What the processor's ``images`` returns; None for a prompt without images.
+            prompt: What its ``prompt`` returns.
 
         Raises:
-            ValueError: images of another size, or a prompt for another number of images.
+            ValueError: images of another size, or a prompt for other images.
         """
-        return self.backbone(eagle_input_ids, eagle_attention_mask, eagle_pixel_values)
+        tokens = None if pixels is None else self.backbone.project(self.backbone.vision(pixels, prompt.grids))
+        return self.backbone.read(prompt, tokens)
+
+    def read_inputs(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor | None, Prompt]:
+        """The release's own inputs of the backbone, by its names, as ``pixels`` and ``prompt`` of :meth:`encode`."""
+        raise NotImplementedError
+
+    def token_kinds(self, prompt: Prompt) -> TokenKinds | None:
+        """Which of a prompt's tokens are pictures, where the action head asks; waits for the device."""
+        return None
 
     @torch.no_grad()
     def get_action(
@@ -160,9 +172,9 @@ class Gr00tN1d5(nn.Module):
         """Action chunk by deterministic Euler integration from noise.
 
         Args:
-            inputs: ``eagle_pixel_values`` (optional), ``eagle_input_ids``, ``eagle_attention_mask`` (optional),
-                ``state`` [B, 1, max_state_dim], ``embodiment_id`` [B] long (optional once sliced to one embodiment).
-                Other entries are ignored.
+            inputs: what the release's processor makes, by its names: pictures and prompt, see :meth:`read_inputs`;
+                ``state`` [B, state_history_length, max_state_dim]; ``embodiment_id`` [B] long (optional once sliced to
+                one embodiment). Other entries are ignored.
             noise: x at t = 0, [B, H, A]; drawn from N(0, 1) when None.
             num_inference_timesteps: Euler steps; the checkpoint's own number (4) when None.
 
@@ -170,22 +182,25 @@ class Gr00tN1d5(nn.Module):
             Normalised actions [B, H, A] float32.
         """
         head = self.config.action_head
-        features = self.encode(
-            inputs.get("eagle_pixel_values"), inputs["eagle_input_ids"], inputs.get("eagle_attention_mask")
+        pixels, prompt = self.read_inputs(inputs)
+        vl = self.action_head.process_features(self.encode(pixels, prompt))
+        mask = None
+        if self.action_head.masks_padding and prompt.attention_mask is not None:
+            mask = prompt.attention_mask.bool()
+        ctx = self.action_head.prepare(
+            vl, inputs["state"], inputs.get("embodiment_id"), mask=mask, kinds=self.token_kinds(prompt)
         )
-        vl = self.action_head.process_features(features)
-        ctx = self.action_head.prepare(vl, inputs["state"], inputs.get("embodiment_id"))
         if noise is None:
-            noise = torch.randn(features.shape[0], head.action_horizon, head.action_dim, device=features.device)
+            noise = torch.randn(len(vl), head.action_horizon, head.action_dim, device=vl.device)
         return self.action_head.integrate(noise.float(), ctx, num_inference_timesteps or head.num_inference_timesteps)
 
     def export_tensors(self) -> dict[str, Tensor]:
-        """Official name -> weight: sliced embodiments put back into the full table, the tied ``lm_head`` added.
+        """Official name -> weight: sliced embodiments put back into the full table, tied weights added.
 
         Tensors are references to the model's own where they can be.
 
         Raises:
-            CheckpointError: the model holds other weights than a GR00T N1.5 (adapters not merged).
+            CheckpointError: the model holds other weights than the network (adapters not merged).
         """
         state = dict(self.state_dict())
         for name, layer in self.named_modules():
@@ -193,19 +208,35 @@ class Gr00tN1d5(nn.Module):
                 state[f"{name}.W"], state[f"{name}.b"] = layer.full_table()
         with torch.device("meta"):
             plain = type(self)(self.config)
-        return checkpoint.official_tensors(state, _shapes(plain))
+        return checkpoint.official_tensors(state, _shapes(plain), self.layout)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
         """Write the official layout to the folder ``path``, whole or not at all, in the type of the weights.
 
-        A sliced embodiment goes back into the full table, the tied ``lm_head`` is added, :attr:`assets` are written.
+        A sliced embodiment goes back into the full table, tied weights are added, :attr:`assets` are written.
 
         Raises:
             CheckpointError: ``path`` holds something that is no checkpoint or cannot be written, or adapters are not
                 merged.
         """
-        checkpoint.save_checkpoint(path, self.export_tensors(), self.config, self.dtype, self.assets)
+        checkpoint.save_checkpoint(path, self.layout, self.export_tensors(), self.config_files, self.assets)
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+@contextlib.contextmanager
+def _parts_in(dtype: torch.dtype, large: tuple[type[nn.Module], ...]) -> Iterator[None]:
+    """Cast the children of ``large`` modules to ``dtype`` as soon as each is complete."""
+
+    def cast(parent: nn.Module, _: str, part: nn.Module | None) -> None:
+        # embeddings and norms are drawn again by their parent, and are small
+        if isinstance(parent, large) and part is not None and list(part.children()):
+            part.to(dtype)
+
+    hook = register_module_module_registration_hook(cast)
+    try:
+        yield
+    finally:
+        hook.remove()

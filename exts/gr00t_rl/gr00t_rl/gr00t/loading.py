@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A network of whatever generation a checkpoint is of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import checkpoint
+from .errors import CheckpointError
+from .generation import Generation, generation_of_config
+from .network import Gr00tNetwork
+
+
+def generation_of_folder(folder: Path) -> Generation:
+    """Return the generation of the checkpoint in ``folder``.
+
+    Raises:
+        CheckpointError: No readable config.json, or one of a network that is not known.
+    """
+    config = checkpoint.read_json(folder / checkpoint.CONFIG_FILE)
+    try:
+        return generation_of_config(config)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+
+
+def from_pretrained(path_or_hub_id: str | os.PathLike[str], **kwargs: Any) -> Gr00tNetwork:
+    """Load a checkpoint of any generation.
+
+    Args:
+        path_or_hub_id: A folder, which never touches the network, or a hub id ``org/name``.
+        **kwargs: See :meth:`Gr00tNetwork.from_pretrained`.
+
+    Raises:
+        CheckpointError: Anything wrong with the checkpoint, in one line.
+        ValueError, ImportError: An attention implementation that cannot run here.
+    """
+    folder = checkpoint.resolve_folder(path_or_hub_id)
+    return generation_of_folder(folder).Network.from_pretrained(folder, **kwargs)
+
+
+def without_weights(
+    path_or_hub_id: str | os.PathLike[str], dtype: torch.dtype | None, attn_implementation: str
+) -> Gr00tNetwork:
+    """Return the network of a checkpoint with weights that take no memory; see :meth:`Gr00tNetwork.without_weights`."""
+    folder = checkpoint.resolve_folder(path_or_hub_id)
+    of = generation_of_folder(folder)
+    try:
+        config = of.Config.from_files(checkpoint.read_sizes(folder, of.LAYOUT))
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    model = of.Network.without_weights(config, dtype or torch.bfloat16, attn_implementation)
+    model.assets = checkpoint.read_assets(folder, of.LAYOUT)
+    return model

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""GR00T N1.5 (SigLIP2 and Qwen3): a generation as ``gr00t_rl.gr00t.generation`` describes it.
+
+Names are loaded on first use (PEP 562), as in :mod:`gr00t_rl.gr00t`.
+"""
+
+import importlib
+from typing import Any
+
+from .config import MODEL_TYPE
+from .config import Gr00tN1d5Config as Config
+
+__all__ = ["EMBODIMENTS", "LAYOUT", "MODEL_TYPE", "Config", "Network", "Processor", "count_flops", "tiny_tokenizer"]
+
+EMBODIMENTS = {"gr1": 24, "oxe_droid": 17, "agibot_genie1": 26, "new_embodiment": 31}
+
+_LAZY = {
+    "LAYOUT": ("model", "LAYOUT"),
+    "Network": ("model", "Gr00tN1d5"),
+    "Processor": ("processor", "Gr00tN1d5Processor"),
+    "count_flops": ("flops", "count_flops"),
+    "tiny_tokenizer": ("prompt", "tiny_tokenizer"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    globals()[name] = getattr(importlib.import_module(f".{module}", __name__), attribute)
+    return globals()[name]

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""N1.5's pictures and prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..modality import METADATA_FILE, Modality, Statistics, metadata_with, read_statistics
+from ..processor import Gr00tProcessor
+from ..tokens import Grid
+from .config import Gr00tN1d5Config
+from .prompt import check_tokenizer, render_prompt
+
+
+class Gr00tN1d5Processor(Gr00tProcessor):
+    """The processor of GR00T N1.5: every picture becomes a square of ``config.vision.image_size`` pixels."""
+
+    config: Gr00tN1d5Config
+
+    @classmethod
+    def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
+        """Statistics of the modality's keys in ``experiment_cfg/metadata.json``; see the base class."""
+        return read_statistics(assets.get(METADATA_FILE), modality)
+
+    @classmethod
+    def with_statistics(
+        cls,
+        assets: Mapping[str, bytes],
+        config: Gr00tN1d5Config,
+        modality: Modality,
+        statistics: Statistics,
+        resolution: tuple[int, int],
+        fps: float,
+    ) -> dict[str, bytes]:
+        """``assets`` with the embodiment in ``experiment_cfg/metadata.json``; see the base class."""
+        metadata = metadata_with(assets.get(METADATA_FILE), modality, statistics, resolution, fps)
+        return {**assets, METADATA_FILE: metadata}
+
+    def _grids(self, image_sizes: Sequence[tuple[int, int]] | None) -> tuple[Grid, ...]:
+        return (self.config.grid,) * self.num_views
+
+    def _tokens_of(self, grid: Grid) -> int:
+        return self.config.tokens_per_image
+
+    def _render(self, tokenizer: PreTrainedTokenizerBase, instruction: str) -> str:
+        return render_prompt(tokenizer, instruction, self.num_views, self.config.tokens_per_image)
+
+    def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        check_tokenizer(tokenizer, self.config)
+
+    def _join(self, pictures: list[Tensor]) -> Tensor:
+        """[N * views, 3, S, S] float32 in [-1, 1], sample-major: the order of image tokens in a batch of prompts."""
+        return torch.stack(pictures, dim=1).flatten(0, 1)
+
+    def _image(self, image: Tensor) -> Tensor:
+        """Pictures of another size than S are resized (bicubic, antialiased) without keeping their aspect."""
+        size = self.config.vision.image_size
+        pixels = image.permute(0, 3, 1, 2).float()  # [N, 3, H, W]
+        if pixels.shape[-2:] != (size, size):
+            # Bicubic overshoots at edges; a picture does not.
+            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
+        return pixels / 127.5 - 1  # rescale by 1/255, then mean 0.5 and std 0.5

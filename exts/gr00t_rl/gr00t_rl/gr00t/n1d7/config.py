@@ -114,7 +114,7 @@ class Gr00tN1d7Config:
 
     @classmethod
     def full_size(cls) -> Self:
-        """The released 3B network (3143.74 M parameters)."""
+        """The released 3B network (3144.02 M parameters)."""
         return cls()
 
     @classmethod

@@ -89,7 +89,8 @@ class Gr00tN1d7Config:
             )
         if self.select_layer > self.text.num_hidden_layers:
             raise ValueError(
-                f"select_layer is {self.select_layer}, num_hidden_layers {self.text.num_hidden_layers}: set at most that"
+                f"select_layer is {self.select_layer}, num_hidden_layers {self.text.num_hidden_layers}: "
+                "set at most that"
             )
         for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
             if not 0 <= getattr(self, name) < self.text.vocab_size:

@@ -129,8 +129,8 @@ class Vision(nn.Module):
         n = sum(t * h * w for t, h, w in grids)
         if not n or pixels.shape[0] % n:
             raise ValueError(
-                f"{pixels.shape[0]} patches cannot be {n} a sample, those of {[*grids]}: give the prompt of as many views "
-                "as there are images"
+                f"{pixels.shape[0]} patches cannot be {n} a sample, those of {[*grids]}: give the prompt of as many "
+                "views as there are images"
             )
 
     def _patches(self, grids: tuple[Grid, ...], device: torch.device) -> Patches:

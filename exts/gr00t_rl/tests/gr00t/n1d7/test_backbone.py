@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +93,24 @@ def test_features_of_tokens_do_not_depend_on_padding(tiny_config, batch, impleme
         torch.testing.assert_close(found, features, rtol=0, atol=1e-5)
 
 
+def test_flash_attention_gets_what_it_takes(tiny_config, batch, monkeypatch):
+    """Stood in for by torch's, in flash-attn's layout: tokens before heads, groups of heads, a flag for causal."""
+    calls: list[bool] = []
+
+    def flash(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+        calls.append(causal)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
+        return out.transpose(1, 2)
+
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_func=flash))
+    expected = Gr00tN1d7.from_config(tiny_config).encode(*batch)
+    model = Gr00tN1d7.from_config(tiny_config, attn_implementation="flash_attention_2")
+    torch.testing.assert_close(model.encode(*batch), expected, rtol=0, atol=1e-5)
+    sizes = len({h * w for _, h, w in batch.prompt.grids})
+    assert calls == [False] * sizes * tiny_config.vision.depth + [True] * tiny_config.select_layer
+
+
 @pytest.mark.parametrize("masked", [True, False])
 def test_positions_are_those_of_transformers(masked):
     """Random prompts, padded on either side, with pictures at their beginning, end and side by side with text."""
@@ -107,12 +127,13 @@ def test_positions_are_those_of_transformers(masked):
         masks.append([0] * left + [1] * len(row) + [0] * right)
     ids = torch.tensor(rows)
     mask = torch.tensor(masks) if masked else None
-    network = SimpleNamespace(
+    theirs: Any = Qwen3VLModel
+    network: Any = SimpleNamespace(
         config=SimpleNamespace(vision_config=SimpleNamespace(spatial_merge_size=2)),
-        get_vision_position_ids=lambda *a, **k: Qwen3VLModel.get_vision_position_ids(None, *a, **k),  # type: ignore
+        get_vision_position_ids=lambda *a, **k: theirs.get_vision_position_ids(None, *a, **k),
     )
-    expected, _ = Qwen3VLModel.get_rope_index(
-        network,  # type: ignore[arg-type]
+    expected, _ = theirs.get_rope_index(
+        network,
         ids,
         mm_token_type_ids=(ids == image).int(),
         image_grid_thw=torch.tensor(grids * 3),

@@ -9,8 +9,9 @@ the picture transforms; the fixture has the one that obeys ``letter_box_transfor
 ``image_target_size`` without keeping the aspect ratio where ``shortest_image_edge`` is null.
 
 It needs an environment of its own: Python 3.12, torch 2.11.0 and torchvision 0.26.0 (CPU), transformers 5.6.2,
-albumentations 1.4.18, opencv-python-headless, scipy 1.18.1, numpy. Nothing comes from a hub: the tokenizer is a small
-byte-level BPE trained here, with Qwen's special tokens, and the image processor has Qwen3-VL's values.
+albumentations 1.4.18, opencv-python-headless 5.0.0.93 (4.11.0.86 gives the same), scipy 1.18.1, numpy 2.5.5. Nothing
+comes from a hub: the tokenizer is a small byte-level BPE trained here, with Qwen's special tokens, and the image
+processor has Qwen3-VL's values.
 
 ``backbone/`` holds the tokenizer and the image processor. Every other folder is a case, in evaluation mode, of two
 samples: the files of the processor's own ``save_pretrained``; ``case.json`` with the instructions, the rendered
@@ -122,6 +123,7 @@ CASES = {
         relative=True,
         image_size=RELEASED_IMAGE_SIZE,
     ),
+    "square": Case({**SMALL, **EDGE, "use_percentiles": True}, {"front": (128, 128), "wrist": (90, 90)}),
 }
 
 

@@ -49,7 +49,11 @@ def expected_modes(recipe: Recipe, tag: str, part: str, name: str, relative: boo
     scaling = "min_max" if relative else recipe.scaling
     config = recipe.modality(tag, part)
     if config:
-        if part == "state" and recipe.apply_sincos_state_encoding and name in (config.get("sin_cos_embedding_keys") or ()):
+        if (
+            part == "state"
+            and recipe.apply_sincos_state_encoding
+            and name in (config.get("sin_cos_embedding_keys") or ())
+        ):
             return [SIN_COS]
         return ["mean_std" if name in (config.get("mean_std_embedding_keys") or ()) else scaling]
     if relative:

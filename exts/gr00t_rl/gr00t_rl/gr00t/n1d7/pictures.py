@@ -184,7 +184,8 @@ def _torchvision(recipe: Recipe, size: Size, steps: nn.Sequential) -> Size:
 
 def _cut(size: Size, crop: Sequence[int], steps: nn.Sequential, half: Callable[[int], int]) -> Size:
     """Cut the centre of a picture out; ``half`` of the rest goes off at the top and at the left."""
-    (top, left), rest = [half(s - c) for s, c in zip(size, crop, strict=True)], [s - c for s, c in zip(size, crop)]
+    rest = [side - kept for side, kept in zip(size, crop, strict=True)]
+    top, left = (half(gap) for gap in rest)
     if any(rest):
         steps.append(Window(-top, top - rest[0], -left, left - rest[1]))
     return crop[0], crop[1]

@@ -14,8 +14,8 @@ from ..modality import Modality, Statistics
 from ..processor import Gr00tProcessor
 from ..tokens import Grid
 from .keys import check_keys
+from .language import mrope_positions
 from .pictures import Patches
-from .positions import mrope_positions
 from .prompt import check_tokenizer, render_prompt
 from .recipe import Recipe
 from .relative import RelativeActions, read_relative
@@ -65,10 +65,14 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         if not sizes and self.num_views and self.recipe.image_target_size is not None:
             sizes = [self.recipe.image_target_size] * self.num_views
         if len(sizes) != self.num_views:
-            raise ValueError(f"image_sizes has {len(sizes)} entries: give (height, width) of each of {self.num_views} views")
+            raise ValueError(
+                f"image_sizes has {len(sizes)} entries: give (height, width) of each of {self.num_views} views"
+            )
         vision = self.config.vision
         of_view = (vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size)
-        self._patches = nn.ModuleDict({f"{h}x{w}": Patches(self.recipe, (h, w), *of_view) for h, w in dict.fromkeys(sizes)})
+        self._patches = nn.ModuleDict(
+            {f"{h}x{w}": Patches(self.recipe, (h, w), *of_view) for h, w in dict.fromkeys(sizes)}
+        )
         grids = [self._patches[f"{h}x{w}"].grid for h, w in sizes]
         return tuple(grids)  # pyright: ignore[reportReturnType]
 
@@ -106,7 +110,9 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         check_statistics(statistics, modality, relative)
         self.relative = RelativeActions(relative, modality)
         states = [
-            ScaledKey(key.dim, key.mode, statistics.state.get(name, {}), recipe.clip_outliers and key.mode != "mean_std")
+            ScaledKey(
+                key.dim, key.mode, statistics.state.get(name, {}), recipe.clip_outliers and key.mode != "mean_std"
+            )
             for name, key in modality.state.items()
         ]
         actions = [
@@ -132,8 +138,8 @@ class Gr00tN1d7Processor(Gr00tProcessor):
             x = x.unsqueeze(1)
         if x.ndim != 3 or x.shape[1] != frames:
             raise ValueError(
-                f"state is {list(x.shape)}, but the network takes the last {frames} states (state_history_length): give "
-                f"[N, {frames}, S]"
+                f"state is {list(x.shape)}, but the network takes the last {frames} states (state_history_length): "
+                f"give [N, {frames}, S]"
             )
         width = self.config.action_head.max_state_dim
         padded = super().state(x.flatten(0, 1)).view(len(x), frames, width)

@@ -30,15 +30,19 @@ class Relative(NamedTuple):
     """How both hold a pose, see ``ActionKey.pose``; None for joints."""
 
 
+def declared_relative(modality: Modality) -> dict[str, Relative]:
+    """Which action keys the modality itself says to be relative."""
+    keys = modality.action.items()
+    return {name: Relative(key.relative_to, key.pose) for name, key in keys if key.relative_to is not None}
+
+
 def read_relative(recipe: Recipe, modality: Modality) -> dict[str, Relative]:
     """Which action keys of an embodiment are relative: as the checkpoint says, or for a new embodiment its keys.
 
     Raises:
         ValueError: A kind that the release does not have either, or keys that do not fit.
     """
-    declared = {
-        name: Relative(key.relative_to, key.pose) for name, key in modality.action.items() if key.relative_to is not None
-    }
+    declared = declared_relative(modality)
     config = recipe.modality(modality.embodiment_tag, "action")
     if not config:
         return declared

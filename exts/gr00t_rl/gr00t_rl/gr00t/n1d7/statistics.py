@@ -17,7 +17,7 @@ from ..modality import ActionKey, Modality, StateKey, Statistics
 from ..normalise import SIN_COS, STATISTICS, Stats
 from .keys import check_keys, mode_of
 from .recipe import PREPROCESSOR_FILE, PROCESSOR_FILE, QWEN_PIXELS, Recipe, read_table
-from .relative import Relative, read_relative
+from .relative import Relative, declared_relative, read_relative
 from .scaling import NEEDS
 
 STATISTICS_FILE = "statistics.json"
@@ -130,7 +130,9 @@ def files_with(
     tag = modality.embodiment_tag
     before = Recipe.read(assets, config.raw_config)
     relative = {name: Relative(key.relative_to, key.pose) for name, key in modality.action.items() if key.relative_to}
-    kwargs = dict((read_table(assets, PROCESSOR_FILE) or {}).get("processor_kwargs") or _new_kwargs(before, config, resolution))
+    kwargs = dict(
+        (read_table(assets, PROCESSOR_FILE) or {}).get("processor_kwargs") or _new_kwargs(before, config, resolution)
+    )
     kwargs |= _switches(before, modality, relative)
     others = dict(kwargs.get("modality_configs") or {})
     kwargs["modality_configs"] = others | {tag: _modality_config(others.get(tag) or {}, config, modality, relative)}
@@ -153,6 +155,13 @@ def files_with(
         least, most = before.pixel_limits
         files[PREPROCESSOR_FILE] = _json({"size": {"shortest_edge": least, "longest_edge": most}})
     return files
+
+
+def _relative(recipe: Recipe, modality: Modality) -> dict[str, Relative]:
+    """As the keys declare; where none does, as the checkpoint says of the same keys."""
+    declared = declared_relative(modality)
+    known = recipe.modality(modality.embodiment_tag, "action").get("modality_keys") or []
+    return read_relative(recipe, modality) if not declared and list(modality.action) == list(known) else declared
 
 
 def _json(content: Any) -> bytes:
@@ -277,7 +286,10 @@ def _statistics_table(
     modality: Modality, statistics: Statistics, relative: Mapping[str, Relative]
 ) -> dict[str, dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {"state": {}, "action": {}}
-    for part, keys, found in (("state", modality.state, statistics.state), ("action", modality.action, statistics.action)):
+    for part, keys, found in (
+        ("state", modality.state, statistics.state),
+        ("action", modality.action, statistics.action),
+    ):
         for name, key in keys.items():
             _check(part, name, key, found, STATISTICS)
             tables[part][name] = {statistic: found[name][statistic].tolist() for statistic in STATISTICS}

@@ -59,3 +59,38 @@ def attend(q: Tensor, k: Tensor, v: Tensor, implementation: str, mask: Tensor | 
     else:
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
     return out.transpose(1, 2).flatten(2)
+
+
+def attend_causal(q: Tensor, k: Tensor, v: Tensor, implementation: str, seen: Tensor | None = None) -> Tensor:
+    """Attention of a language model: a token sees itself and those before it; groups of heads share a key and value.
+
+    Args:
+        q: [B, heads, T, d]
+        k, v: [B, fewer heads, T, d]
+        implementation: one of ``ATTN_IMPLEMENTATIONS``; sdpa takes flash-attn's place where ``seen`` is given.
+        seen: what a token sees instead, bool [B, 1, T, T], or numbers added to the scores. One that sees nothing
+            (padding before the first token) gets zeros.
+
+    Returns:
+        [B, T, heads * d]
+    """
+    if implementation == "flash_attention_2" and seen is None:
+        from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]
+
+        return flash_attn_func(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), causal=True).flatten(2)
+    if implementation != "eager" and seen is None:
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return out.transpose(1, 2).flatten(2)
+    # fused kernels with a mask know no groups
+    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    if implementation != "eager":
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return out.transpose(1, 2).flatten(2)
+    if seen is None:
+        seen = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril()
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min) if seen.dtype == torch.bool else scores + seen
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
+    if seen.dtype == torch.bool:
+        weights = weights.masked_fill(~seen, 0)
+    return (weights @ v).transpose(1, 2).flatten(2)

@@ -137,9 +137,9 @@ class Generation(Protocol):
         ...
 
 
-GENERATIONS: Mapping[str, str] = {"n1.5": ".n1d5"}
+GENERATIONS: Mapping[str, str] = {"n1.5": ".n1d5", "n1.7": ".n1d7"}
 """Name -> package."""
-TINY: Mapping[str, str] = {"tiny": "n1.5"}
+TINY: Mapping[str, str] = {"tiny": "n1.5", "tiny-n1.7": "n1.7"}
 """What stands for a checkpoint where a small random network is wanted -> its generation."""
 
 

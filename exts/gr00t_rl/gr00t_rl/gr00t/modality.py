@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import torch
@@ -20,6 +20,9 @@ from .normalise import MODES, SIN_COS, STATISTICS, Stats
 
 METADATA_FILE = "experiment_cfg/metadata.json"
 """Where a checkpoint keeps its statistics."""
+
+POSES = {"xyz+rot6d": 9, "xyz+rotvec": 6}
+"""Ways to write a pose -> numbers: a place [m], and two rows of the rotation matrix or a rotation vector [rad]."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class ActionKey:
     """One of ``gr00t_rl.gr00t.normalise.MODES``; None where the env takes normalised actions."""
     absolute: bool = True
     """False for a change, such as a step of the end effector: 0 means that nothing happens."""
+    relative_to: str | None = None
+    """State key, for actions that the network gives relative to it and the env takes absolute (N1.7); None for others,
+    and where the checkpoint says so itself."""
+    pose: str | None = None
+    """How both keys hold a pose, one of ``POSES``; None for joints, which are differences."""
 
     @property
     def dim(self) -> int:
@@ -90,6 +98,8 @@ class Modality:
             for name, key in keys.items():
                 _check_key(f"{part}.{name}", key)
         _check_cover(self.action)
+        for name, key in self.action.items():
+            _check_relative(f"action.{name}", key, self.state)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -189,6 +199,8 @@ class Statistics:
     state: Mapping[str, Stats]
     """Key -> name in ``STATISTICS`` -> float32 [dim]. Old checkpoints lack some names."""
     action: Mapping[str, Stats]
+    relative_action: Mapping[str, Stats] = field(default_factory=dict)
+    """Of actions relative to a state, after the state was taken off: [dim], or [steps, dim] for steps of a chunk."""
 
     def __post_init__(self) -> None:
         for part, keys in (("state", self.state), ("action", self.action)):
@@ -354,6 +366,26 @@ def _check_key(name: str, key: StateKey | ActionKey) -> None:
             )
 
 
+def _check_relative(name: str, key: ActionKey, state: Mapping[str, StateKey]) -> None:
+    """Make sure that an action that is relative to a state is as wide as that."""
+    if key.relative_to is None:
+        if key.pose is not None:
+            raise ValueError(f"{name}.pose is {key.pose!r} without relative_to; set the state key of the present pose")
+        return
+    if key.relative_to not in state:
+        raise ValueError(f"{name}.relative_to is {key.relative_to!r}; set one of the state keys {list(state)}")
+    if key.pose is not None and key.pose not in POSES:
+        raise ValueError(f"{name}.pose is {key.pose!r}; set one of {', '.join(POSES)}, or None for joints")
+    width = key.dim if key.pose is None else POSES[key.pose]
+    if {key.dim, state[key.relative_to].dim} != {width}:
+        raise ValueError(
+            f"{name} is {key.dim} wide and state.{key.relative_to}, to which it is relative, "
+            f"{state[key.relative_to].dim}; set start and end to {width} columns each"
+        )
+    if not key.absolute:
+        raise ValueError(f"{name}.absolute is False with relative_to, but the env gets the absolute action; set True")
+
+
 def _check_cover(action: Mapping[str, ActionKey]) -> None:
     """Make sure that the action's slices, sorted, follow each other from 0."""
     position, before = 0, ""
@@ -400,7 +432,7 @@ def _check_fields(name: str, content: Any, target: type) -> None:
     where = f"{name}." if name else ""
     if unknown := [field for field in content if field not in known]:
         raise ValueError(f"{where}{unknown[0]} is no field; set {', '.join(known)}")
-    optional = ("normalization", "sin_cos", "absolute")
+    optional = ("normalization", "sin_cos", "absolute", "relative_to", "pose")
     if missing := [field for field in known if field not in content and field not in optional]:
         raise ValueError(f"{where}{missing[0]} is missing; set {', '.join(known)}")
 

@@ -109,6 +109,7 @@ class Gr00tProcessor(nn.Module):
         statistics: Statistics,
         resolution: tuple[int, int],
         fps: float,
+        embodiment_id: int = 0,
     ) -> dict[str, bytes]:
         """Return a network's files with an embodiment's statistics in them; those of other embodiments stay.
 
@@ -119,6 +120,7 @@ class Gr00tProcessor(nn.Module):
             statistics: Of all state and action keys, in the units of the env.
             resolution: (width, height) of the images [px].
             fps: Frames per second, which is the control rate.
+            embodiment_id: Row of the per-embodiment weights, for files that name it.
         """
         raise NotImplementedError
 
@@ -189,19 +191,27 @@ class Gr00tProcessor(nn.Module):
 
     def _read_modality(self, modality: Modality, statistics: Statistics | None) -> None:
         """Make the normalisers, and the permutations between the env's action and the order of the keys."""
-        statistics = statistics or Statistics({}, {})
+        self.normalise_state, self.normalise_action = self._normalisers(modality, statistics or Statistics({}, {}))
+        from_env = torch.cat([torch.arange(key.start, key.end) for key in modality.action.values()])
+        self.register_buffer("_from_env", from_env, persistent=False)
+        self.register_buffer("_to_env", from_env.argsort(), persistent=False)
+
+    def _normalisers(self, modality: Modality, statistics: Statistics) -> tuple[Normaliser, Normaliser]:
+        """Normalisers of the state and of the action in the keys' order."""
         statistics.check(modality)
+        for name, key in modality.action.items():
+            if key.relative_to is not None:
+                raise ValueError(
+                    f"action.{name}.relative_to is {key.relative_to!r}, but this generation's actions are absolute; "
+                    "leave it out"
+                )
         state, action = modality.state.items(), modality.action.items()
-        parts = [Part(key.dim, key.mode, statistics.state.get(name, {}) if key.mode else {}) for name, key in state]
-        self.normalise_state = Normaliser(parts)
-        parts = [
+        states = [Part(key.dim, key.mode, statistics.state.get(name, {}) if key.mode else {}) for name, key in state]
+        actions = [
             Part(key.dim, key.normalization, statistics.action.get(name, {}) if key.normalization else {})
             for name, key in action
         ]
-        self.normalise_action = Normaliser(parts)
-        from_env = torch.cat([torch.arange(key.start, key.end) for _, key in action])
-        self.register_buffer("_from_env", from_env, persistent=False)
-        self.register_buffer("_to_env", from_env.argsort(), persistent=False)
+        return Normaliser(states), Normaliser(actions)
 
     @property
     def prompt_length(self) -> int:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whether the keys that a user declares are those that the checkpoint was trained on, treated alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..modality import ActionKey, Modality, StateKey
+from ..normalise import SIN_COS
+from .recipe import PROCESSOR_FILE, Recipe
+from .relative import Relative
+from .scaling import NEEDS
+
+
+def check_keys(recipe: Recipe, modality: Modality, relative: Mapping[str, Relative]) -> None:
+    """Compare an embodiment's keys with the checkpoint's ``processor_config.json``.
+
+    Raises:
+        ValueError: A mode that the release does not have, or keys that differ from the checkpoint's.
+    """
+    for part, keys in (("state", modality.state), ("action", modality.action)):
+        for name, key in keys.items():
+            if key.normalization not in (None, *NEEDS):
+                raise ValueError(
+                    f"{part}.{name}.normalization is {key.normalization!r}, which GR00T N1.7 has not; set one of "
+                    f"{', '.join(NEEDS)}"
+                )
+    if modality.embodiment_tag in recipe.embodiments:
+        _check_order(recipe, modality)
+    for part, keys in (("state", modality.state), ("action", modality.action)):
+        for name, key in keys.items():
+            expected = expected_modes(recipe, modality.embodiment_tag, part, name, name in relative)
+            if part == "action" and name in relative and "min_max" in expected:
+                why = "the actions are relative, for which percentiles are not used"
+            else:
+                why = f"the checkpoint's {PROCESSOR_FILE} says otherwise"
+            if expected and mode_of(key) not in expected:
+                what = "normalization=None with sin_cos=True" if expected[0] == SIN_COS else repr(expected[0])
+                raise ValueError(f"{part}.{name}.normalization is {mode_of(key)!r}, but {why}; set {what}")
+
+
+def mode_of(key: StateKey | ActionKey) -> str | None:
+    """How a key is treated: a mode, ``SIN_COS`` or None."""
+    return key.mode if isinstance(key, StateKey) else key.normalization
+
+
+def expected_modes(recipe: Recipe, tag: str, part: str, name: str, relative: bool) -> list[str | None]:
+    """Modes that a key may have; empty where any is right."""
+    scaling = "min_max" if relative else recipe.scaling
+    config = recipe.modality(tag, part)
+    if config:
+        if (
+            part == "state"
+            and recipe.apply_sincos_state_encoding
+            and name in (config.get("sin_cos_embedding_keys") or ())
+        ):
+            return [SIN_COS]
+        return ["mean_std", None] if name in (config.get("mean_std_embedding_keys") or ()) else [scaling]
+    if relative:
+        return ["min_max", "mean_std"]
+    # percentiles or extremes is one switch for all embodiments
+    return [scaling, "mean_std", None, SIN_COS] if recipe.written else []
+
+
+def _check_order(recipe: Recipe, modality: Modality) -> None:
+    tag = modality.embodiment_tag
+    for part, keys in (("video", modality.video), ("state", modality.state), ("action", modality.action)):
+        known = recipe.modality(tag, part).get("modality_keys")
+        if known is not None and list(keys) != list(known) and (keys or part != "video"):
+            raise ValueError(
+                f"modality.{part} has the keys {list(keys)}, but the checkpoint's {PROCESSOR_FILE} has {list(known)} "
+                f"for {tag!r}; set these, in this order"
+            )
+    frames = recipe.modality(tag, "video").get("delta_indices") or [0]
+    if modality.video and len(frames) != 1:
+        raise ValueError(
+            f"video.delta_indices of {tag!r} is {frames} in {PROCESSOR_FILE}: pictures of the past are not supported; "
+            "set another embodiment_tag"
+        )

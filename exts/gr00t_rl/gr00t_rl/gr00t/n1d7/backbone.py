@@ -16,7 +16,7 @@ from .vision import Vision
 
 
 class Backbone(nn.Module):
-    """``backbone`` of the checkpoint; see ``generation.py`` for what its methods are to do."""
+    """``backbone`` of the checkpoint; see ``generations.py`` for what its methods are to do."""
 
     lora_targets: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "vision": ("qkv", "proj", "linear_fc1", "linear_fc2"),

@@ -64,6 +64,10 @@ def test_released_sizes_where_nothing_is_said():
     said = {"model_type": "Gr00tN1d7", "action_horizon": 16, "diffusion_model_cfg": {"num_layers": 16}}
     found = Gr00tN1d7Config.from_dicts(said).action_head
     assert (found.action_horizon, found.dit_layers, found.dit_heads, found.action_dim) == (16, 16, 32, 132)
+    pictures = {"model_type": "Gr00tN1d7", "image_target_size": None, "use_percentiles": False}
+    raw = Gr00tN1d7Config.from_dicts(pictures).raw_config
+    assert raw["image_target_size"] is None and not raw["use_percentiles"]  # said, unlike
+    assert raw["image_crop_size"] == Gr00tN1d7Config.full_size().raw_config["image_crop_size"] == [230, 230]
 
 
 def test_entries_of_another_generation_are_not_read():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A batch of prompts as the backbone reads it, and which of its tokens are pictures, as the action head wants to know."""
+"""A batch of prompts as the backbone reads it, and which of its tokens are pictures, which the action head may ask."""
 
 from __future__ import annotations
 

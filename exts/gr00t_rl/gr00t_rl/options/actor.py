@@ -140,8 +140,8 @@ class Gr00tActorOptions(FlowActorOptions):
 
     checkpoint: str = option(
         "tiny",
-        "Folder or hub id of a GR00T N1.5 or N1.7 checkpoint; or tiny (N1.5) or tiny-n1.7: a small random network of the "
-        "real architecture.",
+        "Folder or hub id of a GR00T N1.5 or N1.7 checkpoint; or tiny (N1.5) or tiny-n1.7: a small random network of "
+        "the real architecture.",
         least=1,
     )
     tokenizer: str | None = option(

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from gr00t_rl.gr00t.config import Gr00tN1d5Config
-from gr00t_rl.gr00t.model import Gr00tN1d5
+from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
+from gr00t_rl.gr00t.n1d5.model import Gr00tN1d5
 from gr00t_rl.gr00t.parts import lora_layers, part_parameters
 
 SHAPES = [(1024, 1024)] * 4 + [(256,)] * 10

@@ -158,8 +158,8 @@ class Released:
 
 def make_checkpoint(folder: Path, tiny: bool) -> tuple[Any, dict[str, Any]]:
     """Write a random checkpoint; returns our network with its weights, and the sizes that inputs depend on."""
-    from gr00t_rl.gr00t.config import Gr00tN1d5Config
-    from gr00t_rl.gr00t.model import Gr00tN1d5
+    from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
+    from gr00t_rl.gr00t.n1d5.model import Gr00tN1d5
 
     middle = {
         "image_size": 112,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..gr00t.generations import GENERATIONS
 from ..utils.errors import ConfigurationError
 from . import overrides_first, verb_parser, wants_help
 from .simulated import OVERRIDES, launch_program, leave
@@ -45,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a network of the released sizes, in place of the agent's checkpoint",
     )
+    parser.add_argument(
+        "--generation", choices=tuple(GENERATIONS), default="n1.5", help="whose sizes --full-size means (default n1.5)"
+    )
     parser.add_argument("--json", type=Path, help="file for the figures, in bytes")
     return parser
 
@@ -61,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _estimate(argv: list[str]) -> int:
     from isaaclab_tasks.utils import resolve_task_config
 
-    from ..gr00t import Gr00tN1d5Config
+    from ..gr00t import generation
     from ..memory.devices import parse_bytes
     from ..memory.estimate import Subject, show
     from ..preflight import check_agent, check_observations
@@ -87,7 +91,7 @@ def _estimate(argv: list[str]) -> int:
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)
     device = "cuda" if memory is not None else args.device
-    config = Gr00tN1d5Config.full_size() if args.full_size else None
+    config = generation(args.generation).Config.full_size() if args.full_size else None
     whose = "free" if memory is None else f"of --memory {args.memory}"
     estimate = show(Subject(env_cfg, agent_cfg, device, config), memory, whose)
     if args.json is not None:

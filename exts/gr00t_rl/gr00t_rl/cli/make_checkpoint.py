@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``gr00t-rl make-checkpoint``: a GR00T N1.5 checkpoint with random weights, tiny or as large as the released one."""
+"""``gr00t-rl make-checkpoint``: a GR00T checkpoint with random weights, tiny or as large as the released one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..gr00t.config import Gr00tN1d5Config
+from ..gr00t.generations import GENERATIONS, NetworkConfig, generation
 from ..utils.errors import ConfigurationError
 from ..utils.folders import check_checkpoint_folder
 from . import verb_parser
 
-DESCRIPTION = """Write a GR00T N1.5 checkpoint with random weights, in the official layout and with its own tokenizer.
+DESCRIPTION = """Write a GR00T checkpoint with random weights, in the official layout and with its own tokenizer.
 
 It runs and trains like any other, but it does not act: for tests of speed, memory and plumbing, or to start from.
 --full-size is the released network's 2.41 billion parameters. As float32 it takes 10.9 GB on disk and 11.6 GB of
@@ -24,11 +24,12 @@ memory while it is made, as bfloat16 5.5 and 6.2 GB; it takes a minute or two.""
 EXAMPLES = """
   gr00t-rl make-checkpoint --out checkpoints/tiny --image_size 64 --seed 1
   gr00t-rl make-checkpoint --out checkpoints/full --full-size --dtype bfloat16"""
-SIZES = inspect.signature(Gr00tN1d5Config.tiny).parameters
+SIZES = {name: inspect.signature(generation(name).Config.tiny).parameters for name in GENERATIONS}
+"""Generation -> the sizes of its tiny network."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Options: where, which seed and type, and one for each size of ``Gr00tN1d5Config.tiny``."""
+    """Options: where, which seed and type, and one for each size of a tiny network."""
     parser = verb_parser("make-checkpoint", DESCRIPTION, EXAMPLES)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random weights (default 0)")
@@ -36,9 +37,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--dtype", choices=("float32", "bfloat16"), default="float32", help="type on disk (default float32)"
     )
     parser.add_argument("--full-size", "--full_size", action="store_true", help="the released sizes, not tiny ones")
+    parser.add_argument(
+        "--generation", choices=tuple(GENERATIONS), default="n1.5", help="generation of GR00T (default n1.5)"
+    )
     sizes = parser.add_argument_group("sizes of a tiny network")
-    for name, parameter in SIZES.items():
-        shown = "the last id" if parameter.default is None else parameter.default
+    for name in dict.fromkeys(name for parameters in SIZES.values() for name in parameters):
+        defaults = {of: SIZES[of][name].default for of in SIZES if name in SIZES[of]}
+        shown = ", ".join(f"{of}: {'the last id' if value is None else value}" for of, value in defaults.items())
         sizes.add_argument(f"--{name}", type=int, metavar="N", help=f"default {shown}")
     return parser
 
@@ -50,15 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         ConfigurationError: The sizes do not belong to one network, or the folder is something else.
     """
     args = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
-    given = {name: getattr(args, name) for name in SIZES if getattr(args, name) is not None}
+    names = dict.fromkeys(name for parameters in SIZES.values() for name in parameters)
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.full_size and given:
         raise ConfigurationError(f"--{next(iter(given))} is a size, but --full-size has its own; drop one of them")
+    if foreign := given.keys() - SIZES[args.generation].keys():
+        raise ConfigurationError(f"--{min(foreign)} is no size of --generation {args.generation}; drop it")
     for name, size in given.items():
         if size < (0 if name == "image_token_index" else 1):
             raise ConfigurationError(f"--{name} is {size}; set 1 or more")
     check_checkpoint_folder("--out", args.out)
     try:
-        config = Gr00tN1d5Config.full_size() if args.full_size else Gr00tN1d5Config.tiny(**given)
+        kind = generation(args.generation).Config
+        config = kind.full_size() if args.full_size else kind.tiny(**given)
         parameters = write(config, args.seed, args.dtype, args.out)
     except ValueError as error:  # a CheckpointError is one
         raise ConfigurationError(str(error)) from None
@@ -66,17 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write(config: Gr00tN1d5Config, seed: int, dtype: str, out: Path) -> int:
+def write(config: NetworkConfig, seed: int, dtype: str, out: Path) -> int:
     """Make a random network, write it to the folder ``out``, and return its number of parameters."""
     import torch
 
-    from ..gr00t import Gr00tN1d5, tiny_tokenizer, tokenizer_assets
+    from ..gr00t import tokenizer_assets
 
-    tokenizer = tiny_tokenizer(config)
+    of = generation(config.generation)
+    tokenizer = of.tiny_tokenizer(config)
     with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in Gr00tN1d5(config).parameters())
+        parameters = sum(parameter.numel() for parameter in of.Network(config).parameters())
     with _bar(parameters):
-        model = Gr00tN1d5.from_config(config, seed=seed, dtype=getattr(torch, dtype))
+        model = of.Network.from_config(config, seed=seed, dtype=getattr(torch, dtype))
     model.assets = tokenizer_assets(tokenizer)
     print(f"writing {out} ...", flush=True)
     model.save_pretrained(out)

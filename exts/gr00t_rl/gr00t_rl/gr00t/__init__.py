@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The GR00T networks: sizes, weights, inputs. Knows no reinforcement learning and no simulator.
 
-Each generation is a folder, see :mod:`.generation`; :func:`from_pretrained` looks at a checkpoint and gives the right
+Each generation is a folder, see :mod:`.generations`; :func:`from_pretrained` looks at a checkpoint and gives the right
 one. Names are loaded on first use (PEP 562): sizes need neither torch nor transformers, and command lines that offer
 them as options should not wait for these.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .action_head import ActionHead, HeadContext
     from .errors import CheckpointError
-    from .generation import GENERATIONS, TINY, NetworkConfig, generation
+    from .generations import GENERATIONS, TINY, NetworkConfig, generation
     from .head_config import ActionHeadConfig
     from .loading import from_pretrained, generation_of_folder, without_weights
     from .modality import METADATA_FILE, ActionKey, Modality, StateKey, Statistics, make_metadata, read_statistics
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "action_head": ("ActionHead", "HeadContext"),
     "errors": ("CheckpointError",),
-    "generation": ("GENERATIONS", "TINY", "NetworkConfig", "generation"),
+    "generations": ("GENERATIONS", "TINY", "NetworkConfig", "generation"),
     "head_config": ("ActionHeadConfig",),
     "loading": ("from_pretrained", "generation_of_folder", "without_weights"),
     "modality": (

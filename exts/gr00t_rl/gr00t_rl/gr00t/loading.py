@@ -11,7 +11,7 @@ import torch
 
 from . import checkpoint
 from .errors import CheckpointError
-from .generation import Generation, generation_of_config
+from .generations import Generation, generation_of_config
 from .network import Gr00tNetwork
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the networks of all generations share: a vision-language backbone, a flow-matching action head, files on disk.
 
-See ``checkpoint.py`` for the files, and ``generation.py`` for what a generation adds.
+See ``checkpoint.py`` for the files, and ``generations.py`` for what a generation adds.
 The model is handed out in ``eval()`` and has to stay there, in rollout and update: the head's dropout would make the
 log-probability of one action differ between two calls.
 """
@@ -37,14 +37,14 @@ class Gr00tNetwork(nn.Module):
     """
 
     config_class: ClassVar[Any]
-    """Sizes, see ``generation.py``."""
+    """Sizes, see ``generations.py``."""
     layout: ClassVar[Layout]
     """Files and names on disk."""
     large: ClassVar[tuple[type[nn.Module], ...]]
     """Modules whose children are cast as soon as each is complete, when weights are random."""
 
     backbone: Any
-    """See ``generation.py``."""
+    """See ``generations.py``."""
     action_head: ActionHead
     config: Any
 

@@ -109,6 +109,7 @@ class Gr00tProcessor(nn.Module):
         statistics: Statistics,
         resolution: tuple[int, int],
         fps: float,
+        embodiment_id: int = 0,
     ) -> dict[str, bytes]:
         """Return a network's files with an embodiment's statistics in them; those of other embodiments stay.
 
@@ -119,6 +120,7 @@ class Gr00tProcessor(nn.Module):
             statistics: Of all state and action keys, in the units of the env.
             resolution: (width, height) of the images [px].
             fps: Frames per second, which is the control rate.
+            embodiment_id: Row of the per-embodiment weights, for files that name it.
         """
         raise NotImplementedError
 

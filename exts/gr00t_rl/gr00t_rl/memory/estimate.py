@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..gr00t import Gr00tN1d5Config
+from ..gr00t import NetworkConfig
 from ..utils.episodes import episode_steps
 from ..utils.errors import ConfigurationError
 from .devices import BESIDE, GIB, free_bytes, own_bytes
@@ -84,7 +84,7 @@ class Subject:
     agent_cfg: Any
     device: str
     """Name of the device, such as "cuda:1"; another GPU than it is not touched."""
-    config: Gr00tN1d5Config | None = None
+    config: NetworkConfig | None = None
     """Sizes of the network in place of those of its checkpoint."""
 
     def rehearsal(self) -> Rehearsal:

@@ -18,7 +18,7 @@ from rsl_rl.utils import resolve_callable
 from tensordict import TensorDict
 from torch import nn
 
-from ..gr00t import Gr00tN1d5Config
+from ..gr00t import NetworkConfig
 from ..models.base_weights import blank_weights
 from ..storage import ROW_GROWTH
 from ..utils.allocations import LiveBytes
@@ -54,7 +54,7 @@ class Rehearsal:
         num_actions: int,
         env_cfg: Any,
         episode_steps: int,
-        config: Gr00tN1d5Config | None = None,
+        config: NetworkConfig | None = None,
         device: str = "cpu",
     ) -> None:
         self._kernels = _cuda_autocast if device == "cuda" else contextlib.nullcontext

@@ -13,28 +13,26 @@ import torch
 from torch import nn
 
 from ..gr00t import (
-    METADATA_FILE,
+    TINY,
     CheckpointError,
-    Gr00tN1d5,
-    Gr00tN1d5Config,
+    Gr00tNetwork,
     Modality,
+    NetworkConfig,
     Statistics,
+    from_pretrained,
+    generation,
     load_tokenizer,
-    read_statistics,
-    tiny_tokenizer,
+    without_weights,
 )
-from ..gr00t.checkpoint import read_assets, read_config, resolve_folder
 from ..options import Gr00tActorOptions
 from ..utils.errors import ConfigurationError
 
-TINY = "tiny"
-
-_blank: ContextVar[Gr00tN1d5Config | str | None] = ContextVar("blank", default=None)
+_blank: ContextVar[NetworkConfig | str | None] = ContextVar("blank", default=None)
 """Sizes of the network without weights that is wanted, "" for the checkpoint's own; None where weights are."""
 
 
 @contextmanager
-def blank_weights(config: Gr00tN1d5Config | None = None) -> Iterator[None]:
+def blank_weights(config: NetworkConfig | None = None) -> Iterator[None]:
     """Let actors inside the block be made without weights, to see what they would need.
 
     Args:
@@ -50,39 +48,33 @@ def blank_weights(config: Gr00tN1d5Config | None = None) -> Iterator[None]:
         _blank.reset(token)
 
 
-def load_base(options: Gr00tActorOptions, dtype: torch.dtype | None, image_size: int | None) -> tuple[Gr00tN1d5, Any]:
+def load_base(
+    options: Gr00tActorOptions, dtype: torch.dtype | None, image_size: int | None
+) -> tuple[Gr00tNetwork, Any]:
     """Load the network, cut to one embodiment, and its tokenizer.
 
     Args:
-        options: The checkpoint, its tokenizer and embodiment, and what "tiny" needs.
-        dtype: Type of the weights; None: as on disk, and float32 for "tiny".
-        image_size: Side of the camera's images, which "tiny" takes without resizing; None without cameras.
+        options: The checkpoint, its tokenizer and embodiment, and what a tiny random network needs.
+        dtype: Type of the weights; None: as on disk, and float32 for a tiny random network.
+        image_size: Side of the camera's images, which a tiny random network takes without resizing; None without
+            cameras.
 
     Raises:
         ConfigurationError: If the checkpoint, the tokenizer or the embodiment do not exist or do not fit.
     """
-    o = options
+    o, blank = options, _blank.get()
     at_fault = f"checkpoint={o.checkpoint!r}"
     try:
-        if isinstance(_blank.get(), Gr00tN1d5Config):
-            model = _network(o, dtype, None)
-            tokens = tiny_tokenizer(model.config)
-        elif o.checkpoint == TINY:
-            sizes = {"action_horizon": o.n_action_steps}  # a checkpoint has its own
-            if image_size is not None:
-                # eight patches a side: of a frozen random encoder with four, a linear probe finds half as much of the
-                # goal's position
-                side = image_size if image_size % 8 == 0 else 64  # other sizes are resized
-                sizes |= {"image_size": side, "patch_size": side // 8}
-            config = Gr00tN1d5Config.tiny(**sizes)
-            model = _network(o, dtype, config)
-            # PPO's small last layer (detail 2): a random velocity of order one saturates the actions, and exploration
-            # noise then changes nothing
-            with torch.no_grad():
-                model.action_head.action_decoder.layer2.W.mul_(0.1)
-            tokens = tiny_tokenizer(config)
+        if blank:  # sizes
+            assert not isinstance(blank, str)
+            of = generation(blank.generation)
+            model = of.Network.without_weights(blank, dtype or torch.bfloat16, o.attn_implementation)
+            tokens = of.tiny_tokenizer(blank)
+        elif o.checkpoint in TINY:
+            model, tokens = _tiny(o, dtype or torch.float32, image_size)
         else:
-            model = _network(o, dtype, None)
+            load = from_pretrained if blank is None else without_weights
+            model = load(o.checkpoint, dtype=dtype, attn_implementation=o.attn_implementation)
             at_fault = f"tokenizer={o.tokenizer!r}" if o.tokenizer else at_fault
             tokens = load_tokenizer(o.tokenizer or o.checkpoint)
         at_fault = f"embodiment_id={o.embodiment_id}"
@@ -94,32 +86,29 @@ def load_base(options: Gr00tActorOptions, dtype: torch.dtype | None, image_size:
     return model, tokens
 
 
-def _network(options: Gr00tActorOptions, dtype: torch.dtype | None, tiny: Gr00tN1d5Config | None) -> Gr00tN1d5:
-    """Make the network of sizes ``tiny``, or load the checkpoint; without weights inside :func:`blank_weights`."""
-    kernels, blank = options.attn_implementation, _blank.get()
-    if blank is not None:
-        if tiny is not None or isinstance(blank, Gr00tN1d5Config):
-            config, assets = tiny or blank, {}
-        else:
-            folder = resolve_folder(options.checkpoint)
-            config, assets = read_config(folder), read_assets(folder)
-        model = Gr00tN1d5.without_weights(config, dtype or torch.bfloat16, kernels)  # pyright: ignore
-        model.assets = assets
-        return model
-    if tiny is not None:
-        kind = dtype or torch.float32
-        return Gr00tN1d5.from_config(tiny, seed=options.tiny_seed, dtype=kind, attn_implementation=kernels)
-    return Gr00tN1d5.from_pretrained(options.checkpoint, dtype=dtype, attn_implementation=kernels)
+def _tiny(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | None) -> tuple[Gr00tNetwork, Any]:
+    """Make a small random network and its tokenizer; without weights inside :func:`blank_weights`."""
+    of = generation(TINY[options.checkpoint])
+    config = of.Config.tiny_for_image(image_size, action_horizon=options.n_action_steps)  # a checkpoint has its own
+    kernels = options.attn_implementation
+    if _blank.get() is not None:
+        return of.Network.without_weights(config, dtype, kernels), of.tiny_tokenizer(config)
+    model = of.Network.from_config(config, seed=options.tiny_seed, dtype=dtype, attn_implementation=kernels)
+    # PPO's small last layer (detail 2): a random velocity of order one saturates the actions, and exploration noise
+    # then changes nothing
+    with torch.no_grad():
+        model.action_head.action_decoder.layer2.W.mul_(0.1)
+    return model, of.tiny_tokenizer(config)
 
 
-def load_statistics(model: Gr00tN1d5, modality: Modality) -> Statistics | None:
+def load_statistics(model: Gr00tNetwork, modality: Modality) -> Statistics | None:
     """Return what the checkpoint says of the data that the modality's keys are normalised by; None if none is.
 
     Raises:
         ConfigurationError: If the checkpoint lacks the statistics of a key, or they do not fit.
     """
     try:
-        return read_statistics(model.assets.get(METADATA_FILE), modality)
+        return generation(model.config.generation).Processor.read_statistics(model.assets, modality)
     except ValueError as error:
         raise ConfigurationError(f"agent.actor.modality.{error}") from None
 

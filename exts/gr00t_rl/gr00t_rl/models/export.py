@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..flow import FlowHead, VelocityFn
+from ..gr00t.tokens import TracedPrompt
 
 
 class _Ode(FlowHead):
@@ -48,7 +50,7 @@ class ExportedPolicy(nn.Module):
     def forward(self, state: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
         """Return the action chunk [1, n_action_steps, A]; see the class for the inputs."""
         *between, noise = inputs
-        return self.actor.env_actions(self.actor.head.integrate(self.velocity(state, between), noise))
+        return self.actor.env_actions(self.actor.head.integrate(self.velocity(state, between), noise), state)
 
     def get_dummy_inputs(self) -> tuple[torch.Tensor, ...]:
         """Return example inputs for tracing."""
@@ -93,12 +95,12 @@ class ExportedGr00tPolicy(ExportedPolicy):
     @torch.no_grad()
     def _prepare_prompt(self) -> None:
         """Turn what depends on the prompts alone into constants; tracers cannot follow the network's checks of it."""
-        eagle, ids = self.actor.model.backbone.eagle_model, self.actor.processor.prompt(self._all_prompts())[0]
-        length, is_image = ids.shape[1], ids[0] == eagle.image_token_index  # images stand first, alike in all prompts
+        backbone, ids = self.actor.model.backbone, self.actor.processor.prompt(self._all_prompts()).input_ids
+        length, is_image = ids.shape[1], backbone.is_image(ids[0])  # images stand first, alike in all prompts
         # a prompt's embeddings [1, T, D] stand before the image tokens [1, n, D]; row i of the input is row order[i]
         order = torch.where(is_image, length + is_image.long().cumsum(0) - 1, torch.arange(length))
         mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)
-        self.register_buffer("_prompt", eagle.language_model.model.embed_tokens(ids), persistent=False)
+        self.register_buffer("_prompt", backbone.embed(ids), persistent=False)
         self.register_buffer("_order", order, persistent=False)
         self.register_buffer("_causal_mask", mask[None, None], persistent=False)
 
@@ -108,10 +110,9 @@ class ExportedGr00tPolicy(ExportedPolicy):
     def _features(self, images: list[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
         """Return the VL features [1, T, D] of one image [1, H, W, 3] per camera and the prompt ``rows`` [1]."""
         actor = self.actor
-        eagle = actor.model.backbone.eagle_model
-        tokens = eagle.image_tokens(actor.processor.images(images)).flatten(0, 1)[None]
-        embeds = torch.cat((self._prompt[rows], tokens), dim=1).index_select(1, self._order)
-        features = eagle.language_model.model(inputs_embeds=embeds, attention_mask=self._causal_mask).last_hidden_state
+        traced = TracedPrompt(self._prompt[rows], self._order, self._causal_mask)
+        prompt = dataclasses.replace(actor.processor.prompt(rows), traced=traced)
+        features = actor.model.encode(actor.processor.images(images), prompt)
         return actor.model.action_head.process_features(features, actor.processor.token_mask(rows))
 
     def velocity(self, state: torch.Tensor, inputs: list[torch.Tensor]) -> VelocityFn:

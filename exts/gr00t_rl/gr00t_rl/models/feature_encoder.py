@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import torch
 
-from ..gr00t import Gr00tN1d5, Gr00tProcessor
+from ..gr00t import Gr00tNetwork, Gr00tProcessor
 
 STAGES = ("vision", "mlp1", "llm", "vl")
 """What runs before the action head's DiT, in order; "vl" is ``vlln`` and ``vl_self_attention``."""
@@ -31,29 +31,23 @@ class FeatureEncoder:
         processor: Knows the prompts.
         dtype: Type in which the frozen stages run.
         boundary: Number of the first trained stage, see :func:`first_trained_stage`.
-        num_views: Pictures of a decision V; 0 without cameras.
     """
 
-    def __init__(
-        self, model: Gr00tN1d5, processor: Gr00tProcessor, dtype: torch.dtype, boundary: int, num_views: int
-    ) -> None:
-        self.model, self.processor, self.dtype = model, processor, dtype
-        self.boundary, self.num_views = boundary, num_views
+    def __init__(self, model: Gr00tNetwork, processor: Gr00tProcessor, dtype: torch.dtype, boundary: int) -> None:
+        self.model, self.processor, self.dtype, self.boundary = model, processor, dtype, boundary
 
     @property
     def width(self) -> int:
         """Width of what is kept of a decision; 0 where nothing but the pictures themselves can be."""
-        config = self.model.config
-        by_stage = (0, config.vision.hidden_size, config.text.hidden_size)
-        wide = config.action_head.backbone_embedding_dim
-        return by_stage[self.boundary] if self.boundary < len(by_stage) else wide
+        by_stage = (0, *self.model.backbone.kept_widths)
+        return by_stage[self.boundary] if self.boundary < len(by_stage) else self.model.config.feature_dim
 
     @torch.no_grad()
     def frozen(self, pixels: torch.Tensor | None, rows: int | torch.Tensor) -> torch.Tensor | None:
         """Run the stages before the boundary.
 
         Args:
-            pixels: [B * V, 3, S, S] in [-1, 1], sample-major; None without cameras.
+            pixels: What the processor's ``images`` returns for B samples; None without cameras.
             rows: The number of each sample's prompt, int64 [B], or B where there is one.
 
         Returns:
@@ -72,16 +66,15 @@ class FeatureEncoder:
         return features
 
     def _run(self, x: torch.Tensor | None, rows: int | torch.Tensor, first: int, end: int) -> torch.Tensor | None:
-        eagle, head = self.model.backbone.eagle_model, self.model.action_head
+        backbone, head = self.model.backbone, self.model.action_head
         for stage in STAGES[first:end]:
             if stage == "vision" and x is not None:
-                x = eagle.vision_features(x).unflatten(0, (-1, self.num_views)).flatten(1, 2)  # [B, V n, W]
+                x = backbone.vision(x, self.processor.grids)  # [B, n, W]
             elif stage == "mlp1" and x is not None:
-                x = eagle.mlp1(x)
+                x = backbone.project(x)
             elif stage == "llm":
                 # padding stands on the right, where the causal language model needs no mask to keep it from the tokens
-                tokens = None if x is None else x.unflatten(1, (self.num_views, -1)).flatten(0, 1)  # [B V, n, D]
-                x = eagle.read(self.processor.prompt(rows)[0], None, tokens)
+                x = backbone.read(self.processor.prompt(rows), x)
             elif stage == "vl":
                 assert x is not None
                 x = head.vl_self_attention(head.vlln(x.to(self.dtype)), self.processor.token_mask(rows))

@@ -86,7 +86,7 @@ class FlowActor(PlainRecords, nn.Module):
         record["x"], record["x_next"], record["step"] = sample.transitions
         record["mean"], record["std"] = mean, std.expand_as(mean)
         record["log_prob"] = chain_log_prob(self._counted(sample.transitions.x_next), mean, std)
-        return self.env_actions(sample.actions), record
+        return self.env_actions(sample.actions, self.decision_state(observed)), record
 
     def evaluate(self, record: TensorDict) -> PolicyEvaluation:
         """Score stored decisions under the current weights."""
@@ -111,14 +111,24 @@ class FlowActor(PlainRecords, nn.Module):
         steps = x if x.shape[2] == 1 else x[:, :, : self.n_action_steps]
         return steps if x.shape[3] == 1 else steps[..., : self.action_dim]
 
-    def env_actions(self, chunk: torch.Tensor) -> torch.Tensor:
-        """Return the executed part of a chunk [B, H, A] in the env's action units, [B, n_action_steps, action_dim]."""
+    def decision_state(self, observed: TensorDict) -> torch.Tensor | None:
+        """Return the raw state that :meth:`env_actions` may need of observations [B]; None where it needs none."""
+        return None
+
+    def env_actions(self, chunk: torch.Tensor, state: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the executed part of a chunk [B, H, A] in the env's action units, [B, n_action_steps, action_dim].
+
+        Args:
+            chunk: From the head.
+            state: Raw state [B, S] in which was decided, to which actions may be relative; see :meth:`decision_state`.
+        """
         return chunk[:, : self.n_action_steps, : self.action_dim]
 
     def act_chunk(self, obs: TensorDict) -> torch.Tensor:
         """Return the ODE's chunk for ``obs`` [B], without exploration noise: [B, n_action_steps, action_dim]."""
-        x0 = self.initial_noise(obs.batch_size[0])
-        return self.env_actions(self.head.integrate(self.velocity_field(self.observe(obs)), x0))
+        x0, observed = self.initial_noise(obs.batch_size[0]), self.observe(obs)
+        chunk = self.head.integrate(self.velocity_field(observed), x0)
+        return self.env_actions(chunk, self.decision_state(observed))
 
     # -- what rsl_rl asks of a model -------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""GR00T N1.5 as a stochastic policy over action chunks."""
+"""GR00T as a stochastic policy over action chunks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tensordict import TensorDict
 from torch import nn
 
 from ..flow import VelocityField, VelocityFn, make_head
-from ..gr00t import Gr00tProcessor, HeadContext, Modality
+from ..gr00t import TINY, HeadContext, Modality, generation
 from ..options import Gr00tActorOptions
 from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
-from .base_weights import TINY, fingerprint, load_base, load_statistics
+from .base_weights import fingerprint, load_base, load_statistics
 from .compiled import head_velocity
 from .export import ExportedGr00tPolicy
 from .feature_encoder import STAGES, FeatureEncoder, first_trained_stage
@@ -30,7 +30,7 @@ INSTRUCTION = "instruction"
 
 
 class Gr00tActor(FlowActor):
-    """Actor model for rsl_rl whose decisions are action chunks of GR00T N1.5.
+    """Actor model for rsl_rl whose decisions are action chunks of GR00T, of whatever generation the checkpoint is.
 
     What is trained is chosen by part (``train``), each in full or by LoRA adapters. The frozen stages before the first
     trained one run once per decision, and their output is kept with the decision; by default they are all that comes
@@ -132,14 +132,20 @@ class Gr00tActor(FlowActor):
 
     def _set_processor(self, obs: TensorDict, tokens: Any, instruction: str | list[str] | None) -> None:
         """Build what turns observations into the network's inputs and its output into actions."""
-        self.processor = Gr00tProcessor(
-            self.model.config,
-            tokens,
-            **_given(instruction=instruction),
-            num_views=len(self.image_groups),
-            modality=self.modality,
-            statistics=None if self.modality is None else load_statistics(self.model, self.modality),
-        )
+        statistics = None if self.modality is None else load_statistics(self.model, self.modality)
+        try:
+            self.processor = generation(self.model.config.generation).Processor(
+                self.model.config,
+                tokens,
+                **_given(instruction=instruction),
+                num_views=len(self.image_groups),
+                modality=self.modality,
+                statistics=statistics,
+                image_sizes=[(height, width) for height, width, _ in self.image_shapes],
+                assets=self.model.assets,
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"agent.actor: {error}") from None
         self.num_instructions = len(self.processor.instructions)
         if self.num_instructions > 1:
             _check_instructions(obs, self.num_instructions)
@@ -152,13 +158,8 @@ class Gr00tActor(FlowActor):
             self.trained_parts["noise"] = noise
         learned = {id(p) for parameters in self.trained_parts.values() for p in parameters}
         self._frozen_names = {name for name, p in self.named_parameters() if id(p) not in learned}
-        self._encoder = FeatureEncoder(
-            self.model,
-            self.processor,
-            self._compute_dtype,
-            first_trained_stage(self.trained_parts),
-            len(self.image_groups),
-        )
+        boundary = first_trained_stage(self.trained_parts)
+        self._encoder = FeatureEncoder(self.model, self.processor, self._compute_dtype, boundary)
         unseen = [part for part in ("vision", "mlp1") if part in self.trained_parts and not self.image_groups]
         if unseen:
             raise ConfigurationError(
@@ -205,7 +206,7 @@ class Gr00tActor(FlowActor):
         return bool(self.image_groups) and self._encoder.width > 0
 
     def _pixels(self, obs: TensorDict) -> torch.Tensor:
-        """Return the pictures of ``obs`` [B] as the network takes them, [B * V, 3, S, S]."""
+        """Return the pictures of ``obs`` [B] as the network takes them."""
         return self.processor.images([obs[g] for g in self.image_groups])
 
     def _encode(self, obs: TensorDict) -> torch.Tensor | None:
@@ -289,7 +290,8 @@ class Gr00tActor(FlowActor):
         attended = self._prompts() if features is None else features
         mask = self.processor.token_mask(rows)
         with self._autocast():
-            context = self.model.action_head.prepare(attended, self.network_state(state), mask=mask)
+            state = self.network_state(state)
+            context = self.model.action_head.prepare(attended, state, mask=mask, kinds=self.processor.kinds)
         if features is not None:
             return context
         # keys and values of a prompt without pictures are the same for all: computed for one row, seen by each
@@ -300,9 +302,13 @@ class Gr00tActor(FlowActor):
         """Prepare the action head for the observed states."""
         return self.context(self._features(observed), self._raw_state(observed), self._prompt_rows(observed))
 
-    def env_actions(self, chunk: torch.Tensor) -> torch.Tensor:
-        """Return the executed part of a chunk [B, H, A] in the env's action units, [B, n_action_steps, action_dim]."""
-        return self.processor.action(chunk[:, : self.n_action_steps], self.action_dim)
+    def decision_state(self, observed: TensorDict) -> torch.Tensor:
+        """Return the raw state [B, state_dim]."""
+        return self._raw_state(observed)
+
+    def env_actions(self, chunk: torch.Tensor, state: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the executed part of a chunk in the env's action units; see :class:`FlowActor`."""
+        return self.processor.action(chunk[:, : self.n_action_steps], self.action_dim, state)
 
     def velocity_field(self, observed: TensorDict) -> VelocityField:
         """Return the action head's velocity field for ``observed`` [B], and the state token as its condition."""
@@ -374,7 +380,7 @@ class Gr00tActor(FlowActor):
         if base["fingerprint"] != self._fingerprint:
             again = (
                 "with the same env.camera_size, agent.actor.n_action_steps and tiny_seed"
-                if self.base == base["checkpoint"] == TINY
+                if self.base == base["checkpoint"] and self.base in TINY
                 else f"agent.actor.checkpoint={base['checkpoint']}, with the files as they were"
             )
             raise ConfigurationError(

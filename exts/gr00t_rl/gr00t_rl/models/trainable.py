@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from ..gr00t import Gr00tN1d5
+from ..gr00t import Gr00tNetwork
 from ..gr00t.part_names import is_adapter
 from ..gr00t.parts import part_parameters
 
@@ -15,7 +15,7 @@ OFF, LORA, FULL = "off", "lora", "full"
 
 
 def make_trainable(
-    model: Gr00tN1d5, train: Mapping[str, str], rank: int, alpha: float
+    model: Gr00tNetwork, train: Mapping[str, str], rank: int, alpha: float
 ) -> dict[str, list[nn.Parameter]]:
     """Freeze all but the chosen parts of a network.
 
@@ -55,7 +55,7 @@ def merge_adapters(model: nn.Module) -> None:
     adapters.merge_adapters(model)
 
 
-def describe_parts(model: Gr00tN1d5, train: Mapping[str, str]) -> str:
+def describe_parts(model: Gr00tNetwork, train: Mapping[str, str]) -> str:
     """Return a table of the parts: parameters, how and how many of them are trained, types and bytes."""
     rows = [("part", "parameters", "train", "trained", "type", "MiB")]
     known = part_parameters(model)

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 import yaml
 
-from ..gr00t import Gr00tN1d5, tokenizer_assets
+from ..gr00t import TINY, Gr00tNetwork, tokenizer_assets
 from ..options import Gr00tActorOptions, declared
 from ..utils.errors import ConfigurationError
-from .base_weights import TINY, fingerprint, load_base
+from .base_weights import fingerprint, load_base
 from .trainable import LORA, make_trainable, merge_adapters
 
 PREFIX = "model."
 
 
-def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
+def trained_network(file: Path, base: str | None = None) -> Gr00tNetwork:
     """Rebuild the network of a run's checkpoint, cut to the embodiment that was trained.
 
     What was trained is float32, adapters merged; what was frozen has the type that it has on disk, so that a checkpoint
@@ -46,7 +46,7 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
     source = base or actor["checkpoint"]
     options = Gr00tActorOptions(**known | {"checkpoint": source, "attn_implementation": "sdpa"})
     # only "tiny" depends on the pictures' size: without cameras it has none
-    sizes = [None, env.get("camera_size", 64)] if source == TINY else [None]
+    sizes = [None, env.get("camera_size", 64)] if source in TINY else [None]
     for size in sizes:
         model, tokens = load_base(options, None, size)
         if fingerprint(model) == state["base"]["fingerprint"]:
@@ -69,7 +69,7 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tN1d5:
         )
     if LORA in how.get("train", {}).values():
         merge_adapters(model)
-    if source == TINY:
+    if source in TINY:
         model.assets = tokenizer_assets(tokens)
     return model
 

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from ..gr00t.part_names import LORA_TARGETS, PARTS
+from ..gr00t.part_names import LORA_PARTS, PARTS
 from .base import Options
 from .declaration import Relation, option
 from .mlp import ACTIVATIONS
@@ -136,18 +136,20 @@ class FlowActorOptions(HeadOptions):
 
 @dataclass
 class Gr00tActorOptions(FlowActorOptions):
-    """GR00T N1.5 as the actor."""
+    """GR00T as the actor."""
 
     checkpoint: str = option(
         "tiny",
-        "Folder or hub id of a GR00T N1.5 checkpoint, or tiny: a small random network of the real architecture.",
+        "Folder or hub id of a GR00T N1.5 or N1.7 checkpoint; or tiny (N1.5) or tiny-n1.7: a small random network of the "
+        "real architecture.",
         least=1,
     )
     tokenizer: str | None = option(
-        None, "Folder or hub id of the Eagle tokenizer assets; the checkpoint's own folder where null.", least=1
+        None, "Folder or hub id of the tokenizer assets; the checkpoint's own folder where null.", least=1
     )
     embodiment_id: int = option(
-        0, "Row of the per-embodiment weights (gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31).", low=0
+        0, "Row of the per-embodiment weights (N1.5: gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31; N1.7: "
+        "new_embodiment 10, libero_sim 2; a checkpoint of N1.7 lists them in embodiment_id.json).", low=0
     )
     instruction: str | list[str] | None = option(
         None,
@@ -218,8 +220,8 @@ class Gr00tActorOptions(FlowActorOptions):
             Relation("train", lambda o: set(o.train) <= set(PARTS), f"only parts that there are: {', '.join(PARTS)}"),
             Relation(
                 "train",
-                lambda o: adapted(o) <= set(LORA_TARGETS),
-                f"lora only for {', '.join(LORA_TARGETS)}; off or full for the others",
+                lambda o: adapted(o) <= set(LORA_PARTS),
+                f"lora only for {', '.join(LORA_PARTS)}; off or full for the others",
             ),
             Relation("train", lambda o: bool(trained(o)), "at least one part to lora or full"),
             Relation(

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..options import RnnOptions, RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
+from ..gr00t.generations import TINY
 from ..utils.errors import ConfigurationError
 from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
 
@@ -48,7 +49,7 @@ def check_agent(cfg: Any) -> None:
             "decision per env step; set MLPModel"
         )
     if "Gr00tActor" in actor.class_name:
-        if actor.checkpoint != "tiny":
+        if actor.checkpoint not in TINY:
             check_checkpoint(actor)
         check_tokenizer(actor)
         check_modality(actor, cfg.obs_groups.get("actor", []))

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..gr00t.generations import TINY, generation, generation_of_config
 from ..utils.errors import ConfigurationError
 
 
@@ -31,17 +32,19 @@ def check_checkpoint(actor: Any) -> None:
         return
     if not folder.is_dir():
         raise ConfigurationError(
-            f"agent.actor.checkpoint={actor.checkpoint!r} is no folder and no hub id 'org/name'; set a GR00T N1.5 "
-            "checkpoint, or 'tiny' for a small random network"
+            f"agent.actor.checkpoint={actor.checkpoint!r} is no folder and no hub id 'org/name'; set a GR00T "
+            f"checkpoint, or {' or '.join(TINY)} for a small random network"
         )
     try:
-        head = json.loads((folder / "config.json").read_text())["action_head_cfg"]
-        horizon, embodiments = head["action_horizon"], head["max_num_embodiments"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        of = generation_of_config(json.loads((folder / "config.json").read_text()))
+        names = [name for name in of.Config.files if (folder / name).is_file()]
+        head = of.Config.from_files({name: json.loads((folder / name).read_text()) for name in names}).action_head
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigurationError(
-            f"agent.actor.checkpoint={actor.checkpoint!r} has no readable config.json of GR00T N1.5 ({error}); set the "
+            f"agent.actor.checkpoint={actor.checkpoint!r} has no readable config.json of GR00T ({error}); set the "
             "folder that holds config.json and the *.safetensors files"
         ) from None
+    horizon, embodiments = head.action_horizon, head.max_num_embodiments
     limits = (
         ("n_action_steps", actor.n_action_steps <= horizon, f"at most the checkpoint's action horizon {horizon}"),
         ("embodiment_id", actor.embodiment_id < embodiments, f"from 0 to {embodiments - 1}, those of the checkpoint"),
@@ -59,7 +62,7 @@ def check_tokenizer(actor: Any) -> None:
     if not (Path(tokenizer).expanduser() / "tokenizer_config.json").is_file():
         raise ConfigurationError(
             f"agent.actor.tokenizer is {tokenizer!r}, which has no tokenizer_config.json; set the folder or hub id of "
-            "the Eagle tokenizer assets"
+            "the tokenizer assets"
         )
 
 
@@ -77,16 +80,22 @@ def check_modality(actor: Any, groups: list[str]) -> None:
     modality = getattr(actor, "modality", None)
     if modality is None:
         return
-    from ..gr00t import METADATA_FILE, Modality, read_statistics  # loads transformers, which only this needs
+    from ..gr00t import CheckpointError, Modality  # loads transformers, which only this needs
+    from ..gr00t.checkpoint import read_assets
+    from ..gr00t.loading import generation_of_folder
 
-    folder, file = Path(actor.checkpoint).expanduser(), None
+    folder = Path(actor.checkpoint).expanduser()
     try:
         keys = Modality.from_dict(modality.to_dict() if hasattr(modality, "to_dict") else modality)
         keys.check_groups(groups)
-        if actor.checkpoint == "tiny" or folder.is_dir():  # a hub id is fetched when the model is built
-            file = folder / METADATA_FILE
-            read_statistics(file.read_bytes() if file.is_file() else None, keys)
+        if actor.checkpoint in TINY:
+            generation(TINY[actor.checkpoint]).Processor.read_statistics({}, keys)
+        elif folder.is_dir():  # a hub id is fetched when the model is built
+            of = generation_of_folder(folder)
+            of.Processor.read_statistics(read_assets(folder, of.LAYOUT), keys)
+    except CheckpointError as error:
+        raise ConfigurationError(f"agent.actor.checkpoint: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"agent.actor.modality.{error}") from None
     except OSError as error:
-        raise ConfigurationError(f"agent.actor.checkpoint: {file} cannot be read ({error}); copy it again") from None
+        raise ConfigurationError(f"agent.actor.checkpoint: {folder} cannot be read ({error}); copy it again") from None

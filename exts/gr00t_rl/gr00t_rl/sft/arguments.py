@@ -8,11 +8,10 @@ import inspect
 import math
 from pathlib import Path
 
-from ..gr00t.config import Gr00tN1d5Config
+from ..gr00t.generations import TINY, generation
 from ..utils.errors import ConfigurationError
 from ..utils.folders import check_checkpoint_folder
 
-TINY = "tiny"
 DTYPES = ("float32", "bfloat16")
 OFFICIAL = {"batch_size": 32, "draws": 1, "lr": 1e-4}
 """What the released fine-tuning script does, on a trained network."""
@@ -20,14 +19,19 @@ FROM_RANDOM = {"batch_size": 16, "draws": 8, "lr": 1e-3}
 """What serves a tiny random network, which takes long steps and whose backbone is the larger part of the work."""
 
 
+SIZES = {name: tuple(inspect.signature(generation(name).Config.tiny).parameters) for name in TINY.values()}
+"""Generation -> sizes of its tiny network."""
+ALL_SIZES = tuple(dict.fromkeys(size for sizes in SIZES.values() for size in sizes))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a training, and one for each size of ``Gr00tN1d5Config.tiny``."""
     add = parser.add_argument
     add("--dataset", type=Path, nargs="+", required=True, help="folders of LeRobot datasets that were recorded alike")
     add("--task", required=True, help="task whose agent declares the modality")
-    add("--checkpoint", required=True, help="'tiny', or folder or hub id of a GR00T N1.5 checkpoint")
+    add("--checkpoint", required=True, help=f"{' or '.join(TINY)} (random weights), or folder or hub id of a GR00T checkpoint")
     add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
-    add("--tokenizer", help="folder or hub id of the Eagle tokenizer assets (default: the checkpoint's own folder)")
+    add("--tokenizer", help="folder or hub id of the tokenizer assets (default: the checkpoint's own folder)")
     add("--embodiment_id", type=int, help="row of the per-embodiment weights to train (default: the task's agent's)")
     add("--episodes", type=int, help="use only the first of each dataset (default: all)")
     add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
@@ -65,10 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=DTYPES, default="float32", help="type of the weights on disk (default float32)")
     add("--cache_gb", type=float, default=4.0, help="most memory for a frozen backbone's features (default 4)")
     sizes = parser.add_argument_group("sizes of tiny")
-    for name in inspect.signature(Gr00tN1d5Config.tiny).parameters:
+    for name in ALL_SIZES:
         sizes.add_argument(f"--{name}", type=int, metavar="N", help=argparse.SUPPRESS)
-    sizes.description = "every keyword of Gr00tN1d5Config.tiny: " + ", ".join(
-        f"--{name}" for name in inspect.signature(Gr00tN1d5Config.tiny).parameters
+    sizes.description = "; ".join(
+        f"{checkpoint} has " + ", ".join(f"--{size}" for size in SIZES[name]) for checkpoint, name in TINY.items()
     )
 
 
@@ -81,7 +85,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
     import torch
 
     args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
-    for name, value in (FROM_RANDOM if args.checkpoint == TINY else OFFICIAL).items():
+    for name, value in (FROM_RANDOM if args.checkpoint in TINY else OFFICIAL).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     for name, holds, expected in (
@@ -99,7 +103,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
             raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {expected}")
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError(f"--device {args.device}, but this machine has no CUDA GPU; set --device cpu")
-    if args.new_head and args.checkpoint == TINY:
+    if args.new_head and args.checkpoint in TINY:
         raise ConfigurationError(
             "--new_head trains a new head on a checkpoint's features, but --checkpoint is tiny, which has none; give "
             "another --checkpoint, or drop --new_head"
@@ -109,7 +113,9 @@ def complete_arguments(args: argparse.Namespace) -> None:
             "--new_head trains projector and diffusion model in any case; drop --[no-]tune_projector and "
             "--[no-]tune_diffusion_model"
         )
-    if sizes_of(args) and args.checkpoint != TINY:
+    if args.checkpoint in TINY and (foreign := sizes_of(args).keys() - set(SIZES[TINY[args.checkpoint]])):
+        raise ConfigurationError(f"--{min(foreign)} is no size of --checkpoint {args.checkpoint}; drop it")
+    if sizes_of(args) and args.checkpoint not in TINY:
         raise ConfigurationError(
             f"--{next(iter(sizes_of(args)))} sets a size, but --checkpoint {args.checkpoint} has its own; drop it"
         )
@@ -118,5 +124,4 @@ def complete_arguments(args: argparse.Namespace) -> None:
 
 def sizes_of(args: argparse.Namespace) -> dict[str, int]:
     """The sizes of the tiny network that were given."""
-    names = inspect.signature(Gr00tN1d5Config.tiny).parameters
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return {name: getattr(args, name) for name in ALL_SIZES if getattr(args, name) is not None}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 import torch
@@ -12,42 +11,43 @@ from torch import nn
 
 from ..data import Demonstrations
 from ..gr00t import (
-    METADATA_FILE,
+    TINY,
     CheckpointError,
-    Gr00tN1d5,
-    Gr00tN1d5Config,
+    Gr00tNetwork,
     Modality,
     Statistics,
+    from_pretrained,
+    generation,
     load_tokenizer,
-    make_metadata,
-    tiny_tokenizer,
     tokenizer_assets,
 )
 from ..utils.errors import ConfigurationError
-from .arguments import TINY, sizes_of
+from .arguments import sizes_of
 from .parts import renew_head
 
 
-def load_network(args: argparse.Namespace, data: Demonstrations) -> tuple[Gr00tN1d5, Any]:
+def load_network(args: argparse.Namespace, data: Demonstrations) -> tuple[Gr00tNetwork, Any]:
     """The network in float32, cut to one embodiment, and its tokenizer.
 
     Raises:
         ConfigurationError: Checkpoint, tokenizer, sizes or embodiment are wrong.
     """
     try:
-        if args.checkpoint == TINY:
-            config = Gr00tN1d5Config.tiny(**{**camera_sizes(data), **sizes_of(args)})
-            model, tokenizer = Gr00tN1d5.from_config(config, seed=args.seed), tiny_tokenizer(config)
+        if args.checkpoint in TINY:
+            of = generation(TINY[args.checkpoint])
+            side = next((height for height, _ in data.layout.cameras.values()), 64)
+            config = of.Config.tiny_for_image(side, **sizes_of(args))
+            model, tokenizer = of.Network.from_config(config, seed=args.seed), of.tiny_tokenizer(config)
             model.assets = tokenizer_assets(tokenizer)
         else:
-            model = Gr00tN1d5.from_pretrained(args.checkpoint, dtype=torch.float32)
+            model = from_pretrained(args.checkpoint, dtype=torch.float32)
             tokenizer = load_tokenizer(args.tokenizer or args.checkpoint)
         if args.new_head:
             renew_head(model, args.seed)
         model.action_head.slice_embodiment(args.embodiment_id)
     except (CheckpointError, ValueError) as error:
         raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
-    dropout = 0.0 if args.dropout is None and args.checkpoint == TINY else args.dropout
+    dropout = 0.0 if args.dropout is None and args.checkpoint in TINY else args.dropout
     if dropout is not None:
         for module in model.action_head.modules():
             if isinstance(module, nn.Dropout):
@@ -55,19 +55,15 @@ def load_network(args: argparse.Namespace, data: Demonstrations) -> tuple[Gr00tN
     return model, tokenizer
 
 
-def camera_sizes(data: Demonstrations) -> dict[str, int]:
-    """Sizes of a tiny network that takes the pictures as they are, in eight patches a side."""
-    side = next((height for height, _ in data.layout.cameras.values()), 64)
-    side = side if side % 8 == 0 else 64
-    return {"image_size": side, "patch_size": side // 8}
-
-
-def write_metadata(model: Gr00tN1d5, modality: Modality, statistics: Statistics, data: Demonstrations) -> None:
-    """Put the statistics into the checkpoint's metadata; those of other embodiments stay."""
+def write_statistics(
+    model: Gr00tNetwork, modality: Modality, statistics: Statistics, data: Demonstrations, embodiment_id: int
+) -> None:
+    """Put the statistics into the checkpoint's files; those of other embodiments stay."""
     height, width = next(iter(data.layout.cameras.values()), (0, 0))
-    ours = make_metadata(modality, statistics, (width, height), data.layout.fps)
-    before = json.loads(model.assets.get(METADATA_FILE, b"{}"))
-    model.assets[METADATA_FILE] = (json.dumps(before | ours, indent=2) + "\n").encode()
+    processor = generation(model.config.generation).Processor
+    model.assets = processor.with_statistics(
+        model.assets, model.config, modality, statistics, (width, height), data.layout.fps, embodiment_id
+    )
 
 
 def as_statistics(data: Demonstrations) -> Statistics:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which parts of GR00T N1.5 are trained."""
+"""Which parts of GR00T are trained."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..gr00t import Gr00tN1d5
+from ..gr00t import Gr00tNetwork
 from ..gr00t.parts import part_modules
 
 
@@ -32,7 +32,7 @@ class Tuned:
         return self.visual or self.llm
 
 
-def set_trainable(model: Gr00tN1d5, tuned: Tuned) -> list[nn.Parameter]:
+def set_trainable(model: Gr00tNetwork, tuned: Tuned) -> list[nn.Parameter]:
     """Freeze all but the tuned parts, put only those into train mode, and return their parameters.
 
     As in the release, the future tokens are trained with any part of the head, and so is the features' self-attention
@@ -50,15 +50,16 @@ def set_trainable(model: Gr00tN1d5, tuned: Tuned) -> list[nn.Parameter]:
     if tuned.diffusion_model:
         parts.append(head.model)
     if tuned.projector or tuned.diffusion_model:
-        parts += [head.future_tokens, *((*of["vlln"], *of["vl_self_attention"]) if tuned.vl_self_attention else ())]
+        parts += [part for part in of["dit"] if part is not head.model]
+        parts += (*of["vlln"], *of["vl_self_attention"]) if tuned.vl_self_attention else ()
     for part in parts:
         part.requires_grad_(True).train()
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def renew_head(model: Gr00tN1d5, seed: int) -> None:
+def renew_head(model: Gr00tNetwork, seed: int) -> None:
     """Give the network a new projector and diffusion model; what makes the features stays."""
-    new, head = Gr00tN1d5.from_config(model.config, seed=seed).action_head, model.action_head
+    new, head = type(model).from_config(model.config, seed=seed).action_head, model.action_head
     for name, part in new.named_children():
         if name not in ("vlln", "vl_self_attention"):
             setattr(head, name, part)

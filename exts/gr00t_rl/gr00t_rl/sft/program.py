@@ -14,11 +14,10 @@ from tqdm import tqdm
 
 from ..data import Demonstrations
 from ..data.task_modality import agent_cfg_of, modality_of
-from ..gr00t import CheckpointError, Gr00tN1d5, Gr00tProcessor, Modality
+from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, generation
 from ..utils.errors import ConfigurationError
-from .arguments import TINY
 from .grounding import Grounding
-from .network import as_statistics, load_network, write_metadata
+from .network import as_statistics, load_network, write_statistics
 from .parts import Tuned
 from .samples import Samples, split_episodes
 from .saved import SavedTraining
@@ -55,11 +54,19 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     model, tokenizer = load_network(args, data)
     statistics = as_statistics(data)
     try:
-        processor = Gr00tProcessor(model.config, tokenizer, data.instructions, modality=modality, statistics=statistics)
+        write_statistics(model, modality, statistics, data, args.embodiment_id)
+        processor = generation(model.config.generation).Processor(
+            model.config,
+            tokenizer,
+            data.instructions,
+            modality=modality,
+            statistics=statistics,
+            image_sizes=[data.layout.cameras[key] for key in modality.video],
+            assets=model.assets,
+        )
         samples = Samples(data, processor, model.config.action_head.action_horizon, device)
     except ValueError as error:
         raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
-    write_metadata(model, modality, statistics, data)
     grounding = grounding_of(args, data, model, tuned)
     trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding)
     recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws)
@@ -130,7 +137,7 @@ def train_and_log(training: Training, held_out: torch.Tensor, saved: SavedTraini
 
 def tuned_parts(args: argparse.Namespace) -> Tuned:
     """What is trained: everything of tiny, projector and diffusion model of other checkpoints, and what was asked."""
-    default = Tuned(visual=True, llm=True) if args.checkpoint == TINY else Tuned()
+    default = Tuned(visual=True, llm=True) if args.checkpoint in TINY else Tuned()
     given = {name: getattr(args, f"tune_{name}") for name in ("visual", "llm", "projector", "diffusion_model")}
     parts = {name: getattr(default, name) if value is None else value for name, value in given.items()}
     tuned = Tuned(**parts, vl_self_attention=not args.new_head)
@@ -139,7 +146,7 @@ def tuned_parts(args: argparse.Namespace) -> Tuned:
     return tuned
 
 
-def grounding_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tN1d5, tuned: Tuned) -> Grounding | None:
+def grounding_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tNetwork, tuned: Tuned) -> Grounding | None:
     """What tells the dataset's privileged observations from the features, if ``--grounding`` asks for it.
 
     Raises:

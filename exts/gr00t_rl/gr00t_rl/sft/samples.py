@@ -36,7 +36,7 @@ class Samples:
         self.state = processor.state(data.state.to(device))  # [F, 1, max_state_dim]
         chunks = data.chunks(torch.arange(len(data)), horizon).to(device)
         # the padding of the action's dimensions is added per batch
-        self._actions = processor.pad_action(chunks)[..., : modality.action_dim].clone()  # [F, H, A]
+        self._actions = processor.pad_action(chunks, data.state.to(device))[..., : modality.action_dim].clone()  # [F, H, A]
         head = processor.config.action_head
         self._padding = head.action_dim - modality.action_dim
         self.counted = torch.arange(head.action_dim, device=device) < modality.action_dim
@@ -47,7 +47,7 @@ class Samples:
         return nn.functional.pad(self._actions[frames], (0, self._padding))
 
     def pixels(self, frames: Tensor) -> Tensor | None:
-        """``eagle_pixel_values`` of ``frames`` [B]; None without cameras."""
+        """Pictures of ``frames`` [B] as the backbone takes them; None without cameras."""
         if not self.views:
             return None
         rows = frames.cpu()

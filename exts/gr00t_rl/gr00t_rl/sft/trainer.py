@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Supervised flow matching of GR00T N1.5 on demonstrations: features, loss, evaluation."""
+"""Supervised flow matching of GR00T on demonstrations: features, loss, evaluation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..flow import flow_matching_loss, sample_time, time_bucket
-from ..gr00t import Gr00tN1d5, HeadContext
+from ..gr00t import Gr00tNetwork, HeadContext
+from ..gr00t.parts import part_modules
 from .grounding import Grounding
 from .parts import Tuned, set_trainable
 from .samples import Samples
@@ -37,7 +38,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Gr00tN1d5,
+        model: Gr00tNetwork,
         samples: Samples,
         tuned: Tuned,
         cache_bytes: float,
@@ -68,7 +69,7 @@ class Trainer:
             return self._encode_prompts()
         frames = len(samples.task)
         dtype = torch.bfloat16 if self.autocast else torch.float32
-        shape = (frames, samples.processor.prompt_length, config.text.hidden_size)
+        shape = (frames, samples.processor.prompt_length, config.feature_dim)
         if math.prod(shape) * dtype.itemsize > cache_bytes:
             return None
         cache = torch.empty(shape, dtype=dtype, device=samples.device)
@@ -80,18 +81,18 @@ class Trainer:
 
     def _encode(self, frames: Tensor) -> Tensor:
         """Backbone features [B, T, D] of the pictures and instructions of ``frames``."""
-        ids, _ = self.samples.processor.prompt(self.samples.task[frames])
+        prompt = self.samples.processor.prompt(self.samples.task[frames])
         pixels = self.samples.pixels(frames)
         assert pixels is not None
         with self._computing():
             # padding stands on the right, where the causal language model needs no mask
-            return self.model.encode(pixels.to(self._input_dtype), ids)
+            return self.model.encode(pixels.to(self._input_dtype), prompt)
 
     def _encode_prompts(self) -> Tensor:
         """Backbone features [P, T, D] of the P prompts without pictures."""
-        ids, _ = self.samples.processor.prompt(self._all_prompts)
+        prompt = self.samples.processor.prompt(self._all_prompts)
         with self._computing():
-            return self.model.encode(None, ids)
+            return self.model.encode(None, prompt)
 
     @property
     def _all_prompts(self) -> Tensor:
@@ -99,7 +100,7 @@ class Trainer:
 
     @property
     def _input_dtype(self) -> torch.dtype:
-        return self.model.backbone.eagle_model.mlp1[0].weight.dtype  # pyright: ignore[reportReturnType]
+        return next(parameter.dtype for module in part_modules(self.model)["mlp1"] for parameter in module.parameters())
 
     def _computing(self) -> contextlib.AbstractContextManager:
         enabled = self.autocast
@@ -122,17 +123,17 @@ class Trainer:
             frames: Numbers of frames.
             features: Their :meth:`features`, where there are pictures; computed where None.
         """
-        samples, head = self.samples, self.model.action_head
+        samples, head, kinds = self.samples, self.model.action_head, self.samples.processor.kinds
         task = samples.task[frames]
         if samples.views:
             features = self.features(frames) if features is None else features
-            return head.prepare(features, samples.state[frames], mask=self._mask(frames))
+            return head.prepare(features, samples.state[frames], mask=self._mask(frames), kinds=kinds)
         # without pictures the features are those of the prompt: computed once for each, seen by all its frames
         features = self._encode_prompts() if self._cache is None else self._cache
         mask = samples.processor.token_mask(self._all_prompts)
-        context = head.prepare(head.process_features(features, mask), samples.state[frames])
+        context = head.prepare(head.process_features(features, mask), samples.state[frames], kinds=kinds)
         kv = tuple((k[task], v[task]) for k, v in context.cross_kv)
-        return dataclasses.replace(context, cross_kv=kv, cross_mask=self._mask(frames))
+        return dataclasses.replace(context, cross_kv=kv, cross_mask=head.cross_mask(self._mask(frames), kinds))
 
     def objective(self, frames: Tensor, draws: int) -> tuple[Tensor, Tensor]:
         """What a gradient step on ``frames`` [B] minimises, and the flow-matching loss in it: scalars."""

@@ -60,7 +60,7 @@ PER_GROUPS = {
 }
 """Where else in GRPO, once per iteration."""
 
-FIRST = {"gr00t/backbone.py:_check_layout": False}
+FIRST = {"gr00t/n1d5/backbone.py:_check_layout": False}
 """Once per run and batch shape: the image tokens of a prompt are counted."""
 
 ANSWERS = {**PER_STEP, **PER_MINIBATCH, **ON_HOST, **PER_ITERATION, **PER_GROUPS, **FIRST}
@@ -177,7 +177,7 @@ def test_ppo(case):
             steps, returns, update = iterate(alg, env, syncs)
             for number, reads in enumerate(steps):
                 assert reads.pop("algorithms/quarantine.py:admit", 0) == (number == 0)
-                assert reads.pop("gr00t/backbone.py:_check_layout", 0) == (image and number == iteration == 0)
+                assert reads.pop("gr00t/n1d5/backbone.py:_check_layout", 0) == (image and number == iteration == 0)
                 assert reads == dict.fromkeys(PER_STEP, 1)
             assert returns.keys() <= PER_ITERATION.keys() and max(returns.values()) <= 2
             assert [update.pop(place) for place in PER_MINIBATCH] == [2, 2]
@@ -186,7 +186,7 @@ def test_ppo(case):
                     "storage/feature_cache.py:gather:copy"
                 )
             if name == "pixels":
-                assert update.pop("gr00t/backbone.py:_check_layout", 0) <= 2 * (iteration == 0)
+                assert update.pop("gr00t/n1d5/backbone.py:_check_layout", 0) <= 2 * (iteration == 0)
             assert update.keys() <= PER_ITERATION.keys() and max(update.values()) <= 2
 
 

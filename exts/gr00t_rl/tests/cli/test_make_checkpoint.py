@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from gr00t_rl.cli.make_checkpoint import main
-from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, Gr00tProcessor, load_tokenizer, tiny_tokenizer
-from gr00t_rl.gr00t.tokenizer import IMAGE_TOKEN
+from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, Gr00tN1d5Processor, load_tokenizer
+from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
+from gr00t_rl.gr00t.n1d5.prompt import IMAGE_TOKEN
 from gr00t_rl.utils.errors import ConfigurationError
 
 
@@ -17,12 +18,10 @@ def test_a_checkpoint_that_runs(tmp_path):
     assert main(["--out", str(out), "--seed", "5", "--image_size", "32", "--dit_layers", "4"]) == 0
     model = Gr00tN1d5.from_pretrained(out, dtype=torch.float32)
     assert model.config.vision.image_size == 32 and len(model.action_head.model.transformer_blocks) == 4
-    processor = Gr00tProcessor(model.config, load_tokenizer(out), "Push.", num_views=1)
-    ids, mask = processor.prompt(2)
+    processor = Gr00tN1d5Processor(model.config, load_tokenizer(out), "Push.", num_views=1)
     inputs = {
         "eagle_pixel_values": processor.images([torch.zeros(2, 32, 32, 3, dtype=torch.uint8)]),
-        "eagle_input_ids": ids,
-        "eagle_attention_mask": mask,
+        "eagle_input_ids": processor.prompt(2).input_ids,
         "state": processor.state(torch.zeros(2, 9)),
         "embodiment_id": torch.tensor([0, 1]),
     }

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gr00t_rl.gr00t import CheckpointError, Gr00tN1d5, checkpoint, tiny_tokenizer, tokenizer_assets
+from gr00t_rl.gr00t import CheckpointError, Gr00tN1d5, checkpoint, tokenizer_assets
+from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 
 SHARD_1, SHARD_2 = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -11,16 +11,18 @@ import torch
 from fake_gpu import CUDA, fake_gpu, to_fake_gpu
 from torch.utils.flop_counter import FlopCounterMode
 
-from gr00t_rl.gr00t.config import Gr00tN1d5Config
-from gr00t_rl.gr00t.flops import count_flops
-from gr00t_rl.gr00t.model import Gr00tN1d5
+from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
+from gr00t_rl.gr00t.n1d5.flops import count_flops
+from gr00t_rl.gr00t.tokens import Prompt
+from gr00t_rl.gr00t.n1d5.model import Gr00tN1d5
 
 TERA = 1e12
+FULL_SIZE = Gr00tN1d5Config.full_size()
 
 
 def test_full_size_with_two_cameras():
     """Layer widths by hand: two views of 256 tokens in a prompt of 560, in TFLOP per decision."""
-    flops = count_flops(Gr00tN1d5Config.full_size(), tokens=560, views=2)
+    flops = count_flops(FULL_SIZE, tokens=560, grids=(FULL_SIZE.grid,) * 2)
     siglip = 27 * (2 * 512 * (4 * 1152**2 + 2 * 1152 * 4304) + 2 * 4 * 256**2 * 1152)
     around = 2 * 512 * (3 * 14**2 * 1152 + 1152 * 2048)
     assert flops.vision == siglip + around == pytest.approx(0.44 * TERA, abs=0.005 * TERA)
@@ -35,7 +37,7 @@ def test_full_size_with_two_cameras():
 
 
 def test_keys_and_values_are_counted_once_per_decision():
-    flops = count_flops(Gr00tN1d5Config.full_size(), tokens=560, views=2)
+    flops = count_flops(FULL_SIZE, tokens=560, grids=(FULL_SIZE.grid,) * 2)
     assert flops.denoise(4) - flops.denoise(3) == flops.velocity
     assert flops.denoise(1) == flops.state + flops.cross_kv + flops.velocity
 
@@ -51,19 +53,19 @@ def test_torch_counts_the_same_at_full_size_on_a_fake_gpu():
     config, tokens, views = Gr00tN1d5Config.full_size(), 560, 2
     with torch.device("meta"):
         model = Gr00tN1d5(config).bfloat16().eval()
-    head, flops = model.action_head, count_flops(config, tokens, views)
-    with fake_gpu({"gr00t/backbone.py:_check_layout": False}) as syncs, torch.no_grad():
+    head, flops = model.action_head, count_flops(config, tokens, (config.grid,) * views)
+    with fake_gpu({"gr00t/n1d5/backbone.py:_check_layout": False}) as syncs, torch.no_grad():
         to_fake_gpu(model, syncs)
         ids = torch.ones(1, tokens, dtype=torch.long, device=CUDA)
         pixels = torch.zeros(views, 3, 224, 224, dtype=torch.bfloat16, device=CUDA)
-        rotary = tokens * config.text.head_dim
-        assert counted(lambda: model.encode(pixels, ids)) == flops.vision + flops.language + rotary
-        vl = head.process_features(model.encode(pixels, ids))
+        prompt, rotary = Prompt(ids, grids=(config.grid,) * views), tokens * config.text.head_dim
+        assert counted(lambda: model.encode(pixels, prompt)) == flops.vision + flops.language + rotary
+        vl = head.process_features(model.encode(pixels, prompt))
         assert vl.shape == (1, 560, 2048) and vl.nbytes == 2293760  # 1.15 MB per camera
         noise, state = torch.zeros(1, 16, 32, device=CUDA), torch.zeros(1, 1, 64, device=CUDA)
         robot = torch.zeros(1, dtype=torch.long, device=CUDA)
         assert counted(lambda: head.integrate(noise, head.prepare(vl, state, robot), 4)) == flops.denoise(4)
-        assert syncs.take() == {"gr00t/backbone.py:_check_layout": 1}
+        assert syncs.take() == {"gr00t/n1d5/backbone.py:_check_layout": 1}
 
 
 @pytest.mark.parametrize("dit_layers", [2, 3])
@@ -80,14 +82,15 @@ def test_torch_counts_the_same_on_a_small_network(dit_layers):
     pixels = torch.zeros(batch * views, 3, config.vision.image_size, config.vision.image_size)
     state, x = torch.zeros(batch, 1, config.action_head.max_state_dim), torch.zeros(batch, 16, 32)
     bucket = torch.zeros(batch, dtype=torch.long)
-    flops = count_flops(config, tokens, views)
+    flops = count_flops(config, tokens, (config.grid,) * views)
 
+    prompt = Prompt(ids, grids=(config.grid,) * views)
     with torch.no_grad():
-        features = model.encode(pixels, ids)
+        features = model.encode(pixels, prompt)
         vl = head.process_features(features)
         context = head.prepare(vl, state)
         rotary = tokens * config.text.head_dim  # position times frequency, once per batch
-        assert counted(lambda: model.encode(pixels, ids)) == batch * (flops.vision + flops.language) + rotary
+        assert counted(lambda: model.encode(pixels, prompt)) == batch * (flops.vision + flops.language) + rotary
         assert counted(lambda: head.process_features(features)) == batch * flops.vl_self_attention
         assert counted(lambda: head.prepare(vl, state)) == batch * (flops.state + flops.cross_kv)
         assert counted(lambda: head.velocity(x, bucket, context)) == batch * flops.velocity

@@ -11,7 +11,7 @@ from gr00t_rl.gr00t import CheckpointError, Gr00tN1d5, Gr00tN1d5Config
 
 
 def encode(model: Gr00tN1d5, io: dict[str, Tensor]) -> Tensor:
-    return model.encode(io["eagle_pixel_values"], io["eagle_input_ids"], io["eagle_attention_mask"])
+    return model.encode(*model.read_inputs(io))
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
@@ -37,7 +37,7 @@ def test_denoising_loop_matches_reference(model, io, steps):
 
 
 def test_mask_of_ones_may_be_left_out(model, io):
-    features = model.encode(io["eagle_pixel_values"], io["eagle_input_ids"])
+    features = encode(model, {name: io[name] for name in io if name != "eagle_attention_mask"})
     torch.testing.assert_close(features, io["backbone_features"], rtol=0, atol=1e-5)
 
 
@@ -61,17 +61,17 @@ def test_rotary_frequencies_stay_float32(tiny):
 
 def test_text_only_prompt(model, io):
     ids = torch.arange(10).expand(2, -1)
-    features = model.encode(eagle_pixel_values=None, eagle_input_ids=ids, eagle_attention_mask=torch.ones_like(ids))
+    features = encode(model, {"eagle_input_ids": ids, "eagle_attention_mask": torch.ones_like(ids)})
     assert features.shape == (2, 10, 64)
 
 
 def test_wrong_images_are_refused(model, io):
     with pytest.raises(ValueError, match="resize the images"):
-        model.encode(io["eagle_pixel_values"][..., :42], io["eagle_input_ids"])
+        encode(model, {**io, "eagle_pixel_values": io["eagle_pixel_values"][..., :42]})
     with pytest.raises(ValueError, match="as many views"):
-        model.encode(io["eagle_pixel_values"].repeat(2, 1, 1, 1), io["eagle_input_ids"])
+        encode(model, {**io, "eagle_pixel_values": io["eagle_pixel_values"].repeat(2, 1, 1, 1)})
     with pytest.raises(ValueError, match="as many views"):
-        model.encode(None, io["eagle_input_ids"])
+        encode(model, {"eagle_input_ids": io["eagle_input_ids"]})
 
 
 def count(module: nn.Module) -> float:

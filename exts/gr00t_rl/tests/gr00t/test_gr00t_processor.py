@@ -13,13 +13,13 @@ from gr00t_rl.gr00t import (
     CheckpointError,
     Gr00tN1d5,
     Gr00tN1d5Config,
-    Gr00tProcessor,
+    Gr00tN1d5Processor,
     Modality,
     Statistics,
     load_tokenizer,
-    tiny_tokenizer,
     tokenizer_assets,
 )
+from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 
 OPENING = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 CLOSING = "<|im_end|>\n<|im_start|>assistant\n"
@@ -32,30 +32,29 @@ def tokenizer(tiny_config):
 
 @pytest.fixture
 def processor(tiny_config, tokenizer):
-    return Gr00tProcessor(tiny_config, tokenizer, "Lift the cube.", num_views=2)
+    return Gr00tN1d5Processor(tiny_config, tokenizer, "Lift the cube.", num_views=2)
 
 
 def test_prompt_text(tiny_config, tokenizer, processor):
     image = "<img>" + "<IMG_CONTEXT>" * 16 + "</img>"
     assert processor.prompt_texts[0] == OPENING + f"<image 1>{image}<image 2>{image}" + "Lift the cube." + CLOSING
-    blind = Gr00tProcessor(tiny_config, tokenizer, "Lift the cube.", num_views=0)
+    blind = Gr00tN1d5Processor(tiny_config, tokenizer, "Lift the cube.", num_views=0)
     assert blind.prompt_texts[0] == OPENING + "Lift the cube." + CLOSING
-    default = Gr00tProcessor(tiny_config, tokenizer, formalize_language=True, num_views=0)
+    default = Gr00tN1d5Processor(tiny_config, tokenizer, formalize_language=True, num_views=0)
     assert default.prompt_texts[0] == OPENING + "perform the default behavior" + CLOSING
 
 
 def test_instruction_that_looks_like_a_placeholder_stays(tiny_config, tokenizer):
-    text = Gr00tProcessor(tiny_config, tokenizer, "point at <image-1>", num_views=1).prompt_texts[0]
+    text = Gr00tN1d5Processor(tiny_config, tokenizer, "point at <image-1>", num_views=1).prompt_texts[0]
     assert text.endswith("point at <image-1>" + CLOSING)
     with pytest.raises(ValueError, match="remove <IMG_CONTEXT> from it"):
-        Gr00tProcessor(tiny_config, tokenizer, "see <IMG_CONTEXT>", num_views=1)
+        Gr00tN1d5Processor(tiny_config, tokenizer, "see <IMG_CONTEXT>", num_views=1)
 
 
 def test_prompt_tokens(tiny_config, tokenizer, processor):
-    ids, mask = processor.prompt(3)
-    assert ids.shape == mask.shape == (3, processor.prompt_length)
-    assert ids.dtype == mask.dtype == torch.long
-    assert bool((mask == 1).all()) and bool((ids == ids[0]).all())
+    ids = processor.prompt(3).input_ids
+    assert ids.shape == (3, processor.prompt_length) and ids.dtype == torch.long
+    assert processor.token_mask(3) is None and bool((ids == ids[0]).all())
     assert tokenizer.decode(ids[0]) == processor.prompt_texts[0]
     row = ids[0].tolist()
     image, start, end = 511, *tokenizer.convert_tokens_to_ids(["<img>", "</img>"])
@@ -93,10 +92,11 @@ def test_each_image_reaches_its_own_tokens(tiny, processor):
     """Changing sample 1's second view moves features of sample 1 from that view's tokens on, and nothing else."""
     generator = torch.Generator().manual_seed(0)
     views = [torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=generator) for _ in range(2)]
-    ids, mask = processor.prompt(2)
-    before = tiny.encode(processor.images(views), ids, mask)
+    prompt = processor.prompt(2)
+    ids = prompt.input_ids
+    before = tiny.encode(processor.images(views), prompt)
     views[1][1] = 255 - views[1][1]
-    after = tiny.encode(processor.images(views), ids, mask)
+    after = tiny.encode(processor.images(views), prompt)
     moved = (before - after).abs().amax(dim=-1) > 1e-4  # [B, T]
     second_view = int((ids[0] == 511).nonzero()[16])
     assert not moved[0].any()
@@ -166,13 +166,13 @@ STATISTICS = Statistics(
 @pytest.fixture
 def robot(tiny_config, tokenizer):
     """A processor with the modality above."""
-    return Gr00tProcessor(tiny_config, tokenizer, "Lift the cube.", modality=MODALITY, statistics=STATISTICS)
+    return Gr00tN1d5Processor(tiny_config, tokenizer, "Lift the cube.", modality=MODALITY, statistics=STATISTICS)
 
 
 def test_views_are_the_modality_s(robot, tiny_config, tokenizer):
     assert robot.num_views == 2 and "<image 2>" in robot.prompt_texts[0]
     with pytest.raises(ValueError, match="num_views is 1"):
-        Gr00tProcessor(tiny_config, tokenizer, num_views=1, modality=MODALITY, statistics=STATISTICS)
+        Gr00tN1d5Processor(tiny_config, tokenizer, num_views=1, modality=MODALITY, statistics=STATISTICS)
 
 
 def test_state_of_a_modality(robot):
@@ -207,7 +207,7 @@ def test_action_of_a_modality(robot):
 
 def test_modality_without_its_statistics(tiny_config, tokenizer):
     with pytest.raises(ValueError, match=r"state\.arm has no statistics"):
-        Gr00tProcessor(tiny_config, tokenizer, modality=MODALITY)
+        Gr00tN1d5Processor(tiny_config, tokenizer, modality=MODALITY)
 
 
 # -- several instructions ----------------------------------------------------------------------------------------------
@@ -215,22 +215,20 @@ def test_modality_without_its_statistics(tiny_config, tokenizer):
 
 def test_prompts_of_different_length_are_padded_on_the_right(tiny_config, tokenizer):
     texts = ["Go.", "Lift the cube.", "Push it."]
-    processor = Gr00tProcessor(tiny_config, tokenizer, texts, num_views=1)
+    processor = Gr00tN1d5Processor(tiny_config, tokenizer, texts, num_views=1)
     rows = torch.tensor([1, 0, 0, 2])
-    ids, mask = processor.prompt(rows)
-    assert ids.shape == mask.shape == (4, processor.prompt_length)
+    ids, mask = processor.prompt(rows).input_ids, processor.token_mask(rows)
+    assert mask is not None and ids.shape == mask.shape == (4, processor.prompt_length)
     for row, index in enumerate(rows.tolist()):
-        alone = Gr00tProcessor(tiny_config, tokenizer, texts[index], num_views=1).prompt(1)[0][0]
+        alone = Gr00tN1d5Processor(tiny_config, tokenizer, texts[index], num_views=1).prompt(1).input_ids[0]
         assert ids[row, : len(alone)].tolist() == alone.tolist()
-        assert mask[row].tolist() == [1] * len(alone) + [0] * (ids.shape[1] - len(alone))
+        assert mask[row].tolist() == [True] * len(alone) + [False] * (ids.shape[1] - len(alone))
         assert not (ids[row, len(alone) :] == tiny_config.image_token_index).any()
-    found = processor.token_mask(rows)
-    assert found is not None and torch.equal(found, mask.bool())
-    assert torch.equal(processor.prompt(2)[0], processor.prompt(torch.tensor([0, 0]))[0])
-    equal = Gr00tProcessor(tiny_config, tokenizer, ["push the cube", "push the ball"], num_views=1)
+    assert torch.equal(processor.prompt(2).input_ids, processor.prompt(torch.tensor([0, 0])).input_ids)
+    equal = Gr00tN1d5Processor(tiny_config, tokenizer, ["push the cube", "push the ball"], num_views=1)
     assert equal.token_mask(torch.tensor([0, 1])) is None
     with pytest.raises(ValueError, match="list of instructions is empty"):
-        Gr00tProcessor(tiny_config, tokenizer, [])
+        Gr00tN1d5Processor(tiny_config, tokenizer, [])
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
@@ -243,18 +241,17 @@ def test_padding_does_not_leak(tiny_config, tokenizer, implementation):
     state, x = (torch.randn(2, *shape, generator=generator) for shape in ((1, 64), (16, 32)))
     robot, bucket = torch.zeros(2, dtype=torch.long), torch.full((2,), 250)
 
-    def velocity(processor: Gr00tProcessor, rows: torch.Tensor, masked: bool = True) -> torch.Tensor:
-        ids, _ = processor.prompt(rows)
+    def velocity(processor: Gr00tN1d5Processor, rows: torch.Tensor, masked: bool = True) -> torch.Tensor:
         mask = processor.token_mask(rows) if masked else None
-        features = model.encode(processor.images(views).double(), ids)
+        features = model.encode(processor.images(views).double(), processor.prompt(rows))
         ctx = head.prepare(head.process_features(features, mask), state, robot, mask)
         return head.velocity(x.double(), bucket, ctx)
 
-    both = Gr00tProcessor(tiny_config, tokenizer, texts, num_views=1)
+    both = Gr00tN1d5Processor(tiny_config, tokenizer, texts, num_views=1)
     together = velocity(both, torch.tensor([0, 1]))
     leaking = velocity(both, torch.tensor([0, 1]), masked=False)
     for row, text in enumerate(texts):
-        alone = velocity(Gr00tProcessor(tiny_config, tokenizer, text, num_views=1), torch.tensor([0, 0]))
+        alone = velocity(Gr00tN1d5Processor(tiny_config, tokenizer, text, num_views=1), torch.tensor([0, 0]))
         torch.testing.assert_close(together[row], alone[row], atol=1e-6, rtol=0)
     assert (leaking[0] - together[0]).abs().max() > 1e-4
     torch.testing.assert_close(leaking[1], together[1], atol=1e-6, rtol=0)  # the longest has no padding
@@ -267,9 +264,9 @@ def test_tiny_tokenizer_from_its_files(tmp_path, tiny_config, tokenizer, process
     for name, content in tokenizer_assets(tokenizer).items():
         (tmp_path / name).write_bytes(content)
     assert not (tmp_path / "chat_template.jinja").exists()
-    again = Gr00tProcessor(tiny_config, load_tokenizer(tmp_path), "Lift the cube.", num_views=2)
+    again = Gr00tN1d5Processor(tiny_config, load_tokenizer(tmp_path), "Lift the cube.", num_views=2)
     assert again.prompt_texts[0] == processor.prompt_texts[0]
-    assert torch.equal(again.prompt(1)[0], processor.prompt(1)[0])
+    assert torch.equal(again.prompt(1).input_ids, processor.prompt(1).input_ids)
 
 
 def test_assets_in_the_released_layout(tmp_path, tokenizer):
@@ -291,17 +288,17 @@ def test_assets_in_the_released_layout(tmp_path, tokenizer):
     }
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     sizes = Gr00tN1d5Config.tiny(image_token_index=262)
-    ids, _ = Gr00tProcessor(sizes, load_tokenizer(tmp_path), "the path", num_views=1).prompt(1)
+    ids = Gr00tN1d5Processor(sizes, load_tokenizer(tmp_path), "the path", num_views=1).prompt(1).input_ids
     assert ids[0].tolist().count(262) == 16 and ids[0].tolist().count(256) == 2
 
 
 def test_wrong_assets(tmp_path, tiny_config, fixture_dir):
-    with pytest.raises(CheckpointError, match=r"no tokenizer_config.json.*Eagle tokenizer assets"):
+    with pytest.raises(CheckpointError, match=r"no tokenizer_config.json.*tokenizer assets"):
         load_tokenizer(fixture_dir)
     with pytest.raises(CheckpointError, match="no such folder"):
         load_tokenizer(tmp_path / "nowhere")
     other = tiny_tokenizer(Gr00tN1d5Config.tiny(image_token_index=300))
     with pytest.raises(CheckpointError, match="id of <IMG_CONTEXT> is 300, the model's is 511"):
-        Gr00tProcessor(tiny_config, other)
+        Gr00tN1d5Processor(tiny_config, other)
     with pytest.raises(ValueError, match="needs at least 261 ids"):
         tiny_tokenizer(Gr00tN1d5Config.tiny(vocab_size=200))

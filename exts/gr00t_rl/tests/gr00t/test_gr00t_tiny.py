@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 import gr00t_rl.gr00t
-from gr00t_rl.gr00t import Gr00tN1d5, Gr00tProcessor, tiny_tokenizer
+from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Processor
+from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -47,14 +48,14 @@ def test_names_of_the_package_resolve():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_network_answers_to_its_inputs(tiny_config, seed):
     model = Gr00tN1d5.from_config(tiny_config, seed=seed)
-    processor = Gr00tProcessor(tiny_config, tiny_tokenizer(tiny_config), "Lift the cube.", num_views=1)
+    processor = Gr00tN1d5Processor(tiny_config, tiny_tokenizer(tiny_config), "Lift the cube.", num_views=1)
     generator = torch.Generator().manual_seed(seed)
     image = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=generator)
     patch = image.clone()
     patch[:, :16, :16] = 255 - patch[:, :16, :16]
-    ids, mask = processor.prompt(2)
-    features = model.encode(processor.images([image]), ids, mask)
-    changed = model.encode(processor.images([patch]), ids, mask)
+    prompt = processor.prompt(2)
+    features = model.encode(processor.images([image]), prompt)
+    changed = model.encode(processor.images([patch]), prompt)
     assert relative(features, changed) > 0.05
     assert relative(features[:, -1], changed[:, -1]) > 0.01  # the change reaches the end of the prompt
 

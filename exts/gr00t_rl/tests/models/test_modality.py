@@ -16,7 +16,8 @@ from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
 from gr00t_rl.cfg import ActionKeyCfg, Gr00tActorCfg, ModalityCfg, StateKeyCfg
-from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Gr00tN1d5Config, tiny_tokenizer, tokenizer_assets
+from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Gr00tN1d5Config, tokenizer_assets
+from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -94,7 +95,7 @@ def test_state_and_views_reach_the_network_by_their_keys(checkpoint):
     state = torch.cat((arm, obs["pose"].sin(), obs["pose"].cos(), torch.zeros(N, 60)), dim=-1).unsqueeze(1)
     pixels = torch.stack((obs["hand_camera"], obs["front"]), dim=1).flatten(0, 1).permute(0, 3, 1, 2) / 127.5 - 1
     head = actor.model.action_head
-    features = actor.model.encode(pixels, actor.processor.prompt(N)[0])
+    features = actor.model.encode(pixels, actor.processor.prompt(N))
     ctx = head.prepare(head.process_features(features), state)
     x = torch.randn(N, 1, *actor.chunk_shape)
     expected = head.velocity(x[:, 0], torch.zeros(N, dtype=torch.long), ctx)

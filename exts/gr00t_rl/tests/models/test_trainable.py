@@ -14,15 +14,15 @@ from tensordict import TensorDict
 
 from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config
 from gr00t_rl.gr00t.adapters import add_adapters, merge_adapters
-from gr00t_rl.gr00t.part_names import LORA_TARGETS, PARTS, is_adapter
+from gr00t_rl.gr00t.part_names import LORA_PARTS, PARTS, is_adapter
 from gr00t_rl.gr00t.parts import lora_layers, part_parameters
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.models.trainable import describe_parts, make_trainable
 from gr00t_rl.options import Gr00tActorOptions
 from gr00t_rl.utils.errors import ConfigurationError
 
-WAYS = [(part, how) for part in PARTS for how in ("full", *(("lora",) if part in LORA_TARGETS else ()))]
-ALL_LORA = dict.fromkeys(LORA_TARGETS, "lora")
+WAYS = [(part, how) for part in PARTS for how in ("full", *(("lora",) if part in LORA_PARTS else ()))]
+ALL_LORA = dict.fromkeys(LORA_PARTS, "lora")
 
 
 def observations(n: int = 4, seed: int = 0) -> TensorDict:
@@ -182,7 +182,7 @@ def test_every_attention_and_feed_forward_layer_is_adapted():
     """At full size, counted by hand: layers times targets, and r (in + out) parameters each."""
     with torch.device("meta"):
         model = Gr00tN1d5(Gr00tN1d5Config.full_size())
-        assert {part: len(lora_layers(model, part)) for part in LORA_TARGETS} == {
+        assert {part: len(lora_layers(model, part)) for part in LORA_PARTS} == {
             "vision": 27 * 6,
             "llm": 12 * 7,
             "vl_self_attention": 4 * 6,

@@ -11,7 +11,8 @@ import torch
 import yaml
 from tensordict import TensorDict
 
-from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, tiny_tokenizer, tokenizer_assets
+from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, tokenizer_assets
+from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.models.trained import trained_network
 from gr00t_rl.utils.errors import ConfigurationError

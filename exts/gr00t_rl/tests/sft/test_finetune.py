@@ -16,7 +16,7 @@ from tensordict import TensorDict
 from gr00t_rl.cli.finetune import build_parser
 from gr00t_rl.data import Demonstrations
 from gr00t_rl.data.task_modality import agent_cfg_of, modality_of
-from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Gr00tProcessor, Modality, load_tokenizer, read_statistics
+from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Gr00tN1d5Processor, Modality, load_tokenizer, read_statistics
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.sft import program
 from gr00t_rl.sft.arguments import complete_arguments
@@ -111,14 +111,14 @@ def test_training_and_rollout_see_the_same(dataset, modality, tmp_path):
     model = Gr00tN1d5.from_pretrained(tmp_path / "out", dtype=torch.float32)
     model.action_head.slice_embodiment(1)
     tokens = load_tokenizer(tmp_path / "out")
-    processor = Gr00tProcessor(
+    processor = Gr00tN1d5Processor(
         model.config, tokens, data.instructions, modality=modality, statistics=as_statistics(data)
     )
     trainer = Trainer(model, Samples(data, processor, 4, torch.device("cpu")), Tuned(visual=True, llm=True), 0)
     model.eval()  # the dropout of a checkpoint is part of training
 
     obs = observations(data, modality, frames)
-    assert torch.equal(processor.prompt(1)[0], actor.processor.prompt(1)[0])
+    assert torch.equal(processor.prompt(1).input_ids, actor.processor.prompt(1).input_ids)
     if modality.video:
         pixels = trainer.samples.pixels(frames)
         assert pixels is not None

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gr00t_rl.data import Demonstrations
 from gr00t_rl.flow import flow_matching_loss, time_bucket
-from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, Gr00tProcessor, Modality, tiny_tokenizer
+from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, Gr00tN1d5Processor, Modality
+from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 from gr00t_rl.sft.grounding import Grounding
 from gr00t_rl.sft.network import as_statistics
 from gr00t_rl.sft.parts import Tuned
@@ -98,7 +99,7 @@ def make_trainer(root: Path, modality: Modality, cache: float = 1e9, grounding: 
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    processor = Gr00tProcessor(
+    processor = Gr00tN1d5Processor(
         config, tiny_tokenizer(config), data.instructions, modality=modality, statistics=as_statistics(data)
     )
     head = config.action_head
@@ -121,13 +122,13 @@ def test_loss_counts_each_frame_as_alone(dataset, modality):
     assert samples.task[frames].tolist() == [0, 1, 0]
     expected = []
     for row, frame in enumerate(frames):
-        processor = Gr00tProcessor(
+        processor = Gr00tN1d5Processor(
             trainer.model.config,
             tiny_tokenizer(trainer.model.config),
             samples.processor.instructions[int(samples.task[frame])],
             num_views=len(modality.video),
         )
-        features = trainer.model.encode(samples.pixels(frame[None]), processor.prompt(1)[0])
+        features = trainer.model.encode(samples.pixels(frame[None]), processor.prompt(1))
         context = head.prepare(head.process_features(features), samples.state[frame][None])
         actions = samples.actions(frame[None])
         x = (1 - t[row]) * noise[row] + t[row] * actions

@@ -140,7 +140,7 @@ class EagleModel(nn.Module):
 
 
 class Backbone(nn.Module):
-    """``backbone.eagle_model`` of the checkpoint; see ``generation.py`` for what its methods are to do."""
+    """``backbone.eagle_model`` of the checkpoint; see ``generations.py`` for what its methods are to do."""
 
     lora_targets: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "vision": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),

@@ -36,6 +36,7 @@ class Gr00tN1d5Processor(Gr00tProcessor):
         statistics: Statistics,
         resolution: tuple[int, int],
         fps: float,
+        embodiment_id: int = 0,
     ) -> dict[str, bytes]:
         """``assets`` with the embodiment in ``experiment_cfg/metadata.json``; see the base class."""
         metadata = metadata_with(assets.get(METADATA_FILE), modality, statistics, resolution, fps)

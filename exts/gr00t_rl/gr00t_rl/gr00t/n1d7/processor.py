@@ -53,6 +53,17 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         """``assets`` with the embodiment in three files, as the release writes them; see the base class."""
         return files_with(assets, config, modality, statistics, resolution, embodiment_id)
 
+    @classmethod
+    def relative_chunks(
+        cls, assets: Mapping[str, bytes], modality: Modality, chunks: Tensor, state: Tensor
+    ) -> dict[str, Tensor]:
+        """Actions in the frame of the state at the decision; see the base class."""
+        keys = read_relative(Recipe.read(assets), modality)
+        columns = [column for key in modality.action.values() for column in range(key.start, key.end)]
+        turned = RelativeActions(keys, modality).to_relative(chunks[..., columns].float(), state)
+        parts = turned.split([key.dim for key in modality.action.values()], dim=-1)
+        return {name: part for name, part in zip(modality.action, parts, strict=True) if name in keys}
+
     def _read_assets(self, assets: Mapping[str, bytes]) -> None:
         self.recipe = Recipe.read(assets, self.config.raw_config)
         self.formal_by_default = self.recipe.formalize_language

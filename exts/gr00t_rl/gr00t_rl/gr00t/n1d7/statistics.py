@@ -87,6 +87,11 @@ def _check(
     part: str, name: str, key: StateKey | ActionKey, found: Mapping[str, Stats], needed: tuple[str, ...]
 ) -> None:
     where = f"{part.removeprefix('relative_')}.{name}"
+    if name not in found and part == "relative_action":
+        raise ValueError(
+            f"{where} is relative to the state, but the relative_action keys with statistics are {sorted(found)}; give "
+            "statistics of what relative_chunks returns"
+        )
     if name not in found:
         raise ValueError(f"{where} has no statistics, the {part} keys are {sorted(found)}; rename {name!r}")
     if missing := [statistic for statistic in needed if statistic not in found[name]]:

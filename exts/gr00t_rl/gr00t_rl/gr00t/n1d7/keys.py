@@ -55,7 +55,7 @@ def expected_modes(recipe: Recipe, tag: str, part: str, name: str, relative: boo
             and name in (config.get("sin_cos_embedding_keys") or ())
         ):
             return [SIN_COS]
-        return ["mean_std" if name in (config.get("mean_std_embedding_keys") or ()) else scaling]
+        return ["mean_std", None] if name in (config.get("mean_std_embedding_keys") or ()) else [scaling]
     if relative:
         return ["min_max", "mean_std"]
     # percentiles or extremes is one switch for all embodiments

@@ -24,6 +24,10 @@ STATISTICS_FILE = "statistics.json"
 EMBODIMENT_FILE = "embodiment_id.json"
 
 _FORMATS = {"xyz+rot6d": "XYZ_ROT6D", "xyz+rotvec": "XYZ_ROTVEC"}
+_MEAN_STD = ("mean_std", None)
+"""Modes of keys that the files name as ``mean_std``; None, values that stay as they are, by a mean of 0 and a deviation
+of 1.
+"""
 _LANGUAGE = {"delta_indices": [0], "modality_keys": ["annotation.human.task_description"]}
 
 
@@ -39,9 +43,10 @@ def read_statistics(assets: Mapping[str, bytes], modality: Modality) -> Statisti
     modes = {f"state.{name}": key.normalization for name, key in modality.state.items()}
     modes |= {f"action.{name}": key.normalization for name, key in modality.action.items()}
     needing = [name for name, mode in modes.items() if mode is not None]
+    content, tag = read_table(assets, STATISTICS_FILE), modality.embodiment_tag
+    _check_unscaled(recipe, modality, content)
     if not needing:
         return None
-    content, tag = read_table(assets, STATISTICS_FILE), modality.embodiment_tag
     if content is None:
         raise ValueError(
             f"{needing[0]}.normalization is {modes[needing[0]]!r}, but the checkpoint has no {STATISTICS_FILE}; set "
@@ -62,6 +67,22 @@ def read_statistics(assets: Mapping[str, bytes], modality: Modality) -> Statisti
     statistics = Statistics(**parts)
     check_statistics(statistics, modality, relative)
     return statistics
+
+
+def _check_unscaled(recipe: Recipe, modality: Modality, content: Mapping[str, Any] | None) -> None:
+    """Make sure that the checkpoint leaves alone the values of keys that are to stay as they are."""
+    tag = modality.embodiment_tag
+    for part, keys in (("state", modality.state), ("action", modality.action)):
+        if not recipe.modality(tag, part):
+            continue
+        for name in (name for name, key in keys.items() if mode_of(key) is None):
+            found = _tensors((((content or {}).get(tag) or {}).get(part) or {}).get(name) or {})
+            mean, std = (found.get(statistic, torch.full((1,), torch.nan)) for statistic in ("mean", "std"))
+            if bool((mean != 0).any() or (std != 1).any()):
+                raise ValueError(
+                    f"{part}.{name}.normalization is None, but the checkpoint's {PROCESSOR_FILE} says otherwise; set "
+                    "'mean_std'"
+                )
 
 
 def _tensors(table: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -216,10 +237,6 @@ def _switches(recipe: Recipe, modality: Modality, relative: Mapping[str, Relativ
     """
     tag, keys = modality.embodiment_tag, {f"state.{name}": mode_of(key) for name, key in modality.state.items()}
     keys |= {f"action.{name}": mode_of(key) for name, key in modality.action.items() if name not in relative}
-    if nameless := [name for name, mode in keys.items() if mode is None]:
-        raise ValueError(
-            f"{nameless[0]}.normalization is None, which GR00T N1.7's files cannot say; set one of {', '.join(NEEDS)}"
-        )
     others = [other for other in recipe.embodiments if other != tag]
     scaled = {mode for mode in keys.values() if mode in ("min_max", "q99")}
     if len(scaled) > 1:
@@ -262,13 +279,13 @@ def _modality_config(
             "delta_indices": list(range(1 - head.state_history_length, 1)),
             "modality_keys": list(states),
             "sin_cos_embedding_keys": [name for name, key in states.items() if key.sin_cos] or None,
-            "mean_std_embedding_keys": [n for n, key in states.items() if key.normalization == "mean_std"] or None,
+            "mean_std_embedding_keys": [n for n, key in states.items() if mode_of(key) in _MEAN_STD] or None,
         },
         "action": {
             **plain,
             "delta_indices": list(range(head.action_horizon)),
             "modality_keys": list(actions),
-            "mean_std_embedding_keys": [n for n, key in actions.items() if key.normalization == "mean_std"] or None,
+            "mean_std_embedding_keys": [n for n, key in actions.items() if mode_of(key) in _MEAN_STD] or None,
             "action_configs": [_action_config(key, relative.get(name)) for name, key in actions.items()],
         },
         "language": before.get("language") or {**plain, **_LANGUAGE},
@@ -298,6 +315,8 @@ def _statistics_table(
         for name, key in keys.items():
             _check(part, name, key, found, STATISTICS)
             tables[part][name] = {statistic: found[name][statistic].tolist() for statistic in STATISTICS}
+            if mode_of(key) is None:
+                tables[part][name] |= {"mean": [0.0] * key.dim, "std": [1.0] * key.dim}
     for name in relative:
         found = statistics.relative_action
         _check("relative_action", name, modality.action[name], found, STATISTICS)

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ..modality import Modality, Statistics
 from ..processor import Gr00tProcessor
 from ..tokens import Grid
+from .files import files_with
 from .keys import check_keys
 from .language import mrope_positions
 from .pictures import Patches
@@ -20,7 +21,7 @@ from .prompt import check_tokenizer, render_prompt
 from .recipe import Recipe
 from .relative import RelativeActions, read_relative
 from .scaling import ScaledKey, Scaler
-from .statistics import check_statistics, files_with, read_statistics
+from .statistics import check_statistics, read_statistics
 
 if TYPE_CHECKING:
     from .config import Gr00tN1d7Config

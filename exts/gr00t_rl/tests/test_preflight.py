@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from gr00t_rl import preflight
+from gr00t_rl.gr00t import Gr00tN1d5Config
 from gr00t_rl.preflight import check_agent, check_run, remember_agent
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -101,8 +102,8 @@ def test_good_settings_pass():
         ("actor", "num_inference_timesteps", 0, "at least 1"),
         ("actor", "init_noise_scale", -1.0, "a number of at least 0"),
         ("actor", "noise_level", 0.0, "a number more than 0"),
-        ("actor", "checkpoint", "no/such/folder", "GR00T N1.5 checkpoint, or 'tiny'"),
-        ("actor", "checkpoint", "./missing", "GR00T N1.5 checkpoint, or 'tiny'"),
+        ("actor", "checkpoint", "no/such/folder", "set a GR00T checkpoint, or tiny or tiny-n1.7"),
+        ("actor", "checkpoint", "./missing", "set a GR00T checkpoint, or tiny or tiny-n1.7"),
     ],
 )
 def test_wrong_setting(part, name, value, hint):
@@ -155,9 +156,10 @@ def test_wandb_that_isaac_lab_cannot_start(monkeypatch):
     assert "wandb 0.31.0 does not have; pip install 'gr00t_rl[wandb]'" in line_of(check_agent, agent(logger="wandb"))
 
 
-def write_config(folder, **head: Any) -> str:
-    config = {"action_head_cfg": {"action_horizon": 6, "max_num_embodiments": 4, **head}}
-    (folder / "config.json").write_text(json.dumps(config))
+def write_config(folder) -> str:
+    config = Gr00tN1d5Config.tiny(action_horizon=6, max_num_embodiments=4)
+    for name, content in config.to_files("float32").items():
+        (folder / name).write_text(json.dumps(content))
     return str(folder)
 
 

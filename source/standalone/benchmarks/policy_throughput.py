@@ -32,8 +32,8 @@ from typing import Any
 import torch
 from records import add_run, append_line
 
-from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
 from gr00t_rl.gr00t.flops import Flops, count_flops
+from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
 from gr00t_rl.gr00t.n1d5.model import Gr00tN1d5
 
 VIEWS, TEXT_TOKENS = 2, {"full": 48, "tiny": 8}

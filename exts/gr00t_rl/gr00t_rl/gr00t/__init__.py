@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .n1d5.config import Gr00tN1d5Config
     from .n1d5.model import Gr00tN1d5
     from .n1d5.processor import Gr00tN1d5Processor
+    from .n1d7.config import Gr00tN1d7Config
+    from .n1d7.model import Gr00tN1d7
+    from .n1d7.processor import Gr00tN1d7Processor
     from .network import Gr00tNetwork
     from .processor import Gr00tProcessor
     from .tokenizer import load_tokenizer, tokenizer_assets
@@ -36,6 +39,9 @@ _MODULES = {
     "n1d5.config": ("Gr00tN1d5Config",),
     "n1d5.model": ("Gr00tN1d5",),
     "n1d5.processor": ("Gr00tN1d5Processor",),
+    "n1d7.config": ("Gr00tN1d7Config",),
+    "n1d7.model": ("Gr00tN1d7",),
+    "n1d7.processor": ("Gr00tN1d7Processor",),
     "network": ("Gr00tNetwork",),
     "processor": ("Gr00tProcessor",),
     "tokenizer": ("load_tokenizer", "tokenizer_assets"),
@@ -52,6 +58,9 @@ __all__ = [
     "Gr00tN1d5",
     "Gr00tN1d5Config",
     "Gr00tN1d5Processor",
+    "Gr00tN1d7",
+    "Gr00tN1d7Config",
+    "Gr00tN1d7Processor",
     "Gr00tNetwork",
     "Gr00tProcessor",
     "HeadContext",

@@ -82,7 +82,8 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor, implementation: str, seen: Te
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return out.transpose(1, 2).flatten(2)
     # fused kernels with a mask know no groups
-    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    groups = q.shape[1] // k.shape[1]
+    k, v = (x.unsqueeze(2).expand(-1, -1, groups, -1, -1).flatten(1, 2) for x in (k, v))
     if implementation != "eager":
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         return out.transpose(1, 2).flatten(2)

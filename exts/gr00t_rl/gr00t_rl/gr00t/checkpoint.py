@@ -112,9 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{path.parent} has no {path.name}: give the folder of a GR00T checkpoint"
-        ) from error
+        raise CheckpointError(f"{path.parent} has no {path.name}: give the folder of a GR00T checkpoint") from error
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path} is not readable JSON ({error}): copy it again from the source") from error
     if not isinstance(content, dict):

@@ -62,7 +62,11 @@ class ActionHeadConfig:
             ValueError: They do not.
         """
         widths = {
-            "DiT heads x head_dim": (self.dit_heads * self.dit_head_dim, "input_embedding_dim", self.input_embedding_dim),
+            "DiT heads x head_dim": (
+                self.dit_heads * self.dit_head_dim,
+                "input_embedding_dim",
+                self.input_embedding_dim,
+            ),
             "vl_self_attention heads x head_dim": (self.vl_heads * self.vl_head_dim, "hidden_size", text_hidden_size),
             "backbone_embedding_dim": (self.backbone_embedding_dim, "hidden_size of the text model", text_hidden_size),
         }

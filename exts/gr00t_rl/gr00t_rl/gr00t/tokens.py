@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A batch of prompts as the backbone reads it, and which of its tokens are pictures, as the action head wants to know.
-"""
+"""A batch of prompts as the backbone reads it, and which of its tokens are pictures, as the action head wants to know."""
 
 from __future__ import annotations
 

@@ -148,8 +148,10 @@ class Gr00tActorOptions(FlowActorOptions):
         None, "Folder or hub id of the tokenizer assets; the checkpoint's own folder where null.", least=1
     )
     embodiment_id: int = option(
-        0, "Row of the per-embodiment weights (N1.5: gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31; N1.7: "
-        "new_embodiment 10, libero_sim 2; a checkpoint of N1.7 lists them in embodiment_id.json).", low=0
+        0,
+        "Row of the per-embodiment weights (N1.5: gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31; N1.7: "
+        "new_embodiment 10, libero_sim 2; a checkpoint of N1.7 lists them in embodiment_id.json).",
+        low=0,
     )
     instruction: str | list[str] | None = option(
         None,

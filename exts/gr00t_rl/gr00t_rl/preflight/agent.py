@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from ..options import RnnOptions, RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
 from ..gr00t.generations import TINY
+from ..options import RnnOptions, RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
 from ..utils.errors import ConfigurationError
 from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
 

@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dataset", type=Path, nargs="+", required=True, help="folders of LeRobot datasets that were recorded alike")
     add("--task", required=True, help="task whose agent declares the modality")
-    add("--checkpoint", required=True, help=f"{' or '.join(TINY)} (random weights), or folder or hub id of a GR00T checkpoint")
+    add(
+        "--checkpoint",
+        required=True,
+        help=f"{' or '.join(TINY)} (random weights), or folder or hub id of a GR00T checkpoint",
+    )
     add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
     add("--tokenizer", help="folder or hub id of the tokenizer assets (default: the checkpoint's own folder)")
     add("--embodiment_id", type=int, help="row of the per-embodiment weights to train (default: the task's agent's)")

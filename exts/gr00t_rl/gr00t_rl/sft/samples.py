@@ -36,7 +36,9 @@ class Samples:
         self.state = processor.state(data.state.to(device))  # [F, 1, max_state_dim]
         chunks = data.chunks(torch.arange(len(data)), horizon).to(device)
         # the padding of the action's dimensions is added per batch
-        self._actions = processor.pad_action(chunks, data.state.to(device))[..., : modality.action_dim].clone()  # [F, H, A]
+        self._actions = processor.pad_action(chunks, data.state.to(device))[
+            ..., : modality.action_dim
+        ].clone()  # [F, H, A]
         head = processor.config.action_head
         self._padding = head.action_dim - modality.action_dim
         self.counted = torch.arange(head.action_dim, device=device) < modality.action_dim

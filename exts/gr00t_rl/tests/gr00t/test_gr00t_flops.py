@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
 from gr00t_rl.gr00t.n1d5.flops import count_flops
-from gr00t_rl.gr00t.tokens import Prompt
 from gr00t_rl.gr00t.n1d5.model import Gr00tN1d5
+from gr00t_rl.gr00t.tokens import Prompt
 
 TERA = 1e12
 FULL_SIZE = Gr00tN1d5Config.full_size()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""GR00T N1.7 (Qwen3-VL): a generation as ``gr00t_rl.gr00t.generation`` describes it.
+"""GR00T N1.7 (Qwen3-VL): a generation as ``gr00t_rl.gr00t.generations`` describes it.
 
 Names are loaded on first use (PEP 562), as in :mod:`gr00t_rl.gr00t`.
 """

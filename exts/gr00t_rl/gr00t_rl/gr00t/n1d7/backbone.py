@@ -16,7 +16,7 @@ from .vision import Vision
 
 
 class Backbone(nn.Module):
-    """``backbone`` of the checkpoint; see ``generation.py`` for what its methods are to do."""
+    """``backbone`` of the checkpoint; see ``generations.py`` for what its methods are to do."""
 
     lora_targets: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "vision": ("qkv", "proj", "linear_fc1", "linear_fc2"),
@@ -105,7 +105,8 @@ class Backbone(nn.Module):
     def _check_layout(self, prompt: Prompt, image_tokens: Tensor | None) -> None:
         # Counting waits for the device, so only the first batch of each layout is counted.
         grids = () if image_tokens is None else prompt.grids
-        layout = (*prompt.input_ids.shape, grids)
+        batch, length = prompt.input_ids.shape
+        layout = (batch, length, grids)
         if layout in self._checked_layouts:
             return
         counts = self.is_image(prompt.input_ids).sum(dim=1)

@@ -99,7 +99,7 @@ class Vision(nn.Module):
         mergers = (self.model.merger, *self.model.deepstack_merger_list)
         parts = x.chunk(len(mergers), dim=-1)
         tokens = [merger(part.contiguous()) for merger, part in zip(mergers, parts, strict=True)]  # [B * m, D] each
-        return torch.cat(tokens, dim=-1).unflatten(0, (len(x), -1))
+        return torch.cat(tokens, dim=-1).unflatten(0, (-1, x.shape[1] // self.config.merge_unit))
 
     def _attend(self, attention: Any, x: Tensor, patches: Patches) -> Tensor:
         """[B, n, W] -> [B, n, W], within each frame."""
@@ -127,10 +127,10 @@ class Vision(nn.Module):
                 f"resize the pictures to multiples of {side * cfg.patch_size} pixels"
             )
         n = sum(t * h * w for t, h, w in grids)
-        if not n or len(pixels) % n:
+        if not n or pixels.shape[0] % n:
             raise ValueError(
-                f"{len(pixels)} patches cannot be {n} a sample, those of {[*grids]}: give the prompt of as many views "
-                "as there are images"
+                f"{pixels.shape[0]} patches cannot be {n} a sample, those of {[*grids]}: give the prompt of as many "
+                "views as there are images"
             )
 
     def _patches(self, grids: tuple[Grid, ...], device: torch.device) -> Patches:

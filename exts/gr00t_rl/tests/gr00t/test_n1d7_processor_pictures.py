@@ -80,8 +80,8 @@ def test_too_thin() -> None:
         smart_resize((1, 300), 32, (1, 10**9))
 
 
-EDGE = {"shortest_image_edge": 64, "crop_fraction": 0.95}
-TARGET = {"image_target_size": (64, 96), "image_crop_size": (57, 90)}
+EDGE: dict[str, Any] = {"shortest_image_edge": 64, "crop_fraction": 0.95}
+TARGET: dict[str, Any] = {"image_target_size": (64, 96), "image_crop_size": (57, 90)}
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,27 @@ def test_geometry(recipe: dict[str, Any], size: tuple[int, int], expected: tuple
     assert steps(noise(*size)).shape == (2, *expected, 3)
 
 
+@pytest.mark.parametrize(
+    ("size", "grid"), [((480, 640), (1, 16, 22)), ((256, 256), (1, 16, 16)), ((180, 320), (1, 16, 28))]
+)
+def test_the_public_checkpoints_recipe(size: tuple[int, int], grid: tuple[int, int, int]) -> None:
+    """Shorter sides of 256 pixels, in patches of 16: 480 x 640 becomes 256 x 340 and then 256 x 352."""
+    recipe = Recipe(
+        image_target_size=(256, 256),
+        image_crop_size=(230, 230),
+        shortest_image_edge=256,
+        crop_fraction=0.95,
+        written=True,
+    )
+    patches = Patches(recipe, size, patch=16, merge=2, frames=2)
+    assert patches.grid == grid and patches(noise(*size)).shape == (2, grid[1] * grid[2], 1536)
+
+
 def test_the_centre_is_kept() -> None:
     """A white frame around a black centre of 0.5: the frame goes, and the letter box's black stays black."""
     image = torch.full((1, 64, 64, 3), 255, dtype=torch.uint8)
     image[:, 16:48, 16:48] = 0
-    half = {"image_target_size": (64, 64), "image_crop_size": (32, 32)}
+    half: dict[str, Any] = {"image_target_size": (64, 64), "image_crop_size": (32, 32)}
     for kind in (True, False):
         steps, _ = geometry(Recipe(**half, use_albumentations=kind), (64, 64))
         assert not steps(image).any()

@@ -10,7 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gr00t_rl.gr00t.modality import ActionKey, Modality, StateKey
+from gr00t_rl.gr00t.modality import ActionKey, Modality, StateKey, Statistics
+from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
+from gr00t_rl.gr00t.n1d5.processor import Gr00tN1d5Processor
+from gr00t_rl.gr00t.n1d5.prompt import tiny_tokenizer
 from gr00t_rl.gr00t.n1d7.relative import Relative, RelativeActions, from_rot6d, from_rotvec, to_rotvec
 
 QUARTER = math.pi / 2
@@ -118,6 +121,18 @@ def test_wrong_declarations(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Modality("robot", {}, state, {"moved": ActionKey(**{"start": 0, "end": 6, "relative_to": "now", **changes})})
     assert "\n" not in str(caught.value)
+
+
+def test_other_generations_refuse_them() -> None:
+    config = Gr00tN1d5Config.tiny()
+    _, modality = keys(None, 4)
+    table = {"min": torch.zeros(4), "max": torch.ones(4)}
+    known = Statistics(
+        {"other": {name: x[:2] for name, x in table.items()}, "now": table},
+        {"plain": {name: x[:1] for name, x in table.items()}, "moved": table},
+    )
+    with pytest.raises(ValueError, match="is 'now', but this generation's actions are absolute"):
+        Gr00tN1d5Processor(config, tiny_tokenizer(config), num_views=0, modality=modality, statistics=known)
 
 
 def test_declaration_as_a_table() -> None:

@@ -139,14 +139,15 @@ def test_actions_to_the_network(case: Case) -> None:
     found = processor.pad_action(case.raw("action"), case.raw("state"))
     torch.testing.assert_close(found, case.arrays["action"][:, :steps].float(), rtol=0, atol=1e-6)
     mask = case.arrays["action_mask"]
-    assert bool((mask[:, :steps, : processor.modality.action_dim] == 1).all()) and mask.sum() == (
-        2 * steps * processor.modality.action_dim
+    assert bool((mask[:, :steps, : case.modality().action_dim] == 1).all()) and mask.sum() == (
+        2 * steps * case.modality().action_dim
     )
 
 
 def test_actions_from_the_network(case: Case) -> None:
     processor, steps = case.robot(), len(case.keys["action"]["delta_indices"])
-    found = processor.action(case.arrays["normalized"], processor.modality.action_dim, case.raw("state"))
+    found = processor.action(case.arrays["normalized"], case.modality().action_dim, case.raw("state"))
+    assert processor.trained_steps == steps
     keys = case.keys["action"]["modality_keys"]
     expected = torch.cat([case.arrays[f"decoded.{key}"] for key in keys], dim=-1)
     torch.testing.assert_close(found[:, :steps], expected.float(), rtol=0, atol=1e-6)

@@ -34,6 +34,9 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     recipe: Recipe
     relative: RelativeActions | None = None
     """Turns actions that are relative to the state around; None without a modality."""
+    trained_steps: int | None = None
+    """Steps of a chunk that the embodiment's data had, which may be fewer than the network's; None where no file says.
+    What the network gives beyond them means nothing."""
 
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
@@ -121,6 +124,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         check_keys(recipe, modality, relative)
         check_statistics(statistics, modality, relative)
         self.relative = RelativeActions(relative, modality)
+        self.trained_steps = len(recipe.modality(modality.embodiment_tag, "action").get("delta_indices") or ()) or None
         states = [
             ScaledKey(
                 key.dim, key.mode, statistics.state.get(name, {}), recipe.clip_outliers and key.mode != "mean_std"

@@ -124,6 +124,23 @@ class Gr00tProcessor(nn.Module):
         """
         raise NotImplementedError
 
+    @classmethod
+    def relative_chunks(
+        cls, assets: Mapping[str, bytes], modality: Modality, chunks: Tensor, state: Tensor
+    ) -> dict[str, Tensor]:
+        """Actions that the network gives relative to the state, whose statistics are those of ``relative_action``.
+
+        Args:
+            assets: A network's files.
+            modality: The embodiment's keys.
+            chunks: Raw actions [N, H, A] in the env's order.
+            state: Raw states [N, S] at their beginning.
+
+        Returns:
+            Action key -> [N, H, dim]; empty where none is relative.
+        """
+        return {}
+
     def _read_assets(self, assets: Mapping[str, bytes]) -> None:
         """Keep what the network's files say of the treatment of pictures, states and actions."""
 
@@ -196,7 +213,7 @@ class Gr00tProcessor(nn.Module):
         self.register_buffer("_from_env", from_env, persistent=False)
         self.register_buffer("_to_env", from_env.argsort(), persistent=False)
 
-    def _normalisers(self, modality: Modality, statistics: Statistics) -> tuple[Normaliser, Normaliser]:
+    def _normalisers(self, modality: Modality, statistics: Statistics) -> tuple[Any, Any]:
         """Normalisers of the state and of the action in the keys' order."""
         statistics.check(modality)
         for name, key in modality.action.items():

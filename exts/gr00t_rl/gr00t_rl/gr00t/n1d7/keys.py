@@ -29,11 +29,11 @@ def check_keys(recipe: Recipe, modality: Modality, relative: Mapping[str, Relati
         _check_order(recipe, modality)
     for part, keys in (("state", modality.state), ("action", modality.action)):
         for name, key in keys.items():
-            expected = expected_modes(recipe, modality.embodiment_tag, part, name, name in relative)
-            if part == "action" and name in relative and "min_max" in expected:
+            is_relative = part == "action" and name in relative
+            expected = expected_modes(recipe, modality.embodiment_tag, part, name, is_relative)
+            why = f"the checkpoint's {PROCESSOR_FILE} says otherwise"
+            if is_relative and "min_max" in expected:
                 why = "the actions are relative, for which percentiles are not used"
-            else:
-                why = f"the checkpoint's {PROCESSOR_FILE} says otherwise"
             if expected and mode_of(key) not in expected:
                 what = "normalization=None with sin_cos=True" if expected[0] == SIN_COS else repr(expected[0])
                 raise ValueError(f"{part}.{name}.normalization is {mode_of(key)!r}, but {why}; set {what}")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .recipe import PROCESSOR_FILE, Recipe
-from .resampling import AreaResize
+from .resampling import AreaResize, SmoothResize
 
 Size = tuple[int, int]
 """Height and width [px]."""
@@ -33,20 +33,6 @@ class Window(nn.Module):
         """[N, H, W, C] -> [N, H', W', C]"""
         top, bottom, left, right = self.margins
         return F.pad(image, (0, 0, left, right, top, bottom))
-
-
-class SmoothResize(nn.Module):
-    """torchvision's antialiased resizing of 8-bit pictures: [N, H, W, C] -> [N, H', W', C]."""
-
-    def __init__(self, size: Size, mode: str):
-        super().__init__()
-        self.size, self.mode = size, mode
-
-    def forward(self, image: Tensor) -> Tensor:
-        """[N, H, W, C] uint8 -> [N, H', W', C] uint8"""
-        pixels = image.permute(0, 3, 1, 2).float()
-        pixels = F.interpolate(pixels, self.size, mode=self.mode, antialias=True)
-        return pixels.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
 
 
 def smart_resize(size: Size, factor: int, limits: tuple[int, int]) -> Size:
@@ -88,7 +74,7 @@ class Patches(nn.Module):
         self.size = smart_resize(after, patch * merge, recipe.pixel_limits)
         """Of the picture that is cut into patches."""
         if self.size != after:
-            self.steps.append(SmoothResize(self.size, "bicubic"))
+            self.steps.append(SmoothResize(after, self.size, "bicubic"))
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -173,12 +159,12 @@ def _torchvision(recipe: Recipe, size: Size, steps: nn.Sequential) -> Size:
             f"{PROCESSOR_FILE}"
         )
     if size != target:
-        steps.append(SmoothResize(target, "bilinear"))
+        steps.append(SmoothResize(size, target, "bilinear"))
     if crop[0] > target[0] or crop[1] > target[1]:
         raise ValueError(f"image_crop_size {list(crop)} is larger than image_target_size {list(target)}: set less")
     size = _cut(target, crop, steps, lambda gap: round(gap / 2))
     if size != target:
-        steps.append(SmoothResize(target, "bilinear"))
+        steps.append(SmoothResize(size, target, "bilinear"))
     return target
 
 

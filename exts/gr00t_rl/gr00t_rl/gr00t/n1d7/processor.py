@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ..modality import Modality, Statistics
 from ..processor import Gr00tProcessor
 from ..tokens import Grid
+from .files import files_with
 from .keys import check_keys
 from .language import mrope_positions
 from .pictures import Patches
@@ -20,7 +21,7 @@ from .prompt import check_tokenizer, render_prompt
 from .recipe import Recipe
 from .relative import RelativeActions, read_relative
 from .scaling import ScaledKey, Scaler
-from .statistics import check_statistics, files_with, read_statistics
+from .statistics import check_statistics, read_statistics
 
 if TYPE_CHECKING:
     from .config import Gr00tN1d7Config
@@ -33,6 +34,9 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     recipe: Recipe
     relative: RelativeActions | None = None
     """Turns actions that are relative to the state around; None without a modality."""
+    trained_steps: int | None = None
+    """Steps of a chunk that the embodiment's data had, which may be fewer than the network's; None where no file says.
+    What the network gives beyond them means nothing."""
 
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
@@ -52,6 +56,17 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     ) -> dict[str, bytes]:
         """``assets`` with the embodiment in three files, as the release writes them; see the base class."""
         return files_with(assets, config, modality, statistics, resolution, embodiment_id)
+
+    @classmethod
+    def relative_chunks(
+        cls, assets: Mapping[str, bytes], modality: Modality, chunks: Tensor, state: Tensor
+    ) -> dict[str, Tensor]:
+        """Actions in the frame of the state at the decision; see the base class."""
+        keys = read_relative(Recipe.read(assets), modality)
+        columns = [column for key in modality.action.values() for column in range(key.start, key.end)]
+        turned = RelativeActions(keys, modality).to_relative(chunks[..., columns].float(), state)
+        parts = turned.split([key.dim for key in modality.action.values()], dim=-1)
+        return {name: part for name, part in zip(modality.action, parts, strict=True) if name in keys}
 
     def _read_assets(self, assets: Mapping[str, bytes]) -> None:
         self.recipe = Recipe.read(assets, self.config.raw_config)
@@ -109,6 +124,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         check_keys(recipe, modality, relative)
         check_statistics(statistics, modality, relative)
         self.relative = RelativeActions(relative, modality)
+        self.trained_steps = len(recipe.modality(modality.embodiment_tag, "action").get("delta_indices") or ()) or None
         states = [
             ScaledKey(
                 key.dim, key.mode, statistics.state.get(name, {}), recipe.clip_outliers and key.mode != "mean_std"

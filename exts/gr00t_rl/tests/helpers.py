@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -313,3 +314,12 @@ def normalize_as_rank(rank: int, store: str, parts: list[torch.Tensor], out: str
         torch.save(returns.normalize(parts[rank]), f"{out}{rank}.pt")
     finally:
         dist.destroy_process_group()
+
+
+def matrix_products_repeat() -> bool:
+    """Return whether MKL's matrix products are the same to the bit wherever in memory their inputs lie.
+
+    On processors other than Intel's they are not, unless the environment asks for it (docs/resume.md).
+    """
+    cpu = Path("/proc/cpuinfo")
+    return os.environ.get("MKL_CBWR") == "COMPATIBLE" or (cpu.is_file() and "GenuineIntel" in cpu.read_text())

@@ -88,6 +88,10 @@ class Gr00tProcessor(nn.Module):
 
     # -- what a generation fills in ------------------------------------------------------------------------------------
 
+    trained_steps: int | None = None
+    """Steps of a chunk that the embodiment's data had, which may be fewer than the network's; None where no file says.
+    What the network gives beyond them means nothing.
+    """
     formal_by_default: bool = False
     """Whether instructions are formalised where nobody says."""
 
@@ -123,6 +127,11 @@ class Gr00tProcessor(nn.Module):
             embodiment_id: Row of the per-embodiment weights, for files that name it.
         """
         raise NotImplementedError
+
+    @classmethod
+    def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:
+        """Return whether the network gives any of the actions relative to the state."""
+        return False
 
     @classmethod
     def relative_chunks(

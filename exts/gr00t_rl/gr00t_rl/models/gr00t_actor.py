@@ -111,6 +111,11 @@ class Gr00tActor(FlowActor):
                 "False"
             )
         state_dim = self.state_dim if keys is None else keys.encoded_state_dim
+        if config.state_history_length != 1:
+            raise ConfigurationError(
+                f"the checkpoint reads the last {config.state_history_length} states (state_history_length), which is "
+                "not supported; set agent.actor.checkpoint to one that reads the present state alone"
+            )
         horizon, widest_action, widest_state = config.action_horizon, config.action_dim, config.max_state_dim
         if not 0 < self.n_action_steps <= horizon:
             raise ConfigurationError(
@@ -146,6 +151,12 @@ class Gr00tActor(FlowActor):
             )
         except ValueError as error:
             raise ConfigurationError(f"agent.actor: {error}") from None
+        steps = self.processor.trained_steps
+        if steps is not None and self.n_action_steps > steps:
+            raise ConfigurationError(
+                f"agent.actor.n_action_steps is {self.n_action_steps}, but the checkpoint was trained on chunks of "
+                f"{steps} for this embodiment_tag; set 1 to {steps}"
+            )
         self.num_instructions = len(self.processor.instructions)
         if self.num_instructions > 1:
             _check_instructions(obs, self.num_instructions)

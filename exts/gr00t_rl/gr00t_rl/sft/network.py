@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..data import Demonstrations
+from ..data.statistics import statistics as column_statistics
 from ..gr00t import (
     TINY,
     CheckpointError,
@@ -75,3 +77,17 @@ def as_statistics(data: Demonstrations) -> Statistics:
             for part in ("state", "action")
         )
     )
+
+
+def with_relative(statistics: Statistics, model: Gr00tNetwork, modality: Modality, data: Demonstrations) -> Statistics:
+    """``statistics`` with those of the actions that the network gives relative to the state, per step of a chunk."""
+    processor, horizon = generation(model.config.generation).Processor, model.config.action_head.action_horizon
+    if not processor.has_relative(model.assets, modality):
+        return statistics
+    chunks = data.chunks(torch.arange(len(data)), horizon)
+    turned = processor.relative_chunks(model.assets, modality, chunks, data.state)
+    tables = {key: [column_statistics(step) for step in values.unbind(1)] for key, values in turned.items()}
+    relative = {
+        key: {name: torch.tensor([step[name] for step in steps]) for name in steps[0]} for key, steps in tables.items()
+    }
+    return dataclasses.replace(statistics, relative_action=relative)

@@ -17,7 +17,7 @@ from ..data.task_modality import agent_cfg_of, modality_of
 from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, generation
 from ..utils.errors import ConfigurationError
 from .grounding import Grounding
-from .network import as_statistics, load_network, write_statistics
+from .network import as_statistics, load_network, with_relative, write_statistics
 from .parts import Tuned
 from .samples import Samples, split_episodes
 from .saved import SavedTraining
@@ -52,8 +52,8 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     generator = torch.Generator().manual_seed(args.seed)
     device = torch.device(args.device)
     model, tokenizer = load_network(args, data)
-    statistics = as_statistics(data)
     try:
+        statistics = with_relative(as_statistics(data), model, modality, data)
         write_statistics(model, modality, statistics, data, args.embodiment_id)
         processor = generation(model.config.generation).Processor(
             model.config,

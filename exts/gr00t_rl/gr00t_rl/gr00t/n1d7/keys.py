@@ -68,7 +68,7 @@ def _check_order(recipe: Recipe, modality: Modality) -> None:
         known = recipe.modality(tag, part).get("modality_keys")
         if known is not None and list(keys) != list(known) and (keys or part != "video"):
             raise ValueError(
-                f"modality.{part} has the keys {list(keys)}, but the checkpoint's {PROCESSOR_FILE} has {list(known)} "
+                f"{part} has the keys {list(keys)}, but the checkpoint's {PROCESSOR_FILE} has {list(known)} "
                 f"for {tag!r}; set these, in this order"
             )
     frames = recipe.modality(tag, "video").get("delta_indices") or [0]

@@ -34,9 +34,6 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     recipe: Recipe
     relative: RelativeActions | None = None
     """Turns actions that are relative to the state around; None without a modality."""
-    trained_steps: int | None = None
-    """Steps of a chunk that the embodiment's data had, which may be fewer than the network's; None where no file says.
-    What the network gives beyond them means nothing."""
 
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
@@ -56,6 +53,11 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     ) -> dict[str, bytes]:
         """``assets`` with the embodiment in three files, as the release writes them; see the base class."""
         return files_with(assets, config, modality, statistics, resolution, embodiment_id)
+
+    @classmethod
+    def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:
+        """See the base class."""
+        return bool(read_relative(Recipe.read(assets), modality))
 
     @classmethod
     def relative_chunks(

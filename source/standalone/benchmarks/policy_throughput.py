@@ -32,9 +32,10 @@ from typing import Any
 import torch
 from records import add_run, append_line
 
-from gr00t_rl.gr00t.flops import Flops, count_flops
-from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
-from gr00t_rl.gr00t.n1d5.model import Gr00tN1d5
+from gr00t_rl.gr00t import GENERATIONS, HeadContext, NetworkConfig, generation
+from gr00t_rl.gr00t.flops import Flops
+from gr00t_rl.gr00t.parts import part_modules
+from gr00t_rl.gr00t.tokens import Grid, Prompt, TokenKinds
 
 VIEWS, TEXT_TOKENS = 2, {"full": 48, "tiny": 8}
 
@@ -49,19 +50,20 @@ class Policy:
         lora: Whether the updates train adapters of the DiT, not its weights.
     """
 
-    def __init__(self, config: Gr00tN1d5Config, text_tokens: int, device: torch.device, lora: bool = False) -> None:
+    def __init__(self, config: NetworkConfig, text_tokens: int, device: torch.device, lora: bool = False) -> None:
         self.config, self.device = config, device
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        self.tokens = VIEWS * config.tokens_per_image + text_tokens
+        self.of = generation(config.generation)
+        self.grids, self.image_tokens = _views(config)
+        self.tokens = self.image_tokens + text_tokens
         torch.manual_seed(0)
         with device:
-            self.model = Gr00tN1d5(config).eval()
+            self.model = self.of.Network(config).eval()
         self.head = self.model.action_head
         self.head.slice_embodiment(0)
         self.model.requires_grad_(False)
         self.model.to(self.dtype)
         # what Gr00tActor trains, in float32
-        head = self.head
         if lora:
             from gr00t_rl.gr00t.adapters import add_adapters
             from gr00t_rl.gr00t.part_names import is_adapter
@@ -70,18 +72,25 @@ class Policy:
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_(is_adapter(name))  # float32 already
         else:
-            trained = (head.model, head.state_encoder, head.action_encoder, head.action_decoder)
-            for part in (*trained, head.position_embedding, head.future_tokens):
-                part.float().requires_grad_(True)
+            parts = part_modules(self.model)
+            for module in (*parts["dit"], *parts["projectors"]):
+                module.float().requires_grad_(True)
         self.lora, self.steps = lora, config.action_head.num_inference_timesteps
 
     def set_batch(self, batch: int) -> None:
         """Make random inputs for ``batch`` samples, and their features."""
         config, device = self.config, self.device
-        size = config.vision.image_size
-        self.ids = torch.ones(batch, self.tokens, dtype=torch.long, device=device)
-        self.ids[:, : VIEWS * config.tokens_per_image] = config.image_token_index
-        self.pixels = torch.rand(batch * VIEWS, 3, size, size, device=device, dtype=self.dtype) * 2 - 1
+        ids = torch.ones(batch, self.tokens, dtype=torch.long, device=device)
+        ids[:, : self.image_tokens] = config.image_token_index
+        self.prompt, self.kinds = Prompt(ids, grids=self.grids), None
+        if config.generation != "n1.5":
+            from gr00t_rl.gr00t.n1d7.language import mrope_positions
+
+            merge = config.vision.spatial_merge_size  # pyright: ignore[reportAttributeAccessIssue]
+            positions = mrope_positions(ids[:1], None, self.grids, config.image_token_index, merge)
+            self.prompt = Prompt(ids, position_ids=positions.expand(-1, batch, -1), grids=self.grids)
+            self.kinds = TokenKinds.of(ids[0] == config.image_token_index)
+        self.pixels = torch.rand(*_pixel_shape(config, batch, self.grids), device=device, dtype=self.dtype) * 2 - 1
         self.state = torch.randn(batch, 1, config.action_head.max_state_dim, device=device)
         self.noise = torch.randn(batch, config.action_head.action_horizon, config.action_head.action_dim, device=device)
         self.features = self.encode()
@@ -94,19 +103,23 @@ class Policy:
     @torch.no_grad()
     def encode(self) -> torch.Tensor:
         """Images and prompt to the features that the rollout caches."""
-        features = self.model.encode(self.pixels, self.ids)
+        features = self.model.encode(self.pixels, self.prompt)
         return self.head.vl_self_attention(self.head.vlln(features))
 
     @torch.no_grad()
     def denoise(self) -> torch.Tensor:
         """Features to an action chunk."""
         with self.autocast():
-            return self.head.integrate(self.noise, self.head.prepare(self.features, self.state), self.steps)
+            return self.head.integrate(self.noise, self.prepare(self.features), self.steps)
+
+    def prepare(self, features: torch.Tensor) -> HeadContext:
+        """The action head's context."""
+        return self.head.prepare(features, self.state, kinds=self.kinds)
 
     def update(self, scored: int = 1, features: torch.Tensor | None = None) -> None:
         """Forward and backward with ``scored`` denoising steps in one batched call; no optimiser step."""
         with self.autocast():
-            context = self.head.prepare(self.features if features is None else features, self.state)
+            context = self.prepare(self.features if features is None else features)
             bucket = torch.arange(scored, device=self.device).repeat(len(self.noise)) * 250
             context = context.repeat_interleave(scored) if scored > 1 else context
             velocity = self.head.velocity(self.noise.repeat_interleave(scored, dim=0), bucket, context)
@@ -120,6 +133,24 @@ class Policy:
     def update_pixels(self) -> None:
         """An update that runs the frozen part again."""
         self.update(features=self.encode())
+
+
+def _views(config: NetworkConfig) -> tuple[tuple[Grid, ...], int]:
+    """Patches of each of the pictures, square and as large as the release's, and image tokens of all."""
+    sizes: Any = config
+    if config.generation == "n1.5":
+        return (sizes.grid,) * VIEWS, VIEWS * sizes.tokens_per_image
+    side = sizes.raw_config["image_target_size"][0] // sizes.vision.patch_size
+    return ((1, side, side),) * VIEWS, VIEWS * side**2 // sizes.vision.spatial_merge_size**2
+
+
+def _pixel_shape(config: NetworkConfig, batch: int, grids: tuple[Grid, ...]) -> tuple[int, ...]:
+    """Shape of what the backbone takes as pictures."""
+    vision = config.vision  # pyright: ignore[reportAttributeAccessIssue]
+    if config.generation == "n1.5":
+        return batch * len(grids), 3, vision.image_size, vision.image_size
+    patches = sum(frames * rows * columns for frames, rows, columns in grids)
+    return batch * patches, 3 * vision.temporal_patch_size * vision.patch_size**2
 
 
 def measure(
@@ -176,10 +207,10 @@ def operations(flops: Flops, steps: int, lora: bool = False) -> dict[str, int]:
 
 def least_traffic(policy: Policy, batch: int) -> dict[str, int]:
     """Return the bytes that a call of what is timed must move at least, see the module."""
-    head, eagle = policy.head, policy.model.backbone.eagle_model
-    vision, language = eagle.vision_model, eagle.language_model.model
-    frozen = _bytes(vision.embeddings, vision.encoder, vision.post_layernorm, eagle.mlp1, language.layers)
-    frozen += _bytes(head.vlln, head.vl_self_attention)
+    head, parts = policy.head, part_modules(policy.model)
+    frozen = _bytes(*parts["vision"], *parts["mlp1"], *parts["llm"], *parts["vlln"], *parts["vl_self_attention"])
+    embeddings: Any = [module for module in policy.model.backbone.modules() if isinstance(module, torch.nn.Embedding)]
+    frozen -= max(_bytes(embedding) for embedding in embeddings)  # a few rows of the vocabulary's are read
     blocks: Any = head.model.transformer_blocks[::2]
     cross = [block.attn1 for block in blocks]
     kv = sum(_bytes(attention.to_k, attention.to_v) for attention in cross)  # once per decision
@@ -211,7 +242,7 @@ def measure_batch(
     result: dict[str, Any] = {"batch": batch}
     try:
         policy.set_batch(batch)
-        flops = operations(count_flops(policy.config, policy.tokens, VIEWS), policy.steps, policy.lora)
+        flops = operations(policy.of.count_flops(policy.config, policy.tokens, policy.grids), policy.steps, policy.lora)
         traffic = least_traffic(policy, batch)
         for name, per_sample in flops.items():
             seconds, memory = measure(getattr(policy, name), policy.device, repeats)
@@ -271,6 +302,7 @@ def main() -> None:
     """Measure all batch sizes, print a table and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="the small network that trains on a CPU")
+    parser.add_argument("--generation", choices=tuple(GENERATIONS), default="n1.5")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-sizes", type=int, nargs="+", help="default: 1 4 16 64, tiny: 1 16 128")
     parser.add_argument("--repeats", type=int, default=20)
@@ -284,23 +316,25 @@ def main() -> None:
         if not args.tiny:
             parser.error("the full-size network needs a GPU: add --tiny, or --device cuda where there is one")
     size = "tiny" if args.tiny else "full"
-    config = Gr00tN1d5Config.tiny(max_seq_len=64) if args.tiny else Gr00tN1d5Config.full_size()
+    sizes = generation(args.generation).Config
+    config = sizes.tiny(max_seq_len=64) if args.tiny else sizes.full_size()
     policy = Policy(config, TEXT_TOKENS[size], device, args.lora)
     peak, bandwidth = matmul_peak(device, policy.dtype), copy_bandwidth(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one thread"
     batches = args.batch_sizes or ([1, 16, 128] if args.tiny else [1, 4, 16, 64])
-    about = {"step": "throughput", "network": size, "lora": args.lora}
+    about = {"step": "throughput", "generation": args.generation, "network": size, "lora": args.lora}
     append_line(args.lines, {**about, "matmul_tflop_per_s": peak / 1e12, "copy_gb_per_s": bandwidth / 1e9})
 
     def note(figure: dict[str, Any]) -> None:
         append_line(args.lines, {**about, **figure})
 
     results = [measure_batch(policy, batch, peak, bandwidth, args.repeats, note) for batch in batches]
-    flops = operations(count_flops(config, policy.tokens, VIEWS), policy.steps, args.lora)
+    flops = operations(policy.of.count_flops(config, policy.tokens, policy.grids), policy.steps, args.lora)
     content = {
         "date": str(date.today()),
         "device": name,
         "torch": torch.__version__,
+        "generation": args.generation,
         "network": size,
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "dtype": str(policy.dtype),

@@ -4,7 +4,7 @@
 from .factory import make_head
 from .gaussian import chain_entropy, chain_kl, chain_log_prob
 from .heads import FlowHead, FlowSample, FlowSde, GaussianHead, Transitions, VelocityField, VelocityFn
-from .matching import flow_matching_loss, sample_time, time_bucket
+from .matching import flow_matching_loss, sample_time, time_bucket, time_of
 from .noise import FlowNoise, NoiseNet
 from .schedule import flow_sde_std, flow_sde_weights, step_time
 
@@ -28,4 +28,5 @@ __all__ = [
     "sample_time",
     "step_time",
     "time_bucket",
+    "time_of",
 ]

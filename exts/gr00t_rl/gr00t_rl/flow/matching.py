@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Supervised flow matching as GR00T N1.5 is trained: the time distribution and the loss."""
+"""Supervised flow matching as GR00T is trained: the time distribution and the loss."""
 
 from __future__ import annotations
 
@@ -9,27 +9,40 @@ import torch
 from torch.distributions import Beta
 
 
+def time_of(b: torch.Tensor, scale: float = 0.999, from_zero: bool = False) -> torch.Tensor:
+    """Return the training times of draws ``b`` in [0, 1], of the same shape.
+
+    Args:
+        b: Draws.
+        scale: ``noise_s`` of a checkpoint's config, s.
+        from_zero: t = (1 - b) s, as N1.7 is trained; otherwise t = (s - b) / s, N1.5's.
+    """
+    return (1.0 - b) * scale if from_zero else (scale - b) / scale
+
+
 def sample_time(
     shape: tuple[int, ...],
     device: str | torch.device = "cpu",
     alpha: float = 1.5,
     beta: float = 1.0,
     scale: float = 0.999,
+    from_zero: bool = False,
 ) -> torch.Tensor:
-    """Draw training times t = (s - b) / s with b ~ Beta(alpha, beta): more of them near the noise end.
+    """Draw training times, :func:`time_of` b ~ Beta(alpha, beta): more of them near the noise end.
 
     Args:
         shape: Shape of the result.
         device: Device of the result.
         alpha: ``noise_beta_alpha`` of a checkpoint's config, as the next two the released one's by default.
         beta: ``noise_beta_beta``.
-        scale: ``noise_s``, the s above.
+        scale: ``noise_s``.
+        from_zero: See :func:`time_of`.
 
     Returns:
-        float32 times in [1 - 1 / s, 1], with s = 0.999 from -0.001 on.
+        float32 times in [1 - 1 / s, 1], with s = 0.999 from -0.001 on; in [0, s] with ``from_zero``.
     """
     one = torch.ones((), device=device)
-    return (scale - Beta(alpha * one, beta * one).sample(shape)) / scale
+    return time_of(Beta(alpha * one, beta * one).sample(shape), scale, from_zero)
 
 
 def time_bucket(t: torch.Tensor, num_buckets: int = 1000) -> torch.Tensor:

@@ -28,6 +28,8 @@ class ActionHeadConfig:
     noise_beta_alpha: float = 1.5
     noise_beta_beta: float = 1.0
     noise_s: float = 0.999
+    time_from_zero: bool = False
+    """How training times follow from draws of the Beta distribution, see :func:`gr00t_rl.flow.time_of`."""
     state_history_length: int = 1
     """States that the state encoder takes at once, flattened."""
     attend_text_every_n_blocks: int = 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..flow import flow_matching_loss, sample_time, time_bucket
+from ..flow import flow_matching_loss, sample_time, time_bucket, time_of
 from ..gr00t import Gr00tNetwork, HeadContext
 from ..gr00t.parts import part_modules
 from .grounding import Grounding
@@ -169,7 +169,8 @@ class Trainer:
         head, config = self.model.action_head, self.model.config.action_head
         if t is None:
             shape = (len(frames) * draws,)
-            t = sample_time(shape, frames.device, config.noise_beta_alpha, config.noise_beta_beta, config.noise_s)
+            a, b, s = config.noise_beta_alpha, config.noise_beta_beta, config.noise_s
+            t = sample_time(shape, frames.device, a, b, s, config.time_from_zero)
         with self._computing():
             context, actions = self.context(frames, features), self.samples.actions(frames)
             if draws > 1:
@@ -193,7 +194,7 @@ class Trainer:
                 noise = torch.randn(len(rows), config.action_horizon, config.action_dim, generator=generator)
                 # by the quantiles of Beta(a, 1): b = u^(1/a); torch's own sampler takes no generator
                 b = torch.rand(len(rows), generator=generator) ** (1.0 / config.noise_beta_alpha)
-                t = (config.noise_s - b) / config.noise_s
+                t = time_of(b, config.noise_s, config.time_from_zero)
                 total += len(rows) * self.loss(rows, noise.to(device), t.to(device)).item()
         return total / len(frames)
 

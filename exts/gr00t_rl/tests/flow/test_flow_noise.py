@@ -20,6 +20,7 @@ from gr00t_rl.flow import (
     flow_matching_loss,
     make_head,
     sample_time,
+    time_of,
 )
 from gr00t_rl.options import HeadOptions
 
@@ -208,6 +209,18 @@ def test_training_times_follow_the_official_distribution():
     for q in (0.1, 0.5, 0.9):
         assert (b <= q ** (1 / 1.5)).double().mean().item() == pytest.approx(q, abs=4 * math.sqrt(q * (1 - q) / 2e5))
     assert b.mean().item() == pytest.approx(0.6, abs=0.003)
+
+
+def test_training_times_of_n1d7_begin_at_the_noise():
+    """t = (1 - b) s in [0, s], of the same draws; the released class draws these (its fixture records them)."""
+    torch.manual_seed(0)
+    t = sample_time((1000,), from_zero=True)
+    torch.manual_seed(0)
+    b = 0.999 * (1.0 - sample_time((1000,)))
+    torch.testing.assert_close(t, (1.0 - b) * 0.999, rtol=0, atol=1e-6)
+    assert t.min() >= 0.0 and t.max() <= 0.999
+    assert time_of(torch.tensor([0.0, 0.25, 1.0]), 0.5, from_zero=True).tolist() == [0.5, 0.375, 0.0]
+    assert time_of(torch.tensor([0.0, 0.25, 1.0]), 0.5).tolist() == [1.0, 0.5, -1.0]
 
 
 def test_flow_matching_loss_counts_what_the_mask_names():

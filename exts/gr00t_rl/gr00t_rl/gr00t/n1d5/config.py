@@ -18,7 +18,7 @@ from ..json_sections import check_fixed, merge, numbers, section
 
 MODEL_TYPE = "gr00t_n1_5"
 CONFIG_FILE, EAGLE_FILE = "config.json", "eagle_config.json"
-_NOT_IN_N1D5 = ("state_history_length", "attend_text_every_n_blocks")
+_NOT_IN_N1D5 = ("state_history_length", "attend_text_every_n_blocks", "time_from_zero")
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ _VL_FIXED = {"positional_embeddings": None}
 _QWEN_FIXED = {"tie_word_embeddings": True}
 _RENAMED = {"action_dim": "max_action_dim"}
 """Our field -> its name in config.json."""
-_NOT_IN_N1D7 = ("num_target_vision_tokens",)
+_NOT_IN_N1D7 = ("num_target_vision_tokens", "time_from_zero")
 
 
 def _released_head() -> ActionHeadConfig:
@@ -43,6 +43,7 @@ def _released_head() -> ActionHeadConfig:
         action_horizon=40,
         max_state_dim=132,
         num_target_vision_tokens=0,
+        time_from_zero=True,
         attend_text_every_n_blocks=2,
         dit_layers=32,
     )
@@ -165,6 +166,7 @@ class Gr00tN1d7Config:
             max_state_dim=max_state_dim,
             max_num_embodiments=max_num_embodiments,
             num_target_vision_tokens=0,
+            time_from_zero=True,
             max_seq_len=max(max_seq_len, action_horizon),
             state_history_length=state_history_length,
             attend_text_every_n_blocks=attend_text_every_n_blocks,

@@ -70,7 +70,7 @@ class ModalityCfg:
 
 @configclass
 class Gr00tActorCfg(Gr00tActorOptions):
-    """GR00T N1.5 as the actor: :class:`gr00t_rl.models.Gr00tActor`."""
+    """GR00T as the actor: :class:`gr00t_rl.models.Gr00tActor`."""
 
     class_name: str = "gr00t_rl.models:Gr00tActor"
     modality: ModalityCfg | None = None  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -20,8 +20,8 @@ VERBS = {
     "evaluate": "measure success with an interval, film episodes, write a report",
     "collect": "record demonstrations of a task's scripted expert",
     "finetune": "train a base policy on demonstrations",
-    "export": "write a run's policy as a GR00T N1.5 checkpoint",
-    "make-checkpoint": "write a GR00T N1.5 checkpoint with random weights",
+    "export": "write a run's policy as a GR00T checkpoint",
+    "make-checkpoint": "write a GR00T checkpoint with random weights",
 }
 """Verb -> what it does. The verb ``make-checkpoint`` is in ``make_checkpoint.py``."""
 EXTRAS = {
@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gr00t-rl",
         usage="gr00t-rl [-h] [--version] VERB ...",
-        description=f"Fine-tune GR00T N1.5 by reinforcement learning in Isaac Lab.\n\nverbs:\n{verbs}",
+        description=f"Fine-tune GR00T N1.5 and N1.7 by reinforcement learning in Isaac Lab.\n\nverbs:\n{verbs}",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``gr00t-rl export``: the policy of a training run as a GR00T N1.5 checkpoint in the official layout."""
+"""``gr00t-rl export``: the policy of a training run as a GR00T checkpoint in the official layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..utils.errors import ConfigurationError
 from ..utils.folders import check_checkpoint_folder
 from . import verb_parser
 
-DESCRIPTION = """Write the policy of a training run as a GR00T N1.5 checkpoint in the official layout.
+DESCRIPTION = """Write the policy of a training run as a GR00T checkpoint in the official layout.
 
 The folder loads wherever the base checkpoint did. Judge it as it will be used, rounding to bfloat16 included:
 `gr00t-rl evaluate --task TASK --checkpoint DIR`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``gr00t-rl finetune``: supervised training of GR00T N1.5 on demonstrations."""
+"""``gr00t-rl finetune``: supervised training of GR00T on demonstrations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from ..sft.arguments import add_arguments, complete_arguments
 from . import verb_parser
 
-DESCRIPTION = """Train GR00T N1.5 on demonstrations by flow matching, and write a checkpoint in the official layout.
+DESCRIPTION = """Train GR00T on demonstrations by flow matching, and write a checkpoint in the official layout.
 
 A run that was interrupted goes on by the same command: every --save_interval steps it leaves its state in
 OUT.resume.pt, which is removed when the checkpoint is written.
 
-'--checkpoint tiny' is a small random network, whose sizes are options; all of it is trained. Of other checkpoints, the
+'--checkpoint tiny' (N1.5) or 'tiny-n1.7' is a small random network, whose sizes are options; all of it is trained. Of other checkpoints, the
 projector and the diffusion model are."""
 EXAMPLES = """
   gr00t-rl finetune --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera --checkpoint tiny \\

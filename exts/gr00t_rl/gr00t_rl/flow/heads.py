@@ -99,7 +99,7 @@ class FlowHead(nn.Module):
 class FlowSde(FlowHead):
     """Flow-SDE: Euler-Maruyama steps of an SDE with the marginals of the ODE (Flow-GRPO, arXiv 2505.05470; pi_RL).
 
-    The marginals are the ODE's in the limit of many steps. With the four of GR00T N1.5 the actions spread wider, the
+    The marginals are the ODE's in the limit of many steps. With the four of GR00T the actions spread wider, the
     more so the higher the level and with all steps random: docs/design.md has figures.
 
     Args:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Time grid and noise schedule of the denoising chain.
 
-Convention of GR00T N1.5: t = 0 is noise, t = 1 is data, x_t = (1 - t) * noise + t * data, v = data - noise.
+Convention of GR00T: t = 0 is noise, t = 1 is data, x_t = (1 - t) * noise + t * data, v = data - noise.
 """
 
 from __future__ import annotations

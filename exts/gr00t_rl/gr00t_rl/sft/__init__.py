@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Supervised fine-tuning of GR00T N1.5 on demonstrations by flow matching: what `gr00t-rl finetune` runs."""
+"""Supervised fine-tuning of GR00T on demonstrations by flow matching: what `gr00t-rl finetune` runs."""

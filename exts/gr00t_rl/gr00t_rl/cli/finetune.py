@@ -15,8 +15,8 @@ DESCRIPTION = """Train GR00T on demonstrations by flow matching, and write a che
 A run that was interrupted goes on by the same command: every --save_interval steps it leaves its state in
 OUT.resume.pt, which is removed when the checkpoint is written.
 
-'--checkpoint tiny' (N1.5) or 'tiny-n1.7' is a small random network, whose sizes are options; all of it is trained. Of other checkpoints, the
-projector and the diffusion model are."""
+'--checkpoint tiny' (N1.5) or 'tiny-n1.7' is a small random network, whose sizes are options; all of it is trained. Of
+other checkpoints, the projector and the diffusion model are."""
 EXAMPLES = """
   gr00t-rl finetune --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera --checkpoint tiny \\
       --out checkpoints/push

@@ -161,7 +161,7 @@ CASES = {
     "pixels": ("gaussian", {}, {"feature_cache": "pixels", "train": {"llm": "lora", "projectors": "full"}}),
 }
 """Actor, options of the algorithm, options of the actor."""
-RUNS = [*((name, "tiny") for name in CASES), ("host", "tiny-n1.7"), ("pixels", "tiny-n1.7")]
+RUNS = [*((name, "tiny") for name in CASES), ("pixels", "tiny-n1.7")]
 """Case, checkpoint of a GR00T actor."""
 
 

@@ -135,6 +135,7 @@ def test_checkpoint_is_whole_and_is_trained_further(dataset, modality, tmp_path)
     assert moved and all(name.startswith("action_head") for name in moved)
 
 
+@pytest.mark.parametrize("modality", ["camera", "relative"], indirect=True)
 def test_relative_actions_have_statistics_of_their_own_for_each_step(dataset, modality, tmp_path):
     """By hand: the change from the position at the decision to the action of each step of the chunk."""
     root = dataset(4)
@@ -176,9 +177,8 @@ def test_training_and_rollout_see_the_same(dataset, modality, tmp_path):
     torch.testing.assert_close(actor.env_actions(chunk, state), data.chunks(frames, HORIZON), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("modality", ["camera"], indirect=True)
 def test_grounding_reaches_the_image_encoder(dataset, modality, tmp_path):
-    if not modality.video:
-        pytest.skip("nothing to see")
     log = finetune(dataset(6), modality, tmp_path / "out", "--steps", "2", "--grounding", "1")
     assert all(math.isfinite(error) for error in log["held_out_grounding_rmse"].values())
     config = Gr00tN1d7Config.tiny(image_size=16, patch_size=4, action_horizon=HORIZON)
@@ -188,6 +188,7 @@ def test_grounding_reaches_the_image_encoder(dataset, modality, tmp_path):
         assert not torch.equal(before.state_dict()[name], after.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("modality", ["camera"], indirect=True)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -203,9 +204,8 @@ def test_mistakes_end_in_one_line(dataset, modality, tmp_path, options, message)
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("modality", ["relative"], indirect=True)
 def test_n1d5_refuses_relative_actions(dataset, modality, tmp_path):
-    if modality.action["arm"].relative_to is None:
-        pytest.skip("all are absolute")
     with pytest.raises(ConfigurationError, match=r"arm.relative_to is 'position', but this generation's") as error:
         finetune(dataset(3), modality, tmp_path / "out", "--patch_size", "8", base="tiny")
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()

@@ -60,10 +60,20 @@ PER_GROUPS = {
 }
 """Where else in GRPO, once per iteration."""
 
-FIRST = {"gr00t/n1d5/backbone.py:_check_layout": False}
-"""Once per run and batch shape: the image tokens of a prompt are counted."""
+LAYOUT = {
+    "tiny": "gr00t/n1d5/backbone.py:_check_layout",
+    "tiny-n1.7": "gr00t/n1d7/backbone.py:_check_layout",
+}
+"""Where, by the actor's checkpoint, once per run and batch shape: the image tokens of a prompt are counted."""
 
-ANSWERS = {**PER_STEP, **PER_MINIBATCH, **ON_HOST, **PER_ITERATION, **PER_GROUPS, **FIRST}
+ANSWERS = {
+    **PER_STEP,
+    **PER_MINIBATCH,
+    **ON_HOST,
+    **PER_ITERATION,
+    **PER_GROUPS,
+    **dict.fromkeys(LAYOUT.values(), False),
+}
 
 
 def observations(image: bool, device: torch.device | str) -> TensorDict:
@@ -151,24 +161,28 @@ CASES = {
     "pixels": ("gaussian", {}, {"feature_cache": "pixels", "train": {"llm": "lora", "projectors": "full"}}),
 }
 """Actor, options of the algorithm, options of the actor."""
+RUNS = [*((name, "tiny") for name in CASES), ("pixels", "tiny-n1.7")]
+"""Case, checkpoint of a GR00T actor."""
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=RUNS, ids="-".join)
 def case(request) -> tuple[str, dict[str, Any]]:
-    actor, algorithm, options = CASES[request.param]
-    image = request.param in ("device", "host", "pixels")  # where their features are kept
+    name, checkpoint = request.param
+    actor, algorithm, options = CASES[name]
+    image = name in ("device", "host", "pixels")  # where their features are kept
     cfg = runner_cfg(actor, image, STEPS, target_kl=0.1, schedule="adaptive", micro_batch_size=4, **algorithm)
     cfg["algorithm"] |= {"num_learning_epochs": 1, "num_mini_batches": 2}
-    cfg["actor"] |= options if actor == "mlp" else {"num_inference_timesteps": 2, **options}
-    if request.param == "host":
+    cfg["actor"] |= options if actor == "mlp" else {"checkpoint": checkpoint, "num_inference_timesteps": 2, **options}
+    if name == "host":
         cfg["critic"] = {"class_name": "gr00t_rl.models:Gr00tFeatureCritic"}
-    return request.param, cfg
+    return name, cfg
 
 
 def test_ppo(case):
     """Between the decision's batch size and the record in the storage nothing waits, nor does a forward pass."""
     name, cfg = case
     image = "image" in cfg["obs_groups"]["actor"]
+    layout = LAYOUT[cfg["actor"].get("checkpoint", "tiny")]
     models = make_models(cfg, image)
     with fake_gpu(ANSWERS) as syncs:
         env = FakeEnv(image)
@@ -177,7 +191,7 @@ def test_ppo(case):
             steps, returns, update = iterate(alg, env, syncs)
             for number, reads in enumerate(steps):
                 assert reads.pop("algorithms/quarantine.py:admit", 0) == (number == 0)
-                assert reads.pop("gr00t/n1d5/backbone.py:_check_layout", 0) == (image and number == iteration == 0)
+                assert reads.pop(layout, 0) == (image and number == iteration == 0)
                 assert reads == dict.fromkeys(PER_STEP, 1)
             assert returns.keys() <= PER_ITERATION.keys() and max(returns.values()) <= 2
             assert [update.pop(place) for place in PER_MINIBATCH] == [2, 2]
@@ -186,7 +200,7 @@ def test_ppo(case):
                     "storage/feature_cache.py:gather:copy"
                 )
             if name == "pixels":
-                assert update.pop("gr00t/n1d5/backbone.py:_check_layout", 0) <= 2 * (iteration == 0)
+                assert update.pop(layout, 0) <= 2 * (iteration == 0)
             assert update.keys() <= PER_ITERATION.keys() and max(update.values()) <= 2
 
 

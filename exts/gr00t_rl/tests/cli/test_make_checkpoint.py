@@ -6,8 +6,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gr00t_rl.cli.make_checkpoint import main
-from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, Gr00tN1d5Processor, load_tokenizer
+from gr00t_rl.cli.make_checkpoint import SIZES, main
+from gr00t_rl.gr00t import (
+    GENERATIONS,
+    Gr00tN1d5,
+    Gr00tN1d5Config,
+    Gr00tN1d5Processor,
+    Gr00tN1d7,
+    Gr00tN1d7Processor,
+    from_pretrained,
+    generation,
+    load_tokenizer,
+)
 from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 from gr00t_rl.gr00t.n1d5.prompt import IMAGE_TOKEN
 from gr00t_rl.utils.errors import ConfigurationError
@@ -26,6 +36,48 @@ def test_a_checkpoint_that_runs(tmp_path):
         "embodiment_id": torch.tensor([0, 1]),
     }
     assert model.get_action(inputs).shape == (2, 16, 32)
+
+
+def test_a_checkpoint_of_n1d7_that_runs(tmp_path):
+    """By the names of the release's inputs, for two pictures that the processor reads the file's sizes for."""
+    out = tmp_path / "tiny"
+    sizes = ["--image_size", "32", "--patch_size", "8", "--vision_layers", "3", "--state_history_length", "2"]
+    assert main(["--generation", "n1.7", "--out", str(out), "--seed", "5", *sizes]) == 0
+    model = from_pretrained(out, dtype=torch.float32)
+    assert type(model) is Gr00tN1d7 and model.config.vision.depth == 3
+    processor = Gr00tN1d7Processor(
+        model.config, load_tokenizer(out), "Push.", num_views=2, image_sizes=[(48, 64)] * 2, assets=model.assets
+    )
+    prompt = processor.prompt(2)
+    assert prompt.grids == ((1, 4, 4),) * 2
+    inputs = {
+        "pixel_values": processor.images([torch.zeros(2, 48, 64, 3, dtype=torch.uint8)] * 2),
+        "image_grid_thw": torch.tensor([prompt.grids[0]] * 4),
+        "input_ids": prompt.input_ids,
+        "attention_mask": torch.ones_like(prompt.input_ids),
+        "state": processor.state(torch.zeros(2, 2, 9)),
+        "embodiment_id": torch.tensor([0, 1]),
+    }
+    noise = torch.zeros(2, 16, 32)
+    found = model.get_action(inputs, noise)
+    assert found.shape == (2, 16, 32) and found.isfinite().all()
+    assert not torch.equal(found[0], found[1])  # the embodiments' weights differ, and nothing else does
+
+
+@pytest.mark.parametrize("name", GENERATIONS)
+def test_each_generation_s_own_sizes_and_no_others(name, tmp_path):
+    """Whichever size only another generation has is refused before anything is written."""
+    own = set(SIZES[name])
+    foreign = {size for other in SIZES.values() for size in other} - own
+    assert foreign
+    for size in sorted(foreign):
+        with pytest.raises(ConfigurationError) as error:
+            main(["--generation", name, "--out", str(tmp_path / "out"), f"--{size}", "2"])
+        assert str(error.value) == f"[gr00t_rl] --{size} is no size of --generation {name}; drop it"
+    assert not (tmp_path / "out").exists()
+    assert main(["--generation", name, "--out", str(tmp_path / "out"), "--dit_layers", "6", "--vl_layers", "2"]) == 0
+    model = from_pretrained(tmp_path / "out")
+    assert type(model) is generation(name).Network and model.config.action_head.dit_layers == 6
 
 
 def test_the_type_on_disk_and_the_seed(tmp_path):
@@ -52,6 +104,8 @@ def test_the_full_size_has_a_tokenizer():
         (["--dit_heads", "7"], "DiT heads x head_dim is 63 but input_embedding_dim is 64"),
         (["--dit_heads", "0"], "--dit_heads is 0; set 1 or more"),
         (["--full-size", "--image_size", "32"], "--image_size is a size, but --full-size has its own"),
+        (["--generation", "n1.7", "--image_size", "40"], "image_size 40 is no multiple of 2 x patch_size 8"),
+        (["--generation", "n1.7", "--dit_heads", "7"], "DiT heads x head_dim is 63 but input_embedding_dim is 64"),
     ],
 )
 def test_mistakes_end_in_one_line(tmp_path, options, message):

@@ -13,7 +13,7 @@ import torch
 from isaaclab_tasks.utils.hydra import resolve_task_config
 
 import gr00t_rl.tasks  # noqa: F401
-from gr00t_rl.gr00t import Gr00tN1d5Config
+from gr00t_rl.gr00t import Gr00tN1d5Config, Gr00tN1d7Config
 from gr00t_rl.memory import before_run
 from gr00t_rl.memory.devices import BESIDE, GIB, MIB, free_bytes, own_bytes, parse_bytes
 from gr00t_rl.memory.devices import _room_in_container as room_in_container
@@ -71,6 +71,28 @@ def test_full_size_by_hand(full):
     each = (full.step(16).activations - full.step(8).activations) / 8
     kept = 8 * 2 * tokens * 1536 * 2 + 16 * 20 * 49 * 1536 * 2
     assert each == pytest.approx(kept, rel=0.15)
+
+
+def test_full_size_of_n1d7_by_hand(cfgs):
+    """What stands, of the same run: twice as many blocks in the DiT, of a picture a quarter of the tokens."""
+    settings = {
+        "env__scene__num_envs": 64,
+        "agent__actor__dtype": "bfloat16",
+        "agent__actor__num_inference_timesteps": 1,
+    }
+    run = subject(cfgs, Gr00tN1d7Config.full_size(), **settings).rehearsal()
+    tokens = run.features / (64 * 48 // 8) / (2048 * 2)
+    assert tokens == int(tokens)
+    assert 2 * 64 < tokens < 2 * 64 + 60  # pictures become 256 x 256 pixels, a token is 32 x 32
+    width, features, inner = 1536, 2048, 4 * 1536
+    square, norm, feed_forward = width * (width + 1), 2 * width * (width + 1), 2 * width * inner + inner + width
+    block = 2 * square + norm + feed_forward  # besides keys and values, of the tokens or of the features
+    dit = 16 * (block + 2 * square) + 16 * (block + 2 * width * (features + 1))
+    trained = dit + 9.05e6 + 11.75e6  # its time embedding and outputs; one row of the projectors, and the positions
+    assert run.gradients == pytest.approx(4 * trained, rel=0.002)
+    assert run.optimizer == 2 * run.gradients
+    whole = 3144.02e6 - 31 * 10.18e6  # without the other embodiments' rows
+    assert run.weights == pytest.approx(4 * trained + 2 * (whole - trained), rel=0.002)
 
 
 def test_auto_fits_into_what_is_free(full, cfgs):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import GroupedPointMassEnv, PointMassEnv, collect, grpo_cfg, make_runner, runner_cfg
 
-from gr00t_rl.gr00t import Gr00tN1d5Config
+from gr00t_rl.gr00t import Gr00tN1d5Config, Gr00tN1d7Config
 from gr00t_rl.memory.rehearsal import Rehearsal
 from gr00t_rl.memory.update import state_bytes
 from gr00t_rl.utils.allocations import LiveBytes
@@ -22,13 +22,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lora, pixels": {"train": {"dit": "lora", "projectors": "full"}, "dtype": "bfloat16", "feature_cache": "pixels"},
     "vl, all steps": {"train": {"dit": "full", "vl_self_attention": "full"}, "stochastic_steps": "all"},
     "host": {"feature_cache": "host"},
+    "n1.7, language model": {"checkpoint": "tiny-n1.7", "train": {"llm": "lora", "dit": "full"}, "dtype": "bfloat16"},
 }
 
 
 @pytest.fixture(autouse=True)
 def _a_middle_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = Gr00tN1d5Config.tiny
-    monkeypatch.setattr(Gr00tN1d5Config, "tiny", lambda **sizes: tiny(**{**sizes, **MIDDLE}))
+    for config in (Gr00tN1d5Config, Gr00tN1d7Config):
+        tiny = config.tiny
+        monkeypatch.setattr(config, "tiny", lambda tiny=tiny, **sizes: tiny(**{**sizes, **MIDDLE}))
 
 
 def pair(cfg: dict[str, Any], **settings: Any) -> tuple[Any, Rehearsal]:
@@ -88,7 +90,7 @@ def test_activations_are_what_autograd_saves():
     del loss
 
 
-@pytest.mark.parametrize("name", ["float32", "lora, pixels"])
+@pytest.mark.parametrize("name", ["float32", "lora, pixels", "n1.7, language model"])
 def test_networks_and_moments_are_those_of_the_real_run(name):
     runner, rehearsal = pair(runner_cfg("flow_sde_one", image=True), **SETTINGS[name])
     collect(runner)
@@ -103,9 +105,12 @@ def test_networks_and_moments_are_those_of_the_real_run(name):
     assert before == rehearsal.optimizer == pytest.approx(sum(t.nbytes for t in moments), rel=1e-3)
 
 
-@pytest.mark.parametrize("place", ["device", "host", "pixels"])
-def test_what_is_stored_is_what_the_real_run_stores(place):
-    runner, rehearsal = pair(runner_cfg("flow_sde_one", image=True), feature_cache=place, align_decisions=True)
+@pytest.mark.parametrize(
+    ("place", "checkpoint"), [("device", "tiny"), ("host", "tiny"), ("pixels", "tiny"), ("device", "tiny-n1.7")]
+)
+def test_what_is_stored_is_what_the_real_run_stores(place, checkpoint):
+    settings = {"feature_cache": place, "align_decisions": True, "checkpoint": checkpoint}
+    runner, rehearsal = pair(runner_cfg("flow_sde_one", image=True), **settings)
     with LiveBytes() as live, torch.no_grad():
         record = runner.alg.policy.decide(runner.alg.policy.observe(runner.env.get_observations()))[1]
         runner.alg.critic(record)

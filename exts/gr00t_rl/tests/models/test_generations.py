@@ -171,21 +171,31 @@ def test_wherever_features_are_kept_numbers_are_the_same(case, train, checkpoint
             torch.testing.assert_close(a, b, rtol=rtol, atol=rtol / 10)
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("case", ["none", "two shapes"])
 def test_each_env_s_instruction_counts_as_if_it_were_alone(case, checkpoints):
-    """The shorter prompt is padded: text blocks must not see the padding, and picture blocks must find the pictures."""
+    """The shorter prompt is padded: text blocks must not see the padding, and picture blocks must find the pictures.
+
+    In the exported policy too, which takes the instruction's number.
+    """
     texts = ["Push.", "Push the red cube to the far end of the table."]
     obs = observations(SEEN[case])
     several = obs.copy()
     several["instruction"] = torch.tensor([[0], [1], [1], [0]])
     groups = {"actor": ["policy", *SEEN[case], "instruction"], "critic": ["policy"]}
     settings = {"checkpoint": checkpoints[case], "n_action_steps": STEPS, "init_noise_scale": 0.0}
+    settings["num_inference_timesteps"] = 2
+    actor = Gr00tActor(several, groups, "actor", ACTION, instruction=texts, **settings)
     with torch.inference_mode():
-        chunk = Gr00tActor(several, groups, "actor", ACTION, instruction=texts, **settings).act_chunk(several)
-        alone = [make_actor(case, checkpoints, instruction=t, init_noise_scale=0.0).act_chunk(obs) for t in texts]
+        chunk = actor.act_chunk(several)
+        alone = [make_actor(case, checkpoints, instruction=text, **settings).act_chunk(obs) for text in texts]
     assert (alone[0] - alone[1]).abs().max() > 1e-3
     expected = torch.stack([alone[int(i)][row] for row, i in enumerate(several["instruction"])])
     torch.testing.assert_close(chunk, expected, atol=1e-5, rtol=0)
+    exported, noise = actor.as_jit(), torch.zeros(1, *actor.chunk_shape)
+    for row in (0, 1):
+        inputs = (several[name][row : row + 1] for name in ("policy", "instruction", *SEEN[case]))
+        torch.testing.assert_close(exported(*inputs, noise)[0], expected[row], atol=1e-5, rtol=0)
 
 
 # -- through the runner -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from tensordict import TensorDict
 
 from gr00t_rl.gr00t import (
@@ -24,6 +25,7 @@ from gr00t_rl.gr00t import (
 )
 from gr00t_rl.gr00t.n1d7.prompt import tiny_tokenizer
 from gr00t_rl.models import Gr00tActor
+from gr00t_rl.models.trained import trained_network
 from gr00t_rl.utils.errors import ConfigurationError
 
 HORIZON, STEPS, N = 4, 3, 5
@@ -106,6 +108,27 @@ def test_played_chunks_and_exports_are_absolute_too(tmp_path):
     moved["policy"][:, 3] += 1.0  # a key that nothing is relative to
     shifted = actor.env_actions(chunk, actor.decision_state(actor.observe(moved)))
     assert torch.equal(shifted, expected)
+
+
+def test_a_run_s_checkpoint_keeps_what_its_base_said(tmp_path):
+    """Statistics, recipe and rows travel: an actor of the exported network executes the trained actor's actions."""
+    checkpoint = write(tmp_path / "base")
+    actor = make_actor(checkpoint, init_noise_scale=0.0)
+    with torch.no_grad():
+        for parameter in actor.parameters():
+            if parameter.requires_grad:
+                parameter += 0.02
+    (tmp_path / "params").mkdir()
+    settings = {"checkpoint": checkpoint, "n_action_steps": STEPS, "embodiment_id": 0}
+    (tmp_path / "params" / "agent.yaml").write_text(yaml.safe_dump({"actor": settings}))
+    (tmp_path / "params" / "env.yaml").write_text("{}\n")
+    torch.save({"actor_state_dict": actor.state_dict(), "iter": 0}, tmp_path / "model_0.pt")
+    trained_network(tmp_path / "model_0.pt").save_pretrained(tmp_path / "out")
+    for name in (PROCESSOR, "statistics.json", "embodiment_id.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "base" / name).read_bytes()
+    again = make_actor(str(tmp_path / "out"), init_noise_scale=0.0)
+    with torch.no_grad():
+        assert torch.equal(again.act_chunk(observations()), actor.act_chunk(observations()))
 
 
 def test_a_declaration_that_the_checkpoint_contradicts(tmp_path):

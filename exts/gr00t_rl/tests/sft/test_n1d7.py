@@ -135,6 +135,20 @@ def test_checkpoint_is_whole_and_is_trained_further(dataset, modality, tmp_path)
     assert moved and all(name.startswith("action_head") for name in moved)
 
 
+@pytest.mark.parametrize("modality", ["camera"], indirect=True)
+def test_a_new_head_learns_on_the_features_as_they_are(dataset, modality, tmp_path):
+    """What makes the features keeps its bits; projector and diffusion model start from the seed's random weights."""
+    root = dataset(4)
+    finetune(root, modality, tmp_path / "base", "--steps", "2")
+    options = ("--steps", "1", "--lr", "1e-9", "--seed", "5", "--new_head")
+    finetune(root, modality, tmp_path / "new", *options, base=str(tmp_path / "base"))
+    base, new = (from_pretrained(tmp_path / name, dtype=torch.float32) for name in ("base", "new"))
+    before, fresh = base.state_dict(), Gr00tN1d7.from_config(base.config, seed=5).state_dict()
+    for name, value in new.state_dict().items():
+        kept = name.startswith(("backbone", "action_head.vlln", "action_head.vl_self_attention"))
+        torch.testing.assert_close(value, before[name] if kept else fresh[name], rtol=0, atol=0 if kept else 1e-8)
+
+
 @pytest.mark.parametrize("modality", ["camera", "relative"], indirect=True)
 def test_relative_actions_have_statistics_of_their_own_for_each_step(dataset, modality, tmp_path):
     """By hand: the change from the position at the decision to the action of each step of the chunk."""

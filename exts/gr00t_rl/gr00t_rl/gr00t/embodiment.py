@@ -41,6 +41,11 @@ class CategorySpecificLinear(nn.Module):
             )
         return torch.baddbmm(self.b[ids].unsqueeze(1), x, self.W[ids])
 
+    @property
+    def idle_bytes(self) -> int:
+        """Bytes of the whole table, in CPU memory while sliced; 0 otherwise."""
+        return 0 if self._table is None else sum(tensor.nbytes for tensor in self._table[1:])
+
     def full_table(self) -> tuple[Tensor, Tensor]:
         """W [E, in, out] and b [E, out] of all categories, with the present slice put back in its row."""
         if self._table is None:

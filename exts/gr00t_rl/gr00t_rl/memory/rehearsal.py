@@ -19,6 +19,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from ..gr00t import NetworkConfig
+from ..gr00t.embodiment import CategorySpecificLinear
 from ..models.base_weights import blank_weights
 from ..storage import ROW_GROWTH
 from ..utils.allocations import LiveBytes
@@ -117,8 +118,8 @@ class Rehearsal:
     @cached_property
     def idle_embodiments(self) -> int:
         """Weights of the embodiments that the run does not use, in host memory."""
-        tables = [getattr(module, "_table", None) for module in self.actor.modules()]
-        return sum(W.nbytes + b.nbytes for table in tables if table is not None for _, W, b in [table])
+        layers = [module for module in self.actor.modules() if isinstance(module, CategorySpecificLinear)]
+        return sum(layer.idle_bytes for layer in layers)
 
     @cached_property
     def critic(self) -> int:

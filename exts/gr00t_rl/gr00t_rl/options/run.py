@@ -100,9 +100,7 @@ class TaskOptions(Options):
     sample_instructions: bool = option(
         False, "Draw one of the instructions per episode, and say which in the observation group instruction."
     )
-    camera_size: int = option(
-        64, "Height and width of the pictures [px]; released: 224 for N1.5, 256 for N1.7.", low=1
-    )
+    camera_size: int = option(64, "Height and width of the pictures [px]; released: 224 for N1.5, 256 for N1.7.", low=1)
     wrist_camera: bool = option(
         True, "Camera variants have the wrist camera; without it agent.obs_groups must not name it either."
     )

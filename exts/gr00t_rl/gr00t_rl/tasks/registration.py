@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Gym registration of a task family: nothing is imported before a task is asked for."""
 
+from collections.abc import Mapping
+
 import gymnasium as gym
 
 
-def register_family(task: str, package: str, name: str, prefix: str) -> None:
+def register_family(task: str, package: str, name: str, prefix: str, camera_agents: Mapping[str, str] = {}) -> None:
     """Register the gym IDs ``task`` and ``task``-Camera with their agents.
 
     Args:
@@ -12,6 +14,7 @@ def register_family(task: str, package: str, name: str, prefix: str) -> None:
         package: Package with the module of env cfgs and the sub-package ``agents``.
         name: Name of the task in its modules: ``package.<name>_env_cfg``.
         prefix: Name of the task in its classes: ``<prefix>MlpRunnerCfg``.
+        camera_agents: Further agents of the camera variant: entry point -> module and class in ``agents``.
     """
     env_cfg, agents = f"{package}.{name}_env_cfg", f"{package}.agents"
     mlp = {
@@ -21,7 +24,8 @@ def register_family(task: str, package: str, name: str, prefix: str) -> None:
         "rsl_rl_mlp_ppo_cfg_entry_point": f"{agents}.rsl_rl_mlp_cfg:{prefix}MlpPpoRunnerCfg",
         "rsl_rl_mlp_grpo_cfg_entry_point": f"{agents}.rsl_rl_grpo_cfg:{prefix}MlpGrpoRunnerCfg",
     }
-    for suffix, variant, others in (("", "", mlp), ("-Camera", "Camera", {})):
+    further = {entry_point: f"{agents}.{cfg}" for entry_point, cfg in camera_agents.items()}
+    for suffix, variant, others in (("", "", mlp), ("-Camera", "Camera", further)):
         gr00t = {
             "rsl_rl_cfg_entry_point": f"{agents}.rsl_rl_gr00t_cfg:{prefix}{variant}Gr00tRunnerCfg",
             "rsl_rl_lora_cfg_entry_point": f"{agents}.rsl_rl_lora_cfg:{prefix}{variant}Gr00tLoraRunnerCfg",

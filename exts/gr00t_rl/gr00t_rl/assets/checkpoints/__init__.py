@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Base policies small enough to ship: tiny GR00T N1.5 networks, trained by this repository's tools only."""
+"""Base policies small enough to ship: tiny GR00T networks, trained by this repository's tools only."""
 
 from pathlib import Path
 

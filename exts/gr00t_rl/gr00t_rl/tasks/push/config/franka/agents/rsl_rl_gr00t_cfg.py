@@ -3,6 +3,7 @@
 
 from isaaclab.utils import configclass
 
+from gr00t_rl.assets import base_checkpoint
 from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
 from gr00t_rl.tasks.tabletop.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
@@ -35,6 +36,17 @@ class PushCubeCameraGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
         self.algorithm.gamma = 0.98
         # a third of the state's step: with that one, gains come and go (docs/learning.md)
         self.algorithm.desired_kl = 0.04
+
+
+@configclass
+class PushCubeCameraN1d7RunnerCfg(PushCubeCameraGr00tRunnerCfg):
+    """The same, from a base policy of GR00T N1.7."""
+
+    experiment_name: str = "gr00t_push_cube_franka_camera_n1d7"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.actor.checkpoint = base_checkpoint("push_cube_camera_n1d7")
 
 
 @configclass

@@ -50,6 +50,10 @@ class ActionKeyCfg:
     """As in :class:`StateKeyCfg`; None where the env takes normalised actions."""
     absolute: bool = True
     """False for a change, such as a step of the end effector; recorded in datasets and checkpoints."""
+    relative_to: str | None = None
+    """N1.7: state key to which the network's actions are relative; the env takes absolute ones."""
+    pose: str | None = None
+    """Of a relative key: "xyz+rot6d" or "xyz+rotvec"; None for joints."""
 
 
 @configclass

@@ -46,9 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a network of the released sizes, in place of the agent's checkpoint",
     )
-    parser.add_argument(
-        "--generation", choices=tuple(GENERATIONS), default="n1.5", help="whose sizes --full-size means (default n1.5)"
-    )
+    parser.add_argument("--generation", choices=tuple(GENERATIONS), help="whose sizes --full-size means (default n1.5)")
     parser.add_argument("--json", type=Path, help="file for the figures, in bytes")
     return parser
 
@@ -83,6 +81,8 @@ def _estimate(argv: list[str]) -> int:
         raise ConfigurationError(
             f"--agent {args.agent} has no GR00T actor, but {agent_cfg.actor.class_name}: a small network"
         )
+    if args.generation and not args.full_size:
+        raise ConfigurationError(f"--generation {args.generation} says whose --full-size is meant; give that too")
     if args.full_size:
         agent_cfg.actor.checkpoint = "tiny"  # what there is on disk does not matter
     if memory is None:
@@ -91,7 +91,7 @@ def _estimate(argv: list[str]) -> int:
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)
     device = "cuda" if memory is not None else args.device
-    config = generation(args.generation).Config.full_size() if args.full_size else None
+    config = generation(args.generation or "n1.5").Config.full_size() if args.full_size else None
     whose = "free" if memory is None else f"of --memory {args.memory}"
     estimate = show(Subject(env_cfg, agent_cfg, device, config), memory, whose)
     if args.json is not None:

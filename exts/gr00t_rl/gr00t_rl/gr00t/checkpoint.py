@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Checkpoints in the official layout: config.json, safetensors shards, their index, and assets.
 
-This file knows tensors by name and no network; ``model.py`` turns them into one, and a network into them.
+This file knows tensors by name and no network; ``network.py`` turns them into one, and a network into them.
 Every way a checkpoint can be wrong ends in a one-line :class:`CheckpointError`, before any weight is read where
 possible. Writing is all or nothing: into a temporary sibling folder that is renamed when it is complete.
 """
@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,19 @@ def read_sizes(folder: Path, layout: Layout) -> dict[str, dict[str, Any]]:
     first, *others = layout.sizes
     found = {first: read_json(folder / first)}
     return found | {name: read_json(folder / name) for name in others if (folder / name).exists()}
+
+
+def read_sizes_of(folder: Path, config_class: Any, layout: Layout) -> Any:
+    """The sizes of the network of the checkpoint in ``folder``, as ``config_class`` holds them.
+
+    Raises:
+        CheckpointError: a missing or broken file, or sizes that are not those of one network.
+    """
+    files = read_sizes(folder, layout)
+    try:
+        return config_class.from_files(files)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
 
 
 def read_assets(folder: Path, layout: Layout) -> dict[str, bytes]:
@@ -259,6 +272,7 @@ def save_checkpoint(
     tensors: Mapping[str, Tensor],
     sizes: Mapping[str, Mapping[str, Any]],
     assets: Mapping[str, bytes],
+    others: Collection[Layout] = (),
 ) -> None:
     """Write a whole checkpoint folder, or leave everything as it was.
 
@@ -270,6 +284,7 @@ def save_checkpoint(
         tensors: The weights by official name, see :func:`official_tensors`.
         sizes: File name -> content of the files with the network's sizes.
         assets: File name -> content of what is saved beside the weights.
+        others: Layouts of checkpoints that this one may replace.
 
     Raises:
         CheckpointError: ``path`` holds something else, or cannot be written.
@@ -283,7 +298,7 @@ def save_checkpoint(
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.saving-", dir=target.parent))
         with held(staging):
             staging.chmod(0o755)  # mkdtemp makes it private, a checkpoint is not
-            _keep_other_files(target, staging, layout)
+            _keep_other_files(target, staging, (layout, *others))
             _write_weights(staging, tensors, layout)
             for name, content in sizes.items():
                 _write_json(staging / name, content)
@@ -311,9 +326,9 @@ def _check_target(target: Path) -> None:
         raise CheckpointError(f"{target} holds files but no checkpoint: choose an empty or new folder to save to")
 
 
-def _keep_other_files(target: Path, staging: Path, layout: Layout) -> None:
+def _keep_other_files(target: Path, staging: Path, layouts: Collection[Layout]) -> None:
     """Copy what is in ``target`` and is no part of a checkpoint."""
-    ours = {*layout.sizes, INDEX_FILE, *(name.split("/")[0] for name in layout.assets)}
+    ours = {INDEX_FILE} | {name.split("/")[0] for layout in layouts for name in (*layout.sizes, *layout.assets)}
     for entry in target.iterdir() if target.is_dir() else ():
         if entry.name in ours or (entry.name.startswith("model") and entry.suffix == ".safetensors"):
             continue

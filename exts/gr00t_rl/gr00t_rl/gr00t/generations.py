@@ -122,8 +122,6 @@ class Generation(Protocol):
     """``model_type`` in its config.json."""
     LAYOUT: Layout
     """Its files and names on disk."""
-    EMBODIMENTS: Mapping[str, int]
-    """Embodiment tag of the release -> row of the per-embodiment weights."""
     Config: type[NetworkConfig]
     Network: type[Gr00tNetwork]
     Processor: type[Gr00tProcessor]

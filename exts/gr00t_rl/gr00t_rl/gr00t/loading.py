@@ -49,12 +49,7 @@ def without_weights(
     """Return the network of a checkpoint with weights that take no memory; see :meth:`Gr00tNetwork.without_weights`."""
     folder = checkpoint.resolve_folder(path_or_hub_id)
     of = generation_of_folder(folder)
-    try:
-        config = of.Config.from_files(checkpoint.read_sizes(folder, of.LAYOUT))
-    except CheckpointError:
-        raise
-    except ValueError as error:
-        raise CheckpointError(f"{folder}: {error}") from error
+    config = checkpoint.read_sizes_of(folder, of.Config, of.LAYOUT)
     model = of.Network.without_weights(config, dtype or torch.bfloat16, attn_implementation)
     model.assets = checkpoint.read_assets(folder, of.LAYOUT)
     return model

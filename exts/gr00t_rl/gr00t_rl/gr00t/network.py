@@ -22,7 +22,7 @@ from .action_head import ActionHead
 from .attention import check_attn_implementation
 from .checkpoint import Layout
 from .embodiment import CategorySpecificLinear
-from .errors import CheckpointError
+from .generations import GENERATIONS, generation
 from .tokens import Prompt, TokenKinds
 
 
@@ -81,12 +81,7 @@ class Gr00tNetwork(nn.Module):
         """
         check_attn_implementation(attn_implementation)
         folder = checkpoint.resolve_folder(path_or_hub_id)
-        try:
-            config = cls.config_class.from_files(checkpoint.read_sizes(folder, cls.layout))
-        except CheckpointError:
-            raise
-        except ValueError as error:
-            raise CheckpointError(f"{folder}: {error}") from error
+        config = checkpoint.read_sizes_of(folder, cls.config_class, cls.layout)
         with torch.device("meta"):
             model = cls(config, attn_implementation)
         weights = checkpoint.load_tensors(folder, cls.layout, _shapes(model), dtype, torch.device(device))
@@ -219,7 +214,8 @@ class Gr00tNetwork(nn.Module):
             CheckpointError: ``path`` holds something that is no checkpoint or cannot be written, or adapters are not
                 merged.
         """
-        checkpoint.save_checkpoint(path, self.layout, self.export_tensors(), self.config_files, self.assets)
+        others = [generation(name).LAYOUT for name in GENERATIONS]
+        checkpoint.save_checkpoint(path, self.layout, self.export_tensors(), self.config_files, self.assets, others)
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,32 @@ from .modality import Modality, Statistics
 from .normalise import Normaliser, Part
 from .tokenizer import DEFAULT_INSTRUCTION, formalise
 from .tokens import Grid, Prompt, TokenKinds
+
+
+class KnownEmbodiment(NamedTuple):
+    """What a network's files say of an embodiment; None where they say nothing."""
+
+    row: int | None = None
+    """Its row of the per-embodiment weights."""
+    steps: int | None = None
+    """Steps of a chunk that its data had, which may be fewer than the network's: what follows means nothing."""
+
+    def check(self, tag: str, embodiment_id: int, n_action_steps: int) -> None:
+        """Compare settings with it.
+
+        Raises:
+            ValueError: They differ; the message begins with the setting.
+        """
+        if self.row not in (None, embodiment_id):
+            raise ValueError(
+                f"embodiment_id is {embodiment_id}, but the checkpoint says {self.row} for {tag!r}; set that, or "
+                "another modality.embodiment_tag"
+            )
+        if self.steps is not None and n_action_steps > self.steps:
+            raise ValueError(
+                f"n_action_steps is {n_action_steps}, but the checkpoint was trained on chunks of {self.steps} for "
+                f"{tag!r}; set 1 to {self.steps}"
+            )
 
 
 class Gr00tProcessor(nn.Module):
@@ -88,10 +114,6 @@ class Gr00tProcessor(nn.Module):
 
     # -- what a generation fills in ------------------------------------------------------------------------------------
 
-    trained_steps: int | None = None
-    """Steps of a chunk that the embodiment's data had, which may be fewer than the network's; None where no file says.
-    What the network gives beyond them means nothing.
-    """
     formal_by_default: bool = False
     """Whether instructions are formalised where nobody says."""
 
@@ -113,7 +135,7 @@ class Gr00tProcessor(nn.Module):
         statistics: Statistics,
         resolution: tuple[int, int],
         fps: float,
-        embodiment_id: int = 0,
+        embodiment_id: int | None = None,
     ) -> dict[str, bytes]:
         """Return a network's files with an embodiment's statistics in them; those of other embodiments stay.
 
@@ -127,6 +149,11 @@ class Gr00tProcessor(nn.Module):
             embodiment_id: Row of the per-embodiment weights, for files that name it.
         """
         raise NotImplementedError
+
+    @classmethod
+    def known_embodiment(cls, assets: Mapping[str, bytes], tag: str) -> KnownEmbodiment:
+        """Return what a network's files say of an embodiment."""
+        return KnownEmbodiment()
 
     @classmethod
     def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:
@@ -225,12 +252,6 @@ class Gr00tProcessor(nn.Module):
     def _normalisers(self, modality: Modality, statistics: Statistics) -> tuple[Any, Any]:
         """Normalisers of the state and of the action in the keys' order."""
         statistics.check(modality)
-        for name, key in modality.action.items():
-            if key.relative_to is not None:
-                raise ValueError(
-                    f"action.{name}.relative_to is {key.relative_to!r}, but this generation's actions are absolute; "
-                    "leave it out"
-                )
         state, action = modality.state.items(), modality.action.items()
         states = [Part(key.dim, key.mode, statistics.state.get(name, {}) if key.mode else {}) for name, key in state]
         actions = [

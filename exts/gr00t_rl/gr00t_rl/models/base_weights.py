@@ -73,10 +73,11 @@ def load_base(
         elif o.checkpoint in TINY:
             model, tokens = _tiny(o, dtype or torch.float32, image_size)
         else:
+            at_fault = f"tokenizer={o.tokenizer!r}" if o.tokenizer else at_fault
+            tokens = load_tokenizer(o.tokenizer or o.checkpoint)  # before gigabytes of weights
+            at_fault = f"checkpoint={o.checkpoint!r}"
             load = from_pretrained if blank is None else without_weights
             model = load(o.checkpoint, dtype=dtype, attn_implementation=o.attn_implementation)
-            at_fault = f"tokenizer={o.tokenizer!r}" if o.tokenizer else at_fault
-            tokens = load_tokenizer(o.tokenizer or o.checkpoint)
         at_fault = f"embodiment_id={o.embodiment_id}"
         model.action_head.slice_embodiment(o.embodiment_id)
     except (CheckpointError, ValueError) as error:
@@ -101,14 +102,22 @@ def _tiny(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | None
     return model, of.tiny_tokenizer(config)
 
 
-def load_statistics(model: Gr00tNetwork, modality: Modality) -> Statistics | None:
+def load_statistics(model: Gr00tNetwork, modality: Modality, options: Gr00tActorOptions) -> Statistics | None:
     """Return what the checkpoint says of the data that the modality's keys are normalised by; None if none is.
 
     Raises:
-        ConfigurationError: If the checkpoint lacks the statistics of a key, or they do not fit.
+        ConfigurationError: If the checkpoint lacks the statistics of a key, they do not fit, or it knows the embodiment
+            by other settings.
     """
+    processor, tag = generation(model.config.generation).Processor, modality.embodiment_tag
     try:
-        return generation(model.config.generation).Processor.read_statistics(model.assets, modality)
+        processor.known_embodiment(model.assets, tag).check(tag, options.embodiment_id, options.n_action_steps)
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.{error}") from None
+    try:
+        return processor.read_statistics(model.assets, modality)
+    except CheckpointError as error:
+        raise ConfigurationError(f"agent.actor.checkpoint={options.checkpoint!r}: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"agent.actor.modality.{error}") from None
 

@@ -82,7 +82,7 @@ class Gr00tActor(FlowActor):
         self.state_dim = self._raw_state(obs[:1]).shape[-1] if self.state_groups else 0
         self.image_shapes = [tuple(obs[g].shape[1:]) for g in images]
         self._check(groups, obs, config, options.obs_normalization)
-        self._set_processor(obs, tokens, options.instruction)
+        self._set_processor(obs, tokens, options)
         num_steps = options.num_inference_timesteps
         buckets = torch.arange(num_steps) * config.num_timestep_buckets // num_steps
         self.register_buffer("_buckets", buckets, persistent=False)
@@ -135,14 +135,14 @@ class Gr00tActor(FlowActor):
                 else f"agent.obs_groups.actor={groups} names no group with a state, which the network needs; add one"
             )
 
-    def _set_processor(self, obs: TensorDict, tokens: Any, instruction: str | list[str] | None) -> None:
+    def _set_processor(self, obs: TensorDict, tokens: Any, options: Gr00tActorOptions) -> None:
         """Build what turns observations into the network's inputs and its output into actions."""
-        statistics = None if self.modality is None else load_statistics(self.model, self.modality)
+        statistics = None if self.modality is None else load_statistics(self.model, self.modality, options)
         try:
             self.processor = generation(self.model.config.generation).Processor(
                 self.model.config,
                 tokens,
-                **_given(instruction=instruction),
+                **_given(instruction=options.instruction),
                 num_views=len(self.image_groups),
                 modality=self.modality,
                 statistics=statistics,
@@ -151,12 +151,6 @@ class Gr00tActor(FlowActor):
             )
         except ValueError as error:
             raise ConfigurationError(f"agent.actor: {error}") from None
-        steps = self.processor.trained_steps
-        if steps is not None and self.n_action_steps > steps:
-            raise ConfigurationError(
-                f"agent.actor.n_action_steps is {self.n_action_steps}, but the checkpoint was trained on chunks of "
-                f"{steps} for this embodiment_tag; set 1 to {steps}"
-            )
         self.num_instructions = len(self.processor.instructions)
         if self.num_instructions > 1:
             _check_instructions(obs, self.num_instructions)

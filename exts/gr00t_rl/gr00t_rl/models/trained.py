@@ -69,8 +69,8 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tNetwork:
         )
     if LORA in how.get("train", {}).values():
         merge_adapters(model)
-    if source in TINY:
-        model.assets = tokenizer_assets(tokens)
+    if "tokenizer_config.json" not in model.assets:  # random weights, or a base whose tokenizer lies elsewhere
+        model.assets = {**model.assets, **tokenizer_assets(tokens)}
     return model
 
 

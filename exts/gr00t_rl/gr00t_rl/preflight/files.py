@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..gr00t.generations import TINY, generation, generation_of_config
+from ..gr00t.head_config import ActionHeadConfig
 from ..utils.errors import ConfigurationError
 
 
@@ -35,15 +36,7 @@ def check_checkpoint(actor: Any) -> None:
             f"agent.actor.checkpoint={actor.checkpoint!r} is no folder and no hub id 'org/name'; set a GR00T "
             f"checkpoint, or {' or '.join(TINY)} for a small random network"
         )
-    try:
-        of = generation_of_config(json.loads((folder / "config.json").read_text()))
-        names = [name for name in of.Config.files if (folder / name).is_file()]
-        head = of.Config.from_files({name: json.loads((folder / name).read_text()) for name in names}).action_head
-    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"agent.actor.checkpoint={actor.checkpoint!r} has no readable config.json of GR00T ({error}); set the "
-            "folder that holds config.json and the *.safetensors files"
-        ) from None
+    head = _read_head(folder, actor.checkpoint)
     horizon, embodiments = head.action_horizon, head.max_num_embodiments
     limits = (
         ("n_action_steps", actor.n_action_steps <= horizon, f"at most the checkpoint's action horizon {horizon}"),
@@ -54,9 +47,40 @@ def check_checkpoint(actor: Any) -> None:
             raise ConfigurationError(f"agent.actor.{name} is {getattr(actor, name)!r}; set {expected}")
 
 
+def _read_head(folder: Path, named: str) -> ActionHeadConfig:
+    """Read the sizes of the action head from a checkpoint's files."""
+    try:
+        files = {"config.json": json.loads((folder / "config.json").read_text())}
+        of = generation_of_config(files["config.json"])
+        names = [name for name in of.Config.files[1:] if (folder / name).is_file()]
+        files |= {name: json.loads((folder / name).read_text()) for name in names}
+    except (OSError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ConfigurationError(
+            f"agent.actor.checkpoint={named!r} has no readable config.json of GR00T ({error}); set the folder that "
+            "holds config.json and the *.safetensors files"
+        ) from None
+    except ValueError as error:  # of another network
+        raise ConfigurationError(
+            f"agent.actor.checkpoint={named!r}: {error}; set the folder that holds config.json and the *.safetensors "
+            "files"
+        ) from None
+    try:
+        return of.Config.from_files(files).action_head
+    except ValueError as error:
+        raise ConfigurationError(
+            f"agent.actor.checkpoint={named!r}: {error}; set the folder that holds config.json and the *.safetensors "
+            "files of one network"
+        ) from None
+
+
 def check_tokenizer(actor: Any) -> None:
     """Check that the folder of the tokenizer's assets exists and holds a tokenizer."""
-    tokenizer = getattr(actor, "tokenizer", None)
+    tokenizer, folder = getattr(actor, "tokenizer", None), Path(actor.checkpoint).expanduser()
+    if tokenizer is None and folder.is_dir() and not (folder / "tokenizer_config.json").is_file():
+        raise ConfigurationError(
+            f"agent.actor.checkpoint={actor.checkpoint!r} has no tokenizer, as the released ones; set "
+            "agent.actor.tokenizer to the folder or hub id of the Eagle assets (N1.5) or of Qwen3-VL-2B's (N1.7)"
+        )
     if tokenizer is None or _is_hub_id(tokenizer):
         return
     if not (Path(tokenizer).expanduser() / "tokenizer_config.json").is_file():
@@ -84,7 +108,7 @@ def check_modality(actor: Any, groups: list[str]) -> None:
     from ..gr00t.checkpoint import read_assets
     from ..gr00t.loading import generation_of_folder
 
-    folder = Path(actor.checkpoint).expanduser()
+    folder, known, tag = Path(actor.checkpoint).expanduser(), None, ""
     try:
         keys = Modality.from_dict(modality.to_dict() if hasattr(modality, "to_dict") else modality)
         keys.check_groups(groups)
@@ -92,10 +116,17 @@ def check_modality(actor: Any, groups: list[str]) -> None:
             generation(TINY[actor.checkpoint]).Processor.read_statistics({}, keys)
         elif folder.is_dir():  # a hub id is fetched when the model is built
             of = generation_of_folder(folder)
-            of.Processor.read_statistics(read_assets(folder, of.LAYOUT), keys)
+            assets, tag = read_assets(folder, of.LAYOUT), keys.embodiment_tag
+            of.Processor.read_statistics(assets, keys)
+            known = of.Processor.known_embodiment(assets, tag)
     except CheckpointError as error:
         raise ConfigurationError(f"agent.actor.checkpoint: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"agent.actor.modality.{error}") from None
     except OSError as error:
         raise ConfigurationError(f"agent.actor.checkpoint: {folder} cannot be read ({error}); copy it again") from None
+    if known is not None:
+        try:
+            known.check(tag, actor.embodiment_id, actor.n_action_steps)
+        except ValueError as error:
+            raise ConfigurationError(f"agent.actor.{error}") from None

@@ -25,7 +25,7 @@ ALL_SIZES = tuple(dict.fromkeys(size for sizes in SIZES.values() for size in siz
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a training, and one for each size of ``Gr00tN1d5Config.tiny``."""
+    """Add the options of a training, and one for each size of a tiny network."""
     add = parser.add_argument
     add("--dataset", type=Path, nargs="+", required=True, help="folders of LeRobot datasets that were recorded alike")
     add("--task", required=True, help="task whose agent declares the modality")

@@ -44,6 +44,8 @@ def load_network(args: argparse.Namespace, data: Demonstrations) -> tuple[Gr00tN
         else:
             model = from_pretrained(args.checkpoint, dtype=torch.float32)
             tokenizer = load_tokenizer(args.tokenizer or args.checkpoint)
+            if "tokenizer_config.json" not in model.assets:  # what is written is whole
+                model.assets = {**model.assets, **tokenizer_assets(tokenizer)}
         if args.new_head:
             renew_head(model, args.seed)
         model.action_head.slice_embodiment(args.embodiment_id)

@@ -52,6 +52,12 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     generator = torch.Generator().manual_seed(args.seed)
     device = torch.device(args.device)
     model, tokenizer = load_network(args, data)
+    known = generation(model.config.generation).Processor.known_embodiment(model.assets, modality.embodiment_tag)
+    if known.row not in (None, args.embodiment_id):
+        raise ConfigurationError(
+            f"--embodiment_id is {args.embodiment_id}, but the checkpoint says {known.row} for "
+            f"{modality.embodiment_tag!r}; give that"
+        )
     try:
         statistics = with_relative(as_statistics(data), model, modality, data)
         write_statistics(model, modality, statistics, data, args.embodiment_id)
@@ -65,6 +71,8 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
             assets=model.assets,
         )
         samples = Samples(data, processor, model.config.action_head.action_horizon, device)
+    except CheckpointError as error:
+        raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
     grounding = grounding_of(args, data, model, tuned)

@@ -57,7 +57,7 @@ def test_it_is_told_by_its_names(of):
     others = [generation(other).MODEL_TYPE for other in GENERATIONS if other != name]
     assert of.MODEL_TYPE not in others
     assert of.Config.tiny().to_files("float32")[of.Config.files[0]]["model_type"] == of.MODEL_TYPE
-    assert of.LAYOUT is of.Network.layout and of.EMBODIMENTS["new_embodiment"] >= 0
+    assert of.LAYOUT is of.Network.layout
 
 
 def test_sizes_of_a_tiny_network_are_integers_with_a_default(of):

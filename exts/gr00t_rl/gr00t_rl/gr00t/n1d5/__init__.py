@@ -10,9 +10,7 @@ from typing import Any
 from .config import MODEL_TYPE
 from .config import Gr00tN1d5Config as Config
 
-__all__ = ["EMBODIMENTS", "LAYOUT", "MODEL_TYPE", "Config", "Network", "Processor", "count_flops", "tiny_tokenizer"]
-
-EMBODIMENTS = {"gr1": 24, "oxe_droid": 17, "agibot_genie1": 26, "new_embodiment": 31}
+__all__ = ["LAYOUT", "MODEL_TYPE", "Config", "Network", "Processor", "count_flops", "tiny_tokenizer"]
 
 _LAZY = {
     "LAYOUT": ("model", "LAYOUT"),

@@ -25,6 +25,12 @@ class Gr00tN1d5Processor(Gr00tProcessor):
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
         """Statistics of the modality's keys in ``experiment_cfg/metadata.json``; see the base class."""
+        for name, key in modality.action.items():
+            if key.relative_to is not None:
+                raise ValueError(
+                    f"action.{name}.relative_to is {key.relative_to!r}, but GR00T N1.5's actions are absolute; leave "
+                    "it out"
+                )
         return read_statistics(assets.get(METADATA_FILE), modality)
 
     @classmethod
@@ -36,7 +42,7 @@ class Gr00tN1d5Processor(Gr00tProcessor):
         statistics: Statistics,
         resolution: tuple[int, int],
         fps: float,
-        embodiment_id: int = 0,
+        embodiment_id: int | None = None,
     ) -> dict[str, bytes]:
         """``assets`` with the embodiment in ``experiment_cfg/metadata.json``; see the base class."""
         metadata = metadata_with(assets.get(METADATA_FILE), modality, statistics, resolution, fps)

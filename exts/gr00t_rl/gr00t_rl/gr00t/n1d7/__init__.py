@@ -10,22 +10,7 @@ from typing import Any
 from .config import MODEL_TYPE
 from .config import Gr00tN1d7Config as Config
 
-__all__ = ["EMBODIMENTS", "LAYOUT", "MODEL_TYPE", "Config", "Network", "Processor", "count_flops", "tiny_tokenizer"]
-
-EMBODIMENTS = {
-    "new_embodiment": 10,
-    "simpler_env_google": 0,
-    "simpler_env_widowx": 1,
-    "libero_sim": 2,
-    "robocasa_panda_omron": 10,
-    "robocasa_gr1_tabletop": 10,
-    "unitree_g1_sonic": 11,
-    "oxe_droid_relative_eef_relative_joint": 24,
-    "real_g1_relative_eef_relative_joints": 25,
-    "unitree_g1_full_body_with_waist_height_nav_cmd": 25,
-    "real_r1_pro_sharpa_relative_eef": 26,
-    "xdof_relative_eef_relative_joint": 27,
-}
+__all__ = ["LAYOUT", "MODEL_TYPE", "Config", "Network", "Processor", "count_flops", "tiny_tokenizer"]
 
 _LAZY = {
     "LAYOUT": ("model", "LAYOUT"),

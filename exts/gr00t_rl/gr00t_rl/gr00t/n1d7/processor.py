@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ..modality import Modality, Statistics
-from ..processor import Gr00tProcessor
+from ..processor import Gr00tProcessor, KnownEmbodiment
 from ..tokens import Grid
-from .files import files_with
+from .files import EMBODIMENT_FILE, files_with
 from .keys import check_keys
 from .language import mrope_positions
 from .pictures import Patches
 from .prompt import check_tokenizer, render_prompt
-from .recipe import Recipe
+from .recipe import Recipe, read_table
 from .relative import RelativeActions, read_relative
 from .scaling import ScaledKey, Scaler
 from .statistics import check_statistics, read_statistics
@@ -53,6 +53,12 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     ) -> dict[str, bytes]:
         """``assets`` with the embodiment in three files, as the release writes them; see the base class."""
         return files_with(assets, config, modality, statistics, resolution, embodiment_id)
+
+    @classmethod
+    def known_embodiment(cls, assets: Mapping[str, bytes], tag: str) -> KnownEmbodiment:
+        """As ``embodiment_id.json`` and ``processor_config.json`` say."""
+        steps = len(Recipe.read(assets).modality(tag, "action").get("delta_indices") or ())
+        return KnownEmbodiment((read_table(assets, EMBODIMENT_FILE) or {}).get(tag), steps or None)
 
     @classmethod
     def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:
@@ -126,7 +132,6 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         check_keys(recipe, modality, relative)
         check_statistics(statistics, modality, relative)
         self.relative = RelativeActions(relative, modality)
-        self.trained_steps = len(recipe.modality(modality.embodiment_tag, "action").get("delta_indices") or ()) or None
         states = [
             ScaledKey(
                 key.dim, key.mode, statistics.state.get(name, {}), recipe.clip_outliers and key.mode != "mean_std"

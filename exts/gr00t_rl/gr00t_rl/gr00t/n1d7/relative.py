@@ -194,10 +194,14 @@ def from_rotvec(x: Tensor) -> Tensor:
     a, b, c = x.unbind(-1)
     cross = torch.stack([none, -c, b, c, none, -a, -b, a, none], dim=-1).unflatten(-1, (3, 3))
     # sin(t)/t and (1 - cos(t))/t^2, which are smooth at 0
-    sine = torch.sinc(angle / torch.pi)
-    half = torch.sinc(angle / (2 * torch.pi))
+    sine, half = _sine_over(angle), _sine_over(angle / 2)
     identity = torch.eye(3, dtype=x.dtype, device=x.device)
     return identity + sine * cross + half**2 / 2 * (cross @ cross)
+
+
+def _sine_over(t: Tensor) -> Tensor:
+    """sin(t) / t of t >= 0, by operations that ONNX has (``torch.sinc`` is not among them); its gradient is finite."""
+    return torch.where(t < 1e-6, 1 - t * t / 6, t.sin() / t.clamp_min(1e-6))
 
 
 def to_rotvec(rotation: Tensor) -> Tensor:

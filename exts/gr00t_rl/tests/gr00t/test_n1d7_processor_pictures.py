@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gr00t_rl.gr00t.errors import CheckpointError
 from gr00t_rl.gr00t.n1d7.pictures import PicturePatches, geometry, smart_resize, to_values
 from gr00t_rl.gr00t.n1d7.recipe import Recipe
 from gr00t_rl.gr00t.n1d7.resampling import AreaResize, SmoothResize, area_taps
@@ -114,7 +115,7 @@ def test_the_public_checkpoints_recipe(size: tuple[int, int], grid: tuple[int, i
         written=True,
     )
     patches = PicturePatches(recipe, size, patch=16, merge=2)
-    assert patches.grid == grid and patches(noise(*size)).shape == (2, grid[1] * grid[2], 1536)
+    assert patches.grid == grid and patches(noise(*size)).shape == (2, grid[1] * grid[2], 3, 256)
 
 
 def test_the_centre_is_kept() -> None:
@@ -136,15 +137,18 @@ def test_the_centre_is_kept() -> None:
         ({"use_albumentations": False, "image_target_size": (64, 64)}, "image_crop_size None, but use_albumentations"),
         ({"shortest_image_edge": 64}, "crop_fraction is null, but image_crop_size or image_target_size too"),
         ({"crop_fraction": 1.5}, "crop_fraction is 1.5"),
-        ({"image_crop_size": (60, 60)}, "set one in processor_config.json"),
+        (
+            {"image_crop_size": (60, 60)},
+            "the checkpoint's config.json says image_crop_size is \\[60, 60\\], but .* are null: set one",
+        ),
         (
             {"use_albumentations": False, "image_target_size": (64, 64), "image_crop_size": (65, 60)},
-            "image_crop_size \\[65, 60\\] is larger than image_target_size \\[64, 64\\]",
+            "image_crop_size is \\[65, 60\\], which is larger than image_target_size \\[64, 64\\]",
         ),
     ],
 )
 def test_recipes_that_cannot_be(recipe: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(CheckpointError, match=message) as caught:
         geometry(Recipe(**recipe), (60, 80))
     assert "\n" not in str(caught.value)
 
@@ -153,7 +157,7 @@ def test_order_of_patches() -> None:
     """Tokens row by row, the four patches of a token row by row, in a patch channel, frame, row, column."""
     patches = PicturePatches(Recipe(pixel_limits=(1, 10**9)), (8, 12), patch=2, merge=2)
     image = noise(8, 12)
-    found = patches(image)
+    found = to_values(patches(image), frames=2)
     assert patches.grid == (1, 4, 6) and found.shape == (2, 24, 3 * 2 * 2 * 2)
     place = 0
     for token_row in range(2):

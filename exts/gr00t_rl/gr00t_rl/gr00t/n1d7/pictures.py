@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .recipe import PROCESSOR_FILE, Recipe
+from ..errors import CheckpointError
+from .recipe import Recipe
 from .resampling import AreaResize, SmoothResize
 
 Size = tuple[int, int]
@@ -129,7 +130,7 @@ def geometry(recipe: Recipe, size: Size) -> tuple[nn.Sequential, Size]:
     """The release's steps in evaluation for images of ``size``, and the size that they lead to.
 
     Raises:
-        ValueError: The recipe lacks what the steps need.
+        CheckpointError: The recipe lacks what the steps need.
     """
     steps = nn.Sequential()
     if recipe.letter_box_transform and size[0] != size[1]:
@@ -148,8 +149,9 @@ def _opencv(recipe: Recipe, size: Size, steps: nn.Sequential) -> Size:
     fraction = recipe.crop_fraction
     if fraction is None:
         if recipe.image_crop_size is None or recipe.image_target_size is None:
-            raise ValueError(
-                f"crop_fraction is null, but image_crop_size or image_target_size too: set them in {PROCESSOR_FILE}"
+            raise CheckpointError(
+                f"the checkpoint's {recipe.file} says crop_fraction is null, but image_crop_size or image_target_size "
+                "too: set them"
             )
         fraction = recipe.image_crop_size[0] / recipe.image_target_size[0]
     size = _cut(size, [max(1, int(side * fraction)) for side in size], steps, lambda gap: gap // 2)
@@ -171,14 +173,17 @@ def _torchvision(recipe: Recipe, size: Size, steps: nn.Sequential) -> Size:
     """The same with torchvision's antialiased bilinear resizing."""
     target, crop = recipe.image_target_size, recipe.image_crop_size
     if target is None or crop is None:
-        raise ValueError(
-            f"image_target_size is {target} and image_crop_size {crop}, but use_albumentations is false: set both in "
-            f"{PROCESSOR_FILE}"
+        raise CheckpointError(
+            f"the checkpoint's {recipe.file} says image_target_size is {target} and image_crop_size {crop}, but "
+            "use_albumentations is false: set both"
         )
     if size != target:
         steps.append(SmoothResize(size, target, "bilinear"))
     if crop[0] > target[0] or crop[1] > target[1]:
-        raise ValueError(f"image_crop_size {list(crop)} is larger than image_target_size {list(target)}: set less")
+        raise CheckpointError(
+            f"the checkpoint's {recipe.file} says image_crop_size is {list(crop)}, which is larger than "
+            f"image_target_size {list(target)}: set less"
+        )
     size = _cut(target, crop, steps, lambda gap: round(gap / 2))
     if size != target:
         steps.append(SmoothResize(size, target, "bilinear"))

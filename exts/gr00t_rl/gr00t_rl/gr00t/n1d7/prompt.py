@@ -43,9 +43,7 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, instruction: str, tokens: 
     # Pictures come before the instruction, which might name the token too: the processor counts them.
     head, *rest = text.split(IMAGE_TOKEN, len(tokens))
     if len(rest) != len(tokens):
-        raise CheckpointError(
-            f"the chat template writes {len(rest)} {IMAGE_TOKEN} for {len(tokens)} pictures: {_HELP}"
-        )
+        raise CheckpointError(f"the chat template writes {len(rest)} {IMAGE_TOKEN} for {len(tokens)} pictures: {_HELP}")
     # Qwen2-VL's and Qwen2.5-VL's have the same ids, and a system turn that the network never saw.
     begin = "<|im_start|>user\n" + ("<|vision_start|>" if tokens else "")
     end = instruction + "<|im_end|>\n"

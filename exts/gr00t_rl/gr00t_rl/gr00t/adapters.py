@@ -23,7 +23,7 @@ def add_adapters(model: Gr00tNetwork, parts: Collection[str], rank: int, alpha: 
 
     Args:
         model: The network; changed in place.
-        parts: Keys of :data:`~gr00t_rl.gr00t.part_names.LORA_TARGETS`.
+        parts: Names of parts, see :mod:`~gr00t_rl.gr00t.part_names`.
         rank: Rank r of the update B A of each weight.
         alpha: The update is scaled by alpha / r.
 

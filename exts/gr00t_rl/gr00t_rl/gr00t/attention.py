@@ -35,6 +35,9 @@ def check_attn_implementation(name: str) -> str:
 def attend(q: Tensor, k: Tensor, v: Tensor, implementation: str, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) v.
 
+    Zeros for no keys depend on nothing: what made ``q``, such as the norm and the query layer of a block that sees
+    pictures alone, then gets no gradient (None, which this package skips; plain DDP would complain).
+
     Args:
         q: [B, heads, S, d]
         k, v: [B, heads, T, d]
@@ -48,9 +51,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, implementation: str, mask: Tensor | 
         return q.new_zeros(q.shape[0], q.shape[2], q.shape[1] * q.shape[3])
     seen = None if mask is None else mask[:, None, None, :]
     if implementation == "flash_attention_2" and seen is None:
-        from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]
-
-        return flash_attn_func(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).flatten(2)
+        return _flash(q, k, v, causal=False)
     if implementation == "eager":
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         if seen is not None:
@@ -75,9 +76,7 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor, implementation: str, seen: Te
         [B, T, heads * d]
     """
     if implementation == "flash_attention_2" and seen is None:
-        from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]
-
-        return flash_attn_func(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), causal=True).flatten(2)
+        return _flash(q, k, v, causal=True)
     if implementation != "eager" and seen is None:
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return out.transpose(1, 2).flatten(2)
@@ -95,3 +94,11 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor, implementation: str, seen: Te
     if seen.dtype == torch.bool:
         weights = weights.masked_fill(~seen, 0)
     return (weights @ v).transpose(1, 2).flatten(2)
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """By the package flash-attn, which wants one type: under autocast a norm may have left ``q`` and ``k`` float32."""
+    from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]
+
+    q, k, v = (x.transpose(1, 2) for x in (q.to(v.dtype), k.to(v.dtype), v))
+    return flash_attn_func(q, k, v, causal=causal).flatten(2)

@@ -81,6 +81,15 @@ def attention(queries: int, keys: int, width: int) -> int:
     return 4 * queries * keys * width
 
 
+def language_flops(
+    tokens: int, layers: int, *, width: int, heads: int, kv_heads: int, head_dim: int, mlp_width: int
+) -> int:
+    """A language model's ``layers``: groups of heads share a key and value, MLPs are gated."""
+    q, kv = heads * head_dim, kv_heads * head_dim
+    projections = linear(tokens, width, q, width) + 2 * linear(tokens, width, kv)
+    return layers * (projections + attention(tokens, tokens, q) + 3 * linear(tokens, width, mlp_width))
+
+
 def _vl_self_attention(head: ActionHeadConfig, tokens: int) -> int:
     width = head.backbone_embedding_dim
     projections, mlp = 4 * linear(tokens, width, width), linear(tokens, width, 4 * width, width)

@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -61,6 +62,27 @@ def load_tokenizer(path_or_hub_id: str | os.PathLike[str]) -> PreTrainedTokenize
 def formalise(instruction: str) -> str:
     """Lower case without punctuation: the data configs' option ``formalize_language``."""
     return re.sub(r"[^\w\s]", "", instruction.lower())
+
+
+def render_turn(tokenizer: PreTrainedTokenizerBase, instruction: str, pictures: int, answer: bool) -> str:
+    """One user turn of ``pictures`` and then the instruction, as the tokenizer's chat template writes it.
+
+    Args:
+        tokenizer: With a chat template.
+        instruction: What the robot is told to do.
+        pictures: Placeholders of pictures.
+        answer: Whether the assistant's turn is opened after it.
+    """
+    content: list[dict[str, Any]] = [{"type": "image"} for _ in range(pictures)]
+    content.append({"type": "text", "text": instruction})
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}],  # pyright: ignore[reportArgumentType]
+        tokenize=False,
+        add_generation_prompt=answer,
+    )
+    if not isinstance(text, str):
+        raise TypeError(f"the chat template gave a {type(text).__name__}, not a text")
+    return text
 
 
 def byte_tokenizer(

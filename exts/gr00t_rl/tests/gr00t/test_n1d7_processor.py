@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from gr00t_rl.gr00t.n1d7.model import Gr00tN1d7
 from gr00t_rl.gr00t.n1d7.processor import Gr00tN1d7Processor
 from gr00t_rl.gr00t.n1d7.prompt import tiny_tokenizer
 from gr00t_rl.gr00t.normalise import STATISTICS
+from gr00t_rl.utils.allocations import LiveBytes
 
 CONFIG = Gr00tN1d7Config.tiny()
 TOKENIZER = tiny_tokenizer(CONFIG)
@@ -69,6 +71,27 @@ def test_other_tokenizers() -> None:
         Gr00tN1d7Processor(CONFIG, no_pictures, image_sizes=SIZES[:1])
 
 
+@pytest.mark.parametrize("views", [0, 1])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" + t, "begins with '<.im_start.>sys"),
+        (lambda t: t.replace("+ '\\n'", ""), "begins with '<.im_start.>user"),
+        (lambda t: t.replace("{{ '<|im_end|>\\n' }}", ""), "ends with "),
+        (lambda t: t + "Now:", "ends with "),
+    ],
+)
+def test_other_templates(change: Callable[[str], str], message: str, views: int) -> None:
+    """Of Qwen2-VL and Qwen2.5-VL the picture's id is the same, and a system turn comes first."""
+    other = tiny_tokenizer(CONFIG)
+    assert isinstance(other.chat_template, str)
+    other.chat_template = change(other.chat_template)
+    assert other.chat_template != TOKENIZER.chat_template
+    with pytest.raises(CheckpointError, match=f"{message}.* use the tokenizer of Qwen3-VL-2B") as caught:
+        Gr00tN1d7Processor(CONFIG, other, num_views=views, image_sizes=SIZES[:views])
+    assert "\n" not in str(caught.value)
+
+
 def test_pictures_of_the_networks_size_stay() -> None:
     """Sample-major, view after view; the first view is as it came."""
     views = noise(3)
@@ -78,6 +101,17 @@ def test_pictures_of_the_networks_size_stay() -> None:
     torch.testing.assert_close(found[:, 0], expected)
     again = make().images([view[1:2] for view in views]).view(2, 64, -1)
     assert torch.equal(found[1], again)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_pictures_take_little_more_than_what_comes_out(views: int) -> None:
+    """8 bits and one frame of four, of which one picture is the last step's result and one is joined."""
+    processor = make(num_views=views, image_sizes=[(64, 64)] * views)
+    images = noise(8)[:1] * views
+    with LiveBytes() as memory:
+        found = processor.images(images)
+    assert memory.peak <= found.nbytes * (1 + 2 / 8)
+    assert found.shape == (8 * views * 64, 384)
 
 
 def test_pictures_that_do_not_fit() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gr00t_rl.gr00t.errors import CheckpointError
 from gr00t_rl.gr00t.modality import ActionKey, Modality, StateKey, Statistics
 from gr00t_rl.gr00t.n1d7.config import Gr00tN1d7Config
 from gr00t_rl.gr00t.n1d7.processor import Gr00tN1d7Processor
@@ -89,8 +91,8 @@ def test_declaring_what_the_checkpoint_says() -> None:
         ),
         ("action.arm.normalization", "q99", "relative, for which percentiles are not used; set 'min_max'"),
         ("action.gripper.normalization", None, "action.gripper.normalization is None, but .*; set 'q99'"),
-        ("video", {"side": "camera"}, r"modality.video has the keys \['side'\], but .* has \['front'\]"),
-        ("state", dict(reversed(known()["state"].items())), "modality.state has the keys .* in this order"),
+        ("video", {"side": "camera"}, r"^video has the keys \['side'\], but .* has \['front'\]"),
+        ("state", dict(reversed(known()["state"].items())), "^state has the keys .* in this order"),
         ("action.arm.relative_to", "arm", None),
         ("action.gripper.relative_to", "gripper", "action.gripper.relative_to is 'gripper' .* says None"),
     ],
@@ -151,7 +153,7 @@ def test_statistics_that_do_not_fit(part: str, key: str, value: Any, message: st
         ({"processor_config.json": b"[]"}, "processor_config.json is no table"),
         ({"processor_config.json": b"{}"}, "has no processor_kwargs"),
         ({}, "but the checkpoint has no statistics.json; set normalization=None"),
-        (released(use_tactile=True), "use_tactile is True, which is not supported"),
+        (released(use_tactile=True), "use_tactile is true: set false, all that is supported"),
         (released(image_target_size=[256]), r"image_target_size is \[256\]: set \[height, width\]"),
     ],
 )
@@ -163,13 +165,139 @@ def test_files_that_are_wrong(files: dict[str, bytes], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_pictures_of_the_past_are_refused() -> None:
-    files = released()
-    table = json.loads(files["processor_config.json"])
-    table["processor_kwargs"]["modality_configs"][TAG]["video"]["delta_indices"] = [-15, 0]
-    files["processor_config.json"] = json.dumps(table).encode()
-    with pytest.raises(ValueError, match=r"video.delta_indices of 'new_embodiment' is \[-15, 0\]"):
+def with_entry(path: tuple[str | int, ...], value: Any) -> dict[str, bytes]:
+    """The released files with another value of an entry of ``modality_configs``; Ellipsis: without it."""
+    table = json.loads(released()["processor_config.json"])
+    *parents, leaf = ("modality_configs", *path)
+    part = table["processor_kwargs"]
+    for parent in parents:
+        part = part[parent]
+    part[leaf] = value
+    if value is ...:
+        del part[leaf]
+    return {**released(), "processor_config.json": json.dumps(table).encode()}
+
+
+@pytest.mark.parametrize("part", ["video", "state"])
+@pytest.mark.parametrize("steps", [[-15, 0], [-1]])
+def test_the_past_is_refused(part: str, steps: list[int]) -> None:
+    message = rf"^embodiment_tag is 'new_embodiment', whose {part}.delta_indices in .* is {re.escape(str(steps))}"
+    with pytest.raises(ValueError, match=message) as caught:
+        Gr00tN1d7Processor.read_statistics(with_entry((TAG, part, "delta_indices"), steps), Modality.from_dict(known()))
+    assert not isinstance(caught.value, CheckpointError) and "\n" not in str(caught.value)
+
+
+KINDS: dict[str, Any] = {
+    "null": None,
+    "text": "256",
+    "number": 7,
+    "fraction": 1.5,
+    "bool": True,
+    "list": [None],
+    "table": {},
+}
+"""A value of each kind that a JSON file can hold."""
+SWITCHES: dict[str, set[str]] = {
+    "use_percentiles": {"null", "bool"},
+    "letter_box_transform": {"null", "bool"},
+    "image_target_size": set(),  # null fits with a crop_fraction alone
+    "image_crop_size": {"null"},
+    "shortest_image_edge": {"null", "number"},
+    "crop_fraction": {"null"},
+    "use_tactile": set(),
+    "modality_configs": {"null", "table"},
+}
+"""Entry of ``processor_kwargs`` -> the kinds that it may be of; others are refused."""
+ENTRIES: dict[tuple[str | int, ...], set[str]] = {
+    (TAG,): {"table"},
+    (TAG, "video"): {"null"},
+    (TAG, "state"): {"null"},
+    (TAG, "action"): {"null"},
+    (TAG, "language"): {"null", "table"},
+    **{(TAG, part, "modality_keys"): set() for part in ("video", "state", "action")},
+    **{(TAG, part, "delta_indices"): {"null"} for part in ("video", "state", "action")},
+    (TAG, "state", "sin_cos_embedding_keys"): {"null"},
+    (TAG, "action", "mean_std_embedding_keys"): {"null"},
+    (TAG, "action", "action_configs"): {"null"},
+    (TAG, "action", "action_configs", 2): set(),
+    (TAG, "action", "action_configs", 2, "rep"): {"text"},
+    (TAG, "action", "action_configs", 2, "state_key"): {"null", "text"},
+}
+"""The same below ``modality_configs``."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("entry", [*SWITCHES, *ENTRIES], ids=str)
+def test_entries_of_every_kind(entry: str | tuple[str | int, ...], kind: str) -> None:
+    """Each is read, or refused in one line that names the file and the entry."""
+    if isinstance(entry, str):
+        files, allowed, name = released(**{entry: KINDS[kind]}), SWITCHES[entry], entry
+    else:
+        files, allowed, name = (
+            with_entry(entry, KINDS[kind]),
+            ENTRIES[entry],
+            [part for part in entry if isinstance(part, str)][-1],
+        )
+    if kind in allowed:
+        Recipe.read(files)
+        return
+    with pytest.raises(CheckpointError, match=r"^the checkpoint's processor_config.json says ") as caught:
+        Recipe.read(files)
+    assert name in str(caught.value) and ": set " in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ((TAG, "action", "action_configs"), [{"rep": "ABSOLUTE"}]),  # fewer than keys
+        ((TAG, "action", "modality_keys"), ...),
+        ((TAG, "state", "modality_keys"), ["arm", 3]),
+        ((TAG, "action", "delta_indices"), []),
+        ((TAG, "action", "action_configs", 0, "rep"), ...),
+    ],
+)
+def test_entries_that_are_too_short(entry: tuple[str | int, ...], value: Any) -> None:
+    with pytest.raises(CheckpointError, match=f"says modality_configs.{TAG}.{entry[1]}.{entry[2]}") as caught:
+        Recipe.read(with_entry(entry, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_kind_of_relative_action_that_there_is_not() -> None:
+    files = with_entry((TAG, "action", "action_configs", 0, "format"), "XYZ_QUATERNION")
+    with pytest.raises(CheckpointError, match=r"^the checkpoint's processor_config.json says action eef is relative"):
         Gr00tN1d7Processor.read_statistics(files, Modality.from_dict(known()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("path", [(), ("state",), ("state", "arm"), ("state", "arm", "q01")], ids=len)
+def test_statistics_of_every_kind(path: tuple[str, ...], kind: str) -> None:
+    """One line whatever the file holds, also where keys are not scaled; it is the file's fault or the key's."""
+    files = released()
+    table = json.loads(files["statistics.json"])
+    *parents, leaf = (TAG, *path)
+    part = table
+    for parent in parents:
+        part = part[parent]
+    part[leaf] = KINDS[kind]
+    files["statistics.json"] = json.dumps(table).encode()
+    for mode in ("q99", None):
+        with pytest.raises(ValueError, match=r"^(the checkpoint's statistics.json is not|state.arm)") as caught:
+            Gr00tN1d7Processor.read_statistics(files, changed("state.arm.normalization", mode))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"null", "table"}))
+def test_limits_of_every_kind(kind: str) -> None:
+    """Of a picture's area, in the image processor's file."""
+    tables: list[Any] = [{"size": KINDS[kind]}, {"size": {"shortest_edge": 4, "longest_edge": 2}}]
+    tables += [{"min_pixels": KINDS[kind]}] if kind != "number" else []
+    for table in tables:
+        files = {**released(), "preprocessor_config.json": json.dumps(table).encode()}
+        with pytest.raises(
+            CheckpointError, match=r"^the checkpoint's preprocessor_config.json says size is "
+        ) as caught:
+            Recipe.read(files)
+        assert "\n" not in str(caught.value)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gr00t_rl.gr00t.n1d7.pictures import Patches, geometry, smart_resize
+from gr00t_rl.gr00t.errors import CheckpointError
+from gr00t_rl.gr00t.n1d7.pictures import PicturePatches, geometry, smart_resize, to_values
 from gr00t_rl.gr00t.n1d7.recipe import Recipe
 from gr00t_rl.gr00t.n1d7.resampling import AreaResize, SmoothResize, area_taps
 
@@ -113,8 +114,8 @@ def test_the_public_checkpoints_recipe(size: tuple[int, int], grid: tuple[int, i
         crop_fraction=0.95,
         written=True,
     )
-    patches = Patches(recipe, size, patch=16, merge=2, frames=2)
-    assert patches.grid == grid and patches(noise(*size)).shape == (2, grid[1] * grid[2], 1536)
+    patches = PicturePatches(recipe, size, patch=16, merge=2)
+    assert patches.grid == grid and patches(noise(*size)).shape == (2, grid[1] * grid[2], 3, 256)
 
 
 def test_the_centre_is_kept() -> None:
@@ -136,24 +137,27 @@ def test_the_centre_is_kept() -> None:
         ({"use_albumentations": False, "image_target_size": (64, 64)}, "image_crop_size None, but use_albumentations"),
         ({"shortest_image_edge": 64}, "crop_fraction is null, but image_crop_size or image_target_size too"),
         ({"crop_fraction": 1.5}, "crop_fraction is 1.5"),
-        ({"image_crop_size": (60, 60)}, "set one in processor_config.json"),
+        (
+            {"image_crop_size": (60, 60)},
+            "the checkpoint's config.json says image_crop_size is \\[60, 60\\], but .* are null: set one",
+        ),
         (
             {"use_albumentations": False, "image_target_size": (64, 64), "image_crop_size": (65, 60)},
-            "image_crop_size \\[65, 60\\] is larger than image_target_size \\[64, 64\\]",
+            "image_crop_size is \\[65, 60\\], which is larger than image_target_size \\[64, 64\\]",
         ),
     ],
 )
 def test_recipes_that_cannot_be(recipe: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(CheckpointError, match=message) as caught:
         geometry(Recipe(**recipe), (60, 80))
     assert "\n" not in str(caught.value)
 
 
 def test_order_of_patches() -> None:
     """Tokens row by row, the four patches of a token row by row, in a patch channel, frame, row, column."""
-    patches = Patches(Recipe(pixel_limits=(1, 10**9)), (8, 12), patch=2, merge=2, frames=2)
+    patches = PicturePatches(Recipe(pixel_limits=(1, 10**9)), (8, 12), patch=2, merge=2)
     image = noise(8, 12)
-    found = patches(image)
+    found = to_values(patches(image), frames=2)
     assert patches.grid == (1, 4, 6) and found.shape == (2, 24, 3 * 2 * 2 * 2)
     place = 0
     for token_row in range(2):
@@ -168,6 +172,6 @@ def test_order_of_patches() -> None:
 
 
 def test_images_of_another_size() -> None:
-    patches = Patches(Recipe(pixel_limits=(1, 10**9)), (8, 12), patch=2, merge=2, frames=2)
+    patches = PicturePatches(Recipe(pixel_limits=(1, 10**9)), (8, 12), patch=2, merge=2)
     with pytest.raises(ValueError, match="image is 8 x 8 pixels, the prompt was made for 8 x 12"):
         patches(noise(8, 8))

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +96,48 @@ def test_both_ways(pose: str | None, width: int, frames: int) -> None:
     still = torch.cat([actions[:, :1, :1], now[:, None, 2:]], dim=-1)
     nothing = torch.zeros(width) if pose != "xyz+rot6d" else torch.tensor([0.0, 0, 0, 1, 0, 0, 0, 1, 0])
     torch.testing.assert_close(relative.to_relative(still, state)[:, 0, 1:], nothing.expand(5, -1), rtol=0, atol=1e-6)
+
+
+def test_no_turn_has_a_gradient() -> None:
+    """At an angle of 0 too, and on both sides of where the quotient is replaced by its series."""
+    for angle in (0.0, 1e-9, 1e-6, 1.1e-6, 1e-3):
+        x = torch.tensor([angle, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+        turned = from_rotvec(x)
+        assert turned[1, 2].item() == pytest.approx(-math.sin(angle), rel=1e-12, abs=0)
+        (gradient,) = torch.autograd.grad(turned[2, 1], x)
+        torch.testing.assert_close(
+            gradient, torch.tensor([math.cos(angle), 0, 0], dtype=torch.float64), rtol=0, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize(("pose", "width"), POSES)
+def test_onnx(pose: str | None, width: int, tmp_path: Path) -> None:
+    """A graph of the same numbers, whose arc tangents are of float32: onnxruntime has no other."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    relative, _ = keys(pose, width)
+
+    class Turn(torch.nn.Module):
+        def forward(self, actions: Tensor, state: Tensor) -> Tensor:
+            return relative.to_absolute(actions, state)
+
+    def inputs() -> tuple[Tensor, Tensor]:
+        state = torch.cat([torch.randn(1, 2), draw(pose, width, 1)], dim=-1)
+        return torch.cat([torch.randn(1, 7, 1), draw(pose, width, 1, 7)], dim=-1), state
+
+    names, file = ["actions", "state"], str(tmp_path / "turn.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer, about sizes that stay as they are
+        torch.onnx.export(Turn(), inputs(), file, input_names=names, opset_version=18, dynamo=False)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(file), strict_mode=True).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    tangents = [types[node.input[0]] for node in graph.node if node.op_type == "Atan"]
+    assert tangents == [onnx.TensorProto.FLOAT] * (pose == "xyz+rotvec")
+    fresh = inputs()
+    evaluator: Any = ReferenceEvaluator(file)
+    found = evaluator.run(None, {n: x.numpy() for n, x in zip(names, fresh, strict=True)})[0]
+    torch.testing.assert_close(torch.from_numpy(found), relative.to_absolute(*fresh), rtol=0, atol=1e-6)
 
 
 def test_no_state() -> None:

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..errors import CheckpointError
-from ..tokenizer import byte_tokenizer
+from ..tokenizer import byte_tokenizer, render_turn
 from .config import Gr00tN1d5Config
 
 IMAGE_TOKEN = "<IMG_CONTEXT>"
@@ -39,15 +37,7 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, instruction: str, num_view
 
     Each view becomes ``<image k><img>`` + ``<IMG_CONTEXT>`` x tokens_per_image + ``</img>``; no view, no placeholder.
     """
-    content: list[dict[str, Any]] = [{"type": "image"} for _ in range(num_views)]
-    content.append({"type": "text", "text": instruction})
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}],  # pyright: ignore[reportArgumentType]
-        tokenize=False,
-        add_generation_prompt=True,
-    )
-    if not isinstance(text, str):
-        raise TypeError(f"the chat template gave a {type(text).__name__}, not a text")
+    text = render_turn(tokenizer, instruction, num_views, answer=True)
     for view in range(1, num_views + 1):
         if f"<image-{view}>" not in text:
             raise CheckpointError(f"the chat template writes no <image-{view}>: use the template of the Eagle assets")

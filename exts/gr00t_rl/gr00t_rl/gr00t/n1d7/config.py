@@ -186,18 +186,7 @@ class Gr00tN1d7Config:
             num_position_embeddings=(image_size // patch_size) ** 2,
             deepstack_visual_indexes=(0,),
         )
-        head_dim = text_hidden_size // text_heads
-        third = head_dim // 6
-        text = TextConfig(
-            hidden_size=text_hidden_size,
-            intermediate_size=2 * text_hidden_size,
-            num_hidden_layers=text_layers,
-            num_attention_heads=text_heads,
-            num_key_value_heads=text_kv_heads,
-            head_dim=head_dim,
-            vocab_size=vocab_size,
-            mrope_section=(head_dim // 2 - 2 * third, third, third),
-        )
+        text = _tiny_text(text_hidden_size, text_layers, text_heads, text_kv_heads, vocab_size)
         image_token = vocab_size - 1 if image_token_index is None else image_token_index
         pictures = {"image_target_size": [image_size, image_size], "image_crop_size": [image_size, image_size]}
         return cls(
@@ -288,6 +277,22 @@ class Gr00tN1d7Config:
             "vision_config": self.vision.to_dict(self.text.hidden_size),
         }
         return merge(self.raw_qwen_config, ours)
+
+
+def _tiny_text(width: int, layers: int, heads: int, kv_heads: int, vocab_size: int) -> TextConfig:
+    """A small language model, whose MLPs are twice as wide as it."""
+    head_dim = width // heads
+    third = head_dim // 6
+    return TextConfig(
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        vocab_size=vocab_size,
+        mrope_section=(head_dim // 2 - 2 * third, third, third),
+    )
 
 
 def _read_head(config: Mapping[str, Any]) -> ActionHeadConfig:

@@ -43,6 +43,7 @@ def files_with(
         embodiment_id: Row of the per-embodiment weights; None: what the file says.
 
     Raises:
+        CheckpointError: ``assets`` that are not readable.
         ValueError: Statistics that are missing, or keys that the release cannot treat so beside its other embodiments.
     """
     tag = modality.embodiment_tag

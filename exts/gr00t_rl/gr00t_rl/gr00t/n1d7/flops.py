@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..flops import Flops, attention, head_flops, linear
+from ..flops import Flops, attention, head_flops, language_flops, linear
 from ..tokens import Grid
 from .config import Gr00tN1d7Config
 
@@ -20,7 +20,17 @@ def count_flops(config: Gr00tN1d7Config, tokens: int, grids: Sequence[Grid]) -> 
     """
     head = head_flops(config.action_head, tokens, sum(config.tokens_of(grid) for grid in grids))
     vision = sum(_vision(config, grid) for grid in grids)
-    return Flops(vision=vision, language=_language(config, tokens), **head)
+    text = config.text
+    language = language_flops(
+        tokens,
+        config.select_layer,
+        width=text.hidden_size,
+        heads=text.num_attention_heads,
+        kv_heads=text.num_key_value_heads,
+        head_dim=text.head_dim,
+        mlp_width=text.intermediate_size,
+    )
+    return Flops(vision=vision, language=language, **head)
 
 
 def _vision(config: Gr00tN1d7Config, grid: Grid) -> int:
@@ -35,11 +45,3 @@ def _vision(config: Gr00tN1d7Config, grid: Grid) -> int:
         + v.depth * layer
         + mergers * linear(tokens, merged, merged, config.text.hidden_size)
     )
-
-
-def _language(config: Gr00tN1d7Config, tokens: int) -> int:
-    t = config.text
-    width, q, kv = t.hidden_size, t.num_attention_heads * t.head_dim, t.num_key_value_heads * t.head_dim
-    projections = linear(tokens, width, q, width) + 2 * linear(tokens, width, kv)
-    mlp = 3 * linear(tokens, width, t.intermediate_size)
-    return config.select_layer * (projections + attention(tokens, tokens, q) + mlp)

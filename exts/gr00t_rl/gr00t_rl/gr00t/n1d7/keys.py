@@ -71,9 +71,19 @@ def _check_order(recipe: Recipe, modality: Modality) -> None:
                 f"{part} has the keys {list(keys)}, but the checkpoint's {PROCESSOR_FILE} has {list(known)} "
                 f"for {tag!r}; set these, in this order"
             )
-    frames = recipe.modality(tag, "video").get("delta_indices") or [0]
-    if modality.video and len(frames) != 1:
+    if modality.video:
+        check_present(recipe, tag, "video", "pictures")
+
+
+def check_present(recipe: Recipe, tag: str, part: str, what: str) -> None:
+    """Make sure that a decision of an embodiment takes the present alone.
+
+    Raises:
+        ValueError: It takes the past too.
+    """
+    frames = recipe.modality(tag, part).get("delta_indices") or [0]
+    if frames != [0]:
         raise ValueError(
-            f"video.delta_indices of {tag!r} is {frames} in {PROCESSOR_FILE}: pictures of the past are not supported; "
-            "set another embodiment_tag"
+            f"embodiment_tag is {tag!r}, whose {part}.delta_indices in the checkpoint's {PROCESSOR_FILE} is {frames}: "
+            f"{what} of the past are not supported; set another"
         )

@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .recipe import PROCESSOR_FILE, Recipe
+from ..errors import CheckpointError
+from .recipe import Recipe
 from .resampling import AreaResize, SmoothResize
 
 Size = tuple[int, int]
@@ -55,7 +57,7 @@ def smart_resize(size: Size, factor: int, limits: tuple[int, int]) -> Size:
     return sides[0], sides[1]
 
 
-class Patches(nn.Module):
+class PicturePatches(nn.Module):
     """Camera images of one size to patches.
 
     Args:
@@ -63,12 +65,11 @@ class Patches(nn.Module):
         size: Of the camera's images.
         patch: Side of a patch [px].
         merge: Patches along a side of an image token.
-        frames: Equal frames in a patch.
     """
 
-    def __init__(self, recipe: Recipe, size: Size, patch: int, merge: int, frames: int):
+    def __init__(self, recipe: Recipe, size: Size, patch: int, merge: int):
         super().__init__()
-        self.patch, self.merge, self.frames = patch, merge, frames
+        self.patch, self.merge = patch, merge
         self.before = size
         self.steps, after = geometry(recipe, size)
         self.size = smart_resize(after, patch * merge, recipe.pixel_limits)
@@ -95,24 +96,41 @@ class Patches(nn.Module):
         return self.steps(image)
 
     def forward(self, image: Tensor) -> Tensor:
-        """uint8 [N, H, W, 3] -> float32 [N, patches, 3 * frames * patch^2] in [-1, 1].
+        """uint8 [N, H, W, 3] -> uint8 [N, patches, 3, patch^2], of one frame.
 
-        The patches of an image token stand together; a patch is channel, frame, row, column.
+        The patches of an image token stand together; a patch is channel, row, column.
         """
-        pixels = self.resize(image).float() / 127.5 - 1  # rescale by 1/255, then mean 0.5 and std 0.5
+        pixels = self.resize(image)
         n, p, m = len(pixels), self.patch, self.merge
         _, rows, columns = self.grid
         pixels = pixels.reshape(n, rows // m, m, p, columns // m, m, p, 3)
-        patches = pixels.permute(0, 1, 4, 2, 5, 7, 3, 6).unsqueeze(6)  # [N, rows/m, columns/m, m, m, 3, 1, p, p]
-        patches = patches.expand(*patches.shape[:6], self.frames, p, p)
-        return patches.reshape(n, rows * columns, 3 * self.frames * p * p)
+        patches = pixels.permute(0, 1, 4, 2, 5, 7, 3, 6)  # [N, rows/m, columns/m, m, m, 3, p, p]
+        return patches.reshape(n, rows * columns, 3, p * p)
+
+
+def to_values(patches: Tensor, frames: int) -> Tensor:
+    """Patches of 8 bits as the image encoder takes them, repeated ``frames`` times.
+
+    Repeating and the change of type are one copy, and the scaling is done in it: at full size 32-bit patches of two
+    frames are eight times as large as the picture, and no second tensor of that size is made.
+
+    Args:
+        patches: uint8 [N, patches, 3, pixels].
+        frames: Equal frames in a patch.
+
+    Returns:
+        float32 [N, patches, 3 * frames * pixels] in [-1, 1]: channel, frame, pixel.
+    """
+    repeated = patches.unsqueeze(3).expand(-1, -1, -1, frames, -1)
+    values = repeated.to(torch.float32, memory_format=torch.contiguous_format)
+    return values.div_(127.5).sub_(1).flatten(2)  # rescale by 1/255, then mean 0.5 and std 0.5
 
 
 def geometry(recipe: Recipe, size: Size) -> tuple[nn.Sequential, Size]:
     """The release's steps in evaluation for images of ``size``, and the size that they lead to.
 
     Raises:
-        ValueError: The recipe lacks what the steps need.
+        CheckpointError: The recipe lacks what the steps need.
     """
     steps = nn.Sequential()
     if recipe.letter_box_transform and size[0] != size[1]:
@@ -131,8 +149,9 @@ def _opencv(recipe: Recipe, size: Size, steps: nn.Sequential) -> Size:
     fraction = recipe.crop_fraction
     if fraction is None:
         if recipe.image_crop_size is None or recipe.image_target_size is None:
-            raise ValueError(
-                f"crop_fraction is null, but image_crop_size or image_target_size too: set them in {PROCESSOR_FILE}"
+            raise CheckpointError(
+                f"the checkpoint's {recipe.file} says crop_fraction is null, but image_crop_size or image_target_size "
+                "too: set them"
             )
         fraction = recipe.image_crop_size[0] / recipe.image_target_size[0]
     size = _cut(size, [max(1, int(side * fraction)) for side in size], steps, lambda gap: gap // 2)
@@ -154,14 +173,17 @@ def _torchvision(recipe: Recipe, size: Size, steps: nn.Sequential) -> Size:
     """The same with torchvision's antialiased bilinear resizing."""
     target, crop = recipe.image_target_size, recipe.image_crop_size
     if target is None or crop is None:
-        raise ValueError(
-            f"image_target_size is {target} and image_crop_size {crop}, but use_albumentations is false: set both in "
-            f"{PROCESSOR_FILE}"
+        raise CheckpointError(
+            f"the checkpoint's {recipe.file} says image_target_size is {target} and image_crop_size {crop}, but "
+            "use_albumentations is false: set both"
         )
     if size != target:
         steps.append(SmoothResize(size, target, "bilinear"))
     if crop[0] > target[0] or crop[1] > target[1]:
-        raise ValueError(f"image_crop_size {list(crop)} is larger than image_target_size {list(target)}: set less")
+        raise CheckpointError(
+            f"the checkpoint's {recipe.file} says image_crop_size is {list(crop)}, which is larger than "
+            f"image_target_size {list(target)}: set less"
+        )
     size = _cut(target, crop, steps, lambda gap: round(gap / 2))
     if size != target:
         steps.append(SmoothResize(size, target, "bilinear"))

@@ -16,7 +16,7 @@ from ..tokens import Grid
 from .files import EMBODIMENT_FILE, files_with
 from .keys import check_keys
 from .language import mrope_positions
-from .pictures import Patches
+from .pictures import PicturePatches, to_values
 from .prompt import check_tokenizer, render_prompt
 from .recipe import Recipe, read_table
 from .relative import RelativeActions, read_relative
@@ -92,9 +92,9 @@ class Gr00tN1d7Processor(Gr00tProcessor):
                 f"image_sizes has {len(sizes)} entries: give (height, width) of each of {self.num_views} views"
             )
         vision = self.config.vision
-        of_view = (vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size)
+        sides = (vision.patch_size, vision.spatial_merge_size)
         self._patches = nn.ModuleDict(
-            {f"{h}x{w}": Patches(self.recipe, (h, w), *of_view) for h, w in dict.fromkeys(sizes)}
+            {f"{h}x{w}": PicturePatches(self.recipe, (h, w), *sides) for h, w in dict.fromkeys(sizes)}
         )
         grids = [self._patches[f"{h}x{w}"].grid for h, w in sizes]
         return tuple(grids)  # pyright: ignore[reportReturnType]
@@ -114,15 +114,19 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         return mrope_positions(input_ids, None, self.grids, self.config.image_token_index, merge)
 
     def _image(self, image: Tensor) -> Tensor:
-        """uint8 [N, H, W, 3] -> float32 [N, patches, numbers of a patch] in [-1, 1]."""
+        """uint8 [N, H, W, 3] -> uint8 [N, patches, 3, pixels of a patch]."""
         size = f"{image.shape[1]}x{image.shape[2]}"
         if size not in self._patches:
             raise ValueError(f"image is {size} pixels, the prompt was made for {', '.join(self._patches)}: give these")
         return self._patches[size](image)
 
     def _join(self, pictures: list[Tensor]) -> Tensor:
-        """[N * patches of all views, numbers of a patch], sample-major, in the prompt's order."""
-        return torch.cat(pictures, dim=1).flatten(0, 1)
+        """float32 [N * patches of all views, numbers of a patch] in [-1, 1], sample-major, in the prompt's order.
+
+        Views are joined while they have 8 bits and one frame.
+        """
+        patches = torch.cat(pictures, dim=1) if len(pictures) > 1 else pictures[0]
+        return to_values(patches, self.config.vision.temporal_patch_size).flatten(0, 1)
 
     # -- state and action ----------------------------------------------------------------------------------------------
 

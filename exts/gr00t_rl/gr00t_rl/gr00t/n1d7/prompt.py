@@ -9,9 +9,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..errors import CheckpointError
-from ..tokenizer import byte_tokenizer
+from ..tokenizer import byte_tokenizer, render_turn
 
 IMAGE_TOKEN = "<|image_pad|>"
+
+_HELP = "use the tokenizer of Qwen3-VL-2B with its chat template"
 
 _SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", IMAGE_TOKEN)
 # Renders the same string as the released template for one user turn of pictures and text.
@@ -37,22 +39,18 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, instruction: str, tokens: 
     Raises:
         CheckpointError: The tokenizer's chat template is not Qwen3-VL's.
     """
-    content: list[dict[str, Any]] = [{"type": "image"} for _ in tokens]
-    content.append({"type": "text", "text": instruction})
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}],  # pyright: ignore[reportArgumentType]
-        tokenize=False,
-        add_generation_prompt=False,
-    )
-    if not isinstance(text, str):
-        raise TypeError(f"the chat template gave a {type(text).__name__}, not a text")
+    text = render_turn(tokenizer, instruction, len(tokens), answer=False)
     # Pictures come before the instruction, which might name the token too: the processor counts them.
     head, *rest = text.split(IMAGE_TOKEN, len(tokens))
     if len(rest) != len(tokens):
-        raise CheckpointError(
-            f"the chat template writes {len(rest)} {IMAGE_TOKEN} for {len(tokens)} pictures: use the tokenizer of "
-            "Qwen3-VL-2B with its chat template"
-        )
+        raise CheckpointError(f"the chat template writes {len(rest)} {IMAGE_TOKEN} for {len(tokens)} pictures: {_HELP}")
+    # Qwen2-VL's and Qwen2.5-VL's have the same ids, and a system turn that the network never saw.
+    begin = "<|im_start|>user\n" + ("<|vision_start|>" if tokens else "")
+    end = instruction + "<|im_end|>\n"
+    if not head.startswith(begin):
+        raise CheckpointError(f"the chat template begins with {text[: len(begin)]!r}, not {begin!r}: {_HELP}")
+    if not text.endswith(end):
+        raise CheckpointError(f"the chat template ends with {text[-len(end) :]!r}, not {end!r}: {_HELP}")
     return head + "".join(IMAGE_TOKEN * count + part for count, part in zip(tokens, rest, strict=True))
 
 

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from ..errors import CheckpointError
+from .config import CONFIG_FILE
+
 PROCESSOR_FILE = "processor_config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 
@@ -23,7 +26,7 @@ class Recipe:
     """Treatment of pictures, texts, states and actions. Where a file says nothing, the release's defaults hold.
 
     Raises:
-        ValueError: A combination that no picture can be treated by.
+        CheckpointError: A combination that no picture can be treated by.
     """
 
     image_target_size: tuple[int, int] | None = None
@@ -49,42 +52,41 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.image_crop_size and not self.image_target_size and self.crop_fraction is None:
-            raise ValueError(
-                f"image_crop_size is {list(self.image_crop_size)} but image_target_size and crop_fraction are null: "
-                f"set one in {PROCESSOR_FILE}"
+            raise CheckpointError(
+                f"the checkpoint's {self.file} says image_crop_size is {list(self.image_crop_size)}, but "
+                "image_target_size and crop_fraction are null: set one"
             )
-        if self.crop_fraction is not None and not 0 < self.crop_fraction <= 1:
-            raise ValueError(f"crop_fraction is {self.crop_fraction} in {PROCESSOR_FILE}: set more than 0, at most 1")
+        fraction = self.crop_fraction
+        is_part = fraction is None or 0 < fraction <= 1
+        _expect(is_part, self.file, "crop_fraction", fraction, "more than 0, at most 1")
 
     @classmethod
     def read(cls, assets: Mapping[str, bytes], raw_config: Mapping[str, Any] | None = None) -> Self:
         """Read a checkpoint's files; ``raw_config`` is config.json, for those without a ``processor_config.json``.
 
         Raises:
-            ValueError: A file that is not readable, or asks for what is not supported.
+            CheckpointError: A file that is not readable, or asks for what is not supported.
         """
         content = read_table(assets, PROCESSOR_FILE)
         written = content is not None
-        table = dict((content or {}).get("processor_kwargs") or {})
-        if written and not table:
-            raise ValueError(f"{PROCESSOR_FILE} has no processor_kwargs: copy it again from the checkpoint")
+        table = (content or {}).get("processor_kwargs")
+        if written and not (table and isinstance(table, dict)):
+            raise CheckpointError(f"the checkpoint's {PROCESSOR_FILE} has no processor_kwargs: copy it again")
         if written:
             # the defaults of the released class, where an old file lacks an entry
-            table = {"shortest_image_edge": 256, "crop_fraction": 0.95, "use_albumentations": False} | table
+            table = {"shortest_image_edge": 256, "crop_fraction": 0.95, "use_albumentations": False, **(table or {})}
         else:
             table = dict(raw_config or {})
             table["use_albumentations"] = table.get("use_albumentations_transforms", True)
-        for name, expected in _UNSUPPORTED.items():
-            if table.get(name, expected) != expected:
-                raise ValueError(f"{name} is {table[name]!r}, which is not supported: give a checkpoint without it")
+        _check_switches(table, PROCESSOR_FILE if written else CONFIG_FILE)
         known = {name: table[name] for name in _SWITCHES if table.get(name) is not None}
-        sizes = {name: _size(name, table.get(name)) for name in _SIZES}
+        sizes: dict[str, Any] = {name: tuple(table[name]) if table.get(name) else None for name in _SIZES}
         return cls(
             **sizes,
             shortest_image_edge=table.get("shortest_image_edge"),
             crop_fraction=table.get("crop_fraction"),
             pixel_limits=_pixel_limits(assets, None if written else sizes["image_target_size"]),
-            embodiments=table.get("modality_configs") or {} if written else {},
+            embodiments=_embodiments(table.get("modality_configs")) if written else {},
             written=written,
             **known,
         )
@@ -92,6 +94,11 @@ class Recipe:
     def modality(self, tag: str, part: str) -> Mapping[str, Any]:
         """Config of the modality ``part`` ("video", "state", ...) of an embodiment; empty where it has none."""
         return self.embodiments.get(tag, {}).get(part) or {}
+
+    @property
+    def file(self) -> str:
+        """Where it was read."""
+        return PROCESSOR_FILE if self.written else CONFIG_FILE
 
     @property
     def scaling(self) -> str:
@@ -109,25 +116,91 @@ def read_table(assets: Mapping[str, bytes], name: str) -> dict[str, Any] | None:
     """Content of a JSON file; None where there is none.
 
     Raises:
-        ValueError: It is no table.
+        CheckpointError: It is no table.
     """
     if name not in assets:
         return None
     try:
         content = json.loads(assets[name])
     except ValueError as error:
-        raise ValueError(f"the checkpoint's {name} is no JSON ({error}): copy it again from the source") from None
+        raise CheckpointError(f"the checkpoint's {name} is no JSON ({error}): copy it again from the source") from None
     if not isinstance(content, dict):
-        raise ValueError(f"the checkpoint's {name} is no table: copy it again from the source")
+        raise CheckpointError(f"the checkpoint's {name} is no table: copy it again from the source")
     return content
 
 
-def _size(name: str, value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value):
-        return value[0], value[1]
-    raise ValueError(f"{name} is {value!r}: set [height, width] in pixels, or null")
+# -- checks of what a file says ----------------------------------------------------------------------------------------
+
+
+def _expect(is_right: bool, file: str, name: str, value: Any, expected: str) -> None:
+    """Refuse an entry ``name`` of a file, unless it is right."""
+    if not is_right:
+        shown = json.dumps(value)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        raise CheckpointError(f"the checkpoint's {file} says {name} is {shown}: set {expected}")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _are(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(type(entry) is kind for entry in value)
+
+
+def _check_switches(table: Mapping[str, Any], file: str) -> None:
+    """Of pictures, texts, states and actions; null is the default."""
+    for name, only in _UNSUPPORTED.items():
+        value = table.get(name, only)
+        _expect(value == only, file, name, value, f"{json.dumps(only)}, all that is supported")
+    for name in _SWITCHES:
+        value = table.get(name)
+        _expect(value is None or isinstance(value, bool), file, name, value, "true or false")
+    for name in _SIZES:
+        value = table.get(name)
+        is_size = isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))
+        _expect(value is None or is_size, file, name, value, "[height, width] in pixels, or null")
+    edge, fraction = table.get("shortest_image_edge"), table.get("crop_fraction")
+    _expect(edge is None or _is_count(edge), file, "shortest_image_edge", edge, "a number of pixels, or null")
+    is_number = isinstance(fraction, (int, float)) and not isinstance(fraction, bool)
+    _expect(fraction is None or is_number, file, "crop_fraction", fraction, "a number, or null")
+
+
+def _embodiments(value: Any) -> Mapping[str, Mapping[str, Any]]:
+    """The table ``modality_configs``, in which every embodiment is as the rest of this folder reads it."""
+    value = {} if value is None else value
+    _expect(isinstance(value, dict), PROCESSOR_FILE, "modality_configs", value, "a table of embodiments")
+    for tag, parts in value.items():
+        name = f"modality_configs.{tag}"
+        _expect(isinstance(parts, dict), PROCESSOR_FILE, name, parts, "a table of video, state, action and language")
+        for part in ("video", "state", "action", "language"):
+            config = parts.get(part)
+            if config is None:
+                continue
+            _expect(isinstance(config, dict), PROCESSOR_FILE, f"{name}.{part}", config, "a table")
+            if part != "language":  # which is written again as it is
+                _check_modality(f"{name}.{part}", config)
+    return value
+
+
+def _check_modality(name: str, config: Mapping[str, Any]) -> None:
+    keys, steps = config.get("modality_keys"), config.get("delta_indices")
+    _expect(_are(str, keys), PROCESSOR_FILE, f"{name}.modality_keys", keys, "a list of names")
+    are_steps = steps is None or (bool(steps) and _are(int, steps))
+    _expect(are_steps, PROCESSOR_FILE, f"{name}.delta_indices", steps, "a list of integers")
+    for entry in ("sin_cos_embedding_keys", "mean_std_embedding_keys"):
+        names = config.get(entry)
+        _expect(names is None or _are(str, names), PROCESSOR_FILE, f"{name}.{entry}", names, "a list of names, or null")
+    tables = config.get("action_configs")
+    if tables is None:
+        return
+    one_each = _are(dict, tables) and len(tables) == len(keys or ())
+    expected = f"a table for each of {len(keys or ())} modality_keys, or null"
+    _expect(one_each, PROCESSOR_FILE, f"{name}.action_configs", tables, expected)
+    for index, table in enumerate(tables):
+        where, rep, state = f"{name}.action_configs[{index}]", table.get("rep"), table.get("state_key")
+        _expect(isinstance(rep, str), PROCESSOR_FILE, f"{where}.rep", rep, "RELATIVE, ABSOLUTE or DELTA")
+        _expect(state is None or isinstance(state, str), PROCESSOR_FILE, f"{where}.state_key", state, "a name, or null")
 
 
 def _pixel_limits(assets: Mapping[str, bytes], target: tuple[int, int] | None) -> tuple[int, int]:
@@ -136,8 +209,11 @@ def _pixel_limits(assets: Mapping[str, bytes], target: tuple[int, int] | None) -
     least, most = QWEN_PIXELS
     if table is not None:
         size = table.get("size") or {}
+        _expect(isinstance(size, dict), PREPROCESSOR_FILE, "size", size, "a table of shortest_edge and longest_edge")
         least = size.get("shortest_edge") or table.get("min_pixels") or least
         most = size.get("longest_edge") or table.get("max_pixels") or most
+        in_order = _is_count(least) and _is_count(most) and least <= most
+        _expect(in_order, PREPROCESSOR_FILE, "size", [least, most], "numbers of pixels, at least and at most")
     elif target is not None:
         least = min(least, target[0] * target[1])
     return least, most

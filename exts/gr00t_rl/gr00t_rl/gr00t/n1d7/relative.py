@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..errors import CheckpointError
 from ..modality import POSES, Modality
 from .recipe import PROCESSOR_FILE, Recipe
 
@@ -40,7 +41,8 @@ def read_relative(recipe: Recipe, modality: Modality) -> dict[str, Relative]:
     """Which action keys of an embodiment are relative: as the checkpoint says, or for a new embodiment its keys.
 
     Raises:
-        ValueError: A kind that the release does not have either, or keys that do not fit.
+        CheckpointError: A kind that the release does not have either.
+        ValueError: Keys that do not fit.
     """
     declared = declared_relative(modality)
     config = recipe.modality(modality.embodiment_tag, "action")
@@ -70,7 +72,10 @@ def _pose(name: str, table: Mapping[str, Any]) -> str | None:
         return None
     if kind == "EEF" and form in _FORMATS:
         return _FORMATS[form]
-    raise ValueError(f"action.{name} is relative of type {kind} and format {form} in {PROCESSOR_FILE}: not supported")
+    raise CheckpointError(
+        f"the checkpoint's {PROCESSOR_FILE} says action {name} is relative of type {kind} and format {form}, which is "
+        f"not supported: give types NON_EEF, or EEF with {' or '.join(_FORMATS)}"
+    )
 
 
 def _word(value: Any) -> str:
@@ -194,10 +199,14 @@ def from_rotvec(x: Tensor) -> Tensor:
     a, b, c = x.unbind(-1)
     cross = torch.stack([none, -c, b, c, none, -a, -b, a, none], dim=-1).unflatten(-1, (3, 3))
     # sin(t)/t and (1 - cos(t))/t^2, which are smooth at 0
-    sine = torch.sinc(angle / torch.pi)
-    half = torch.sinc(angle / (2 * torch.pi))
+    sine, half = _sine_over(angle), _sine_over(angle / 2)
     identity = torch.eye(3, dtype=x.dtype, device=x.device)
     return identity + sine * cross + half**2 / 2 * (cross @ cross)
+
+
+def _sine_over(t: Tensor) -> Tensor:
+    """sin(t) / t of t >= 0, by operations that ONNX has (``torch.sinc`` is not among them); its gradient is finite."""
+    return torch.where(t < 1e-6, 1 - t * t / 6, t.sin() / t.clamp_min(1e-6))
 
 
 def to_rotvec(rotation: Tensor) -> Tensor:
@@ -205,10 +214,12 @@ def to_rotvec(rotation: Tensor) -> Tensor:
     quaternion = _quaternion(rotation)
     w, vector = quaternion[..., :1], quaternion[..., 1:]
     sine = vector.norm(dim=-1, keepdim=True)
-    angle = 2 * torch.atan2(sine, w)
+    # onnxruntime has an arc tangent of float32 alone; sin(half - rough), to which it is wrong, is exact in float64
+    rough = torch.atan2(sine.float(), w.float()).to(sine.dtype)
+    half = rough + sine * (rough + torch.pi / 2).sin() - w * rough.sin()
     small = sine < 1e-9
-    factor = torch.where(small, torch.full_like(sine, 2.0), angle / torch.where(small, torch.ones_like(sine), sine))
-    return vector * factor
+    factor = torch.where(small, torch.ones_like(sine), half / torch.where(small, torch.ones_like(sine), sine))
+    return 2 * factor * vector
 
 
 def _quaternion(rotation: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import CheckpointError
 from ..modality import ActionKey, Modality, StateKey, Statistics
 from ..normalise import STATISTICS, Stats
-from .keys import check_keys, mode_of
+from .keys import check_keys, check_present, mode_of
 from .recipe import PROCESSOR_FILE, Recipe, read_table
 from .relative import Relative, read_relative
 from .scaling import NEEDS
@@ -26,16 +27,21 @@ def read_statistics(assets: Mapping[str, bytes], modality: Modality) -> Statisti
     """Statistics that a modality's keys need; None if none is normalised.
 
     Raises:
-        ValueError: The statistics of a key that is normalised are missing or do not fit.
+        CheckpointError: A file that is not readable.
+        ValueError: The statistics of a key that is normalised are missing or do not fit, or the embodiment's states
+            are of the past too, of which an env keeps none.
     """
     recipe = Recipe.read(assets)
     relative = read_relative(recipe, modality)
     check_keys(recipe, modality, relative)
+    if modality.state:
+        check_present(recipe, modality.embodiment_tag, "state", "states")
     modes = {f"state.{name}": key.normalization for name, key in modality.state.items()}
     modes |= {f"action.{name}": key.normalization for name, key in modality.action.items()}
     needing = [name for name, mode in modes.items() if mode is not None]
     content, tag = read_table(assets, STATISTICS_FILE), modality.embodiment_tag
-    _check_unscaled(recipe, modality, content)
+    statistics = _read(content or {}, tag)
+    _check_unscaled(recipe, modality, statistics)
     if not needing:
         return None
     if content is None:
@@ -45,29 +51,37 @@ def read_statistics(assets: Mapping[str, bytes], modality: Modality) -> Statisti
         )
     if tag not in content:
         raise ValueError(f"embodiment_tag is {tag!r}, but {STATISTICS_FILE} has {sorted(content)}; set one of these")
-    try:
-        parts = {
-            part: {key: _tensors(table) for key, table in (content[tag].get(part) or {}).items()}
-            for part in ("state", "action", "relative_action")
-        }
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"the statistics of {tag!r} in {STATISTICS_FILE} are not readable ({type(error).__name__}: {error}); copy "
-            "it again from the source"
-        ) from error
-    statistics = Statistics(**parts)
     check_statistics(statistics, modality, relative)
     return statistics
 
 
-def _check_unscaled(recipe: Recipe, modality: Modality, content: Mapping[str, Any] | None) -> None:
+def _read(content: Mapping[str, Any], tag: str) -> Statistics:
+    """Statistics of an embodiment; empty where there is none.
+
+    Raises:
+        CheckpointError: They are not tables of numbers.
+    """
+    try:
+        parts = {
+            part: {key: _tensors(table) for key, table in (content.get(tag, {}).get(part) or {}).items()}
+            for part in ("state", "action", "relative_action")
+        }
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"the checkpoint's {STATISTICS_FILE} is not readable for {tag!r} ({type(error).__name__}: {error}): copy "
+            "it again from the source"
+        ) from error
+    return Statistics(**parts)
+
+
+def _check_unscaled(recipe: Recipe, modality: Modality, statistics: Statistics) -> None:
     """Make sure that the checkpoint leaves alone the values of keys that are to stay as they are."""
     tag = modality.embodiment_tag
     for part, keys in (("state", modality.state), ("action", modality.action)):
         if not recipe.modality(tag, part):
             continue
         for name in (name for name, key in keys.items() if mode_of(key) is None):
-            found = _tensors((((content or {}).get(tag) or {}).get(part) or {}).get(name) or {})
+            found = getattr(statistics, part).get(name, {})
             mean, std = (found.get(statistic, torch.full((1,), torch.nan)) for statistic in ("mean", "std"))
             if bool((mean != 0).any() or (std != 1).any()):
                 raise ValueError(
@@ -77,7 +91,10 @@ def _check_unscaled(recipe: Recipe, modality: Modality, content: Mapping[str, An
 
 
 def _tensors(table: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {name: torch.tensor(table[name], dtype=torch.float32) for name in STATISTICS if name in table}
+    found = {name: torch.tensor(table[name], dtype=torch.float32) for name in STATISTICS if name in table}
+    if any(not values.ndim for values in found.values()):
+        raise ValueError("a number instead of a list")
+    return found
 
 
 def check_statistics(statistics: Statistics, modality: Modality, relative: Mapping[str, Relative]) -> None:

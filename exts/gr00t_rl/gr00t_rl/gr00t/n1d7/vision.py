@@ -90,7 +90,8 @@ class Vision(nn.Module):
         for index, block in enumerate(self.model.blocks):
             x = x + self._attend(block.attn, block.norm1(x), patches)
             x = x + block.mlp(block.norm2(x))
-            kept[index] = x
+            if index in self.config.deepstack_visual_indexes:  # others' outputs are let go
+                kept[index] = x
         x = torch.cat([x, *(kept[index] for index in self.config.deepstack_visual_indexes)], dim=-1)
         return x if patches.back is None else x.index_select(1, patches.back)
 

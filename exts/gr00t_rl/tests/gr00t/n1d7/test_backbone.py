@@ -20,6 +20,7 @@ from gr00t_rl.gr00t.n1d7.language import mrope_positions
 from gr00t_rl.gr00t.n1d7.model import Gr00tN1d7
 from gr00t_rl.gr00t.parts import lora_layers, part_parameters
 from gr00t_rl.gr00t.tokens import Grid, Prompt, TracedPrompt
+from gr00t_rl.utils.allocations import LiveBytes
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -93,20 +94,26 @@ def test_features_of_tokens_do_not_depend_on_padding(tiny_config, batch, impleme
         torch.testing.assert_close(found, features, rtol=0, atol=1e-5)
 
 
-def test_flash_attention_gets_what_it_takes(tiny_config, batch, monkeypatch):
-    """Stood in for by torch's, in flash-attn's layout: tokens before heads, groups of heads, a flag for causal."""
+@pytest.mark.parametrize("autocast", [False, True])
+def test_flash_attention_gets_what_it_takes(tiny_config, batch, monkeypatch, autocast):
+    """Stood in for by torch's, in flash-attn's layout: tokens before heads, groups of heads, a flag for causal.
+
+    Of one type, also where a norm with float32 weights leaves float32.
+    """
     calls: list[bool] = []
 
     def flash(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
         calls.append(causal)
+        assert {x.dtype for x in (q, k, v)} == {torch.bfloat16 if autocast else torch.float32}
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
         return out.transpose(1, 2)
 
     monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_func=flash))
-    expected = Gr00tN1d7.from_config(tiny_config).encode(*batch)
     model = Gr00tN1d7.from_config(tiny_config, attn_implementation="flash_attention_2")
-    torch.testing.assert_close(model.encode(*batch), expected, rtol=0, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        expected = Gr00tN1d7.from_config(tiny_config).encode(*batch)
+        torch.testing.assert_close(model.encode(*batch), expected, rtol=0, atol=1e-5)
     sizes = len({h * w for _, h, w in batch.prompt.grids})
     assert calls == [False] * sizes * tiny_config.vision.depth + [True] * tiny_config.select_layer
 
@@ -208,6 +215,19 @@ def test_positions_survive_a_cast(tiny, batch):
     assert torch.equal(cos, again)
     assert relative(cos[0, 257], cos[0, 256]) > 0.1
     assert tiny.encode(None, far).isfinite().all()
+
+
+def test_memory_of_the_image_encoder_does_not_grow_with_its_depth(batch):
+    """Without gradients: of the blocks' outputs only those that DeepStack takes are kept."""
+    peaks = []
+    for depth in (3, 8):
+        vision = Gr00tN1d7.from_config(Gr00tN1d7Config.tiny(vision_layers=depth)).backbone.visual
+        with torch.no_grad():
+            vision.features(batch.pixels, batch.prompt.grids)  # makes the tables
+            with LiveBytes() as memory:
+                vision.features(batch.pixels, batch.prompt.grids)
+        peaks.append(memory.peak)
+    assert peaks[1] == peaks[0] > 0
 
 
 def test_wrong_pictures_are_refused_in_one_line(tiny, batch):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import fields
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 import torch
 
 from gr00t_rl import preflight
-from gr00t_rl.gr00t import Gr00tN1d5Config
+from gr00t_rl.cfg import ActionKeyCfg, StateKeyCfg
+from gr00t_rl.gr00t import ActionKey, Gr00tN1d5Config, Gr00tN1d7Config, StateKey
 from gr00t_rl.preflight import check_agent, check_run, remember_agent
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -158,7 +160,7 @@ def test_wandb_that_isaac_lab_cannot_start(monkeypatch):
 
 def write_config(folder) -> str:
     config = Gr00tN1d5Config.tiny(action_horizon=6, max_num_embodiments=4)
-    for name, content in config.to_files("float32").items():
+    for name, content in {**config.to_files("float32"), "tokenizer_config.json": {}}.items():
         (folder / name).write_text(json.dumps(content))
     return str(folder)
 
@@ -184,6 +186,53 @@ def test_broken_or_foreign_checkpoint(tmp_path, content):
     line = line_of(check_agent, agent(actor={"checkpoint": str(tmp_path)}))
     assert f"agent.actor.checkpoint={str(tmp_path)!r}" in line
     assert "set the folder that holds config.json" in line
+
+
+def test_a_checkpoint_without_a_tokenizer_needs_one_named(tmp_path):
+    folder = write_config(tmp_path)
+    (tmp_path / "tokenizer_config.json").rename(tmp_path / "elsewhere")
+    line = line_of(check_agent, agent(actor={"checkpoint": folder, "n_action_steps": 6}))
+    assert "has no tokenizer" in line and "set agent.actor.tokenizer" in line and "Qwen3-VL-2B" in line
+
+
+def test_another_network_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "another"}')
+    line = line_of(check_agent, agent(actor={"checkpoint": str(tmp_path)}))
+    assert "model_type is 'another', not 'gr00t_n1_5' or 'Gr00tN1d7'" in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"embodiment_id": 0}, "agent.actor.embodiment_id is 0, but the checkpoint says 2 for 'arm'; set that"),
+        ({"n_action_steps": 5}, "agent.actor.n_action_steps is 5, but the checkpoint was trained on chunks of 4 for"),
+    ],
+)
+def test_what_a_checkpoint_says_of_its_embodiment(tmp_path, settings, message):
+    """N1.7's files name the row of an embodiment's weights and how long its chunks were."""
+    config = Gr00tN1d7Config.tiny(action_horizon=6)
+    keys = {"state": {"modality_keys": ["q"]}, "action": {"modality_keys": ["q"], "delta_indices": [0, 1, 2, 3]}}
+    keys = {part: {"delta_indices": [0], "mean_std_embedding_keys": ["q"], **table} for part, table in keys.items()}
+    unscaled = {"q": {"mean": [0.0], "std": [1.0]}}
+    files = {
+        **config.to_files("float32"),
+        "tokenizer_config.json": {},
+        "processor_config.json": {"processor_kwargs": {"modality_configs": {"arm": keys}}},
+        "statistics.json": {"arm": {"state": unscaled, "action": unscaled}},
+        "embodiment_id.json": {"arm": 2},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    key = {"start": 0, "end": 1, "normalization": None}
+    modality = {"embodiment_tag": "arm", "video": {}, "state": {"q": {"group": "policy", **key}}, "action": {"q": key}}
+    right = {"checkpoint": str(tmp_path), "modality": modality, "embodiment_id": 2, "n_action_steps": 4}
+    check_agent(agent(actor=right))
+    assert message in line_of(check_agent, agent(actor={**right, **settings}))
+
+
+@pytest.mark.parametrize(("cfg", "key"), [(StateKeyCfg, StateKey), (ActionKeyCfg, ActionKey)])
+def test_a_cfg_can_say_all_that_a_key_can(cfg, key):
+    assert [field.name for field in fields(cfg)] == [field.name for field in fields(key)]
 
 
 def test_hub_ids_are_left_to_the_loader():

@@ -13,7 +13,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from ..flow import VelocityField, VelocityFn, make_head
-from ..gr00t import TINY, HeadContext, Modality, generation
+from ..gr00t import TINY, CheckpointError, HeadContext, Modality, generation
 from ..options import Gr00tActorOptions
 from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
@@ -149,6 +149,8 @@ class Gr00tActor(FlowActor):
                 image_sizes=[(height, width) for height, width, _ in self.image_shapes],
                 assets=self.model.assets,
             )
+        except CheckpointError as error:
+            raise ConfigurationError(f"agent.actor.checkpoint={options.checkpoint!r}: {error}") from None
         except ValueError as error:
             raise ConfigurationError(f"agent.actor: {error}") from None
         self.num_instructions = len(self.processor.instructions)

@@ -5,11 +5,11 @@
         --out docs/results/lift.json --plot docs/images/lift.png
 
 Each seed is one call of Isaac Lab's ``train`` and four of ``gr00t-rl evaluate``: base and trained policy, with
-the initial noise as trained (``init_noise_scale`` 1) and without it (0). What is recorded is added to the study file
-``--out`` as ``<task>_<agent>_seed<seed>``, and of the base, evaluated once for all seeds, as ``<task>_<agent>_base``;
-what is in it is not made again. ``--run DIR ...`` takes a finished run of the one ``--seeds`` and the runs that
-continued it, in order, instead of training, as it was at ``--iterations`` if it went on longer and has a checkpoint
-there.
+the initial noise as trained (``init_noise_scale`` 1) and without it (0; left out with ``--init_noise 1``). What is
+recorded is added to the study file ``--out`` as ``<task>_<agent>_seed<seed>``, and of the base, evaluated once for all
+seeds, as ``<task>_<agent>_base``; what is in it is not made again. ``--run DIR ...`` takes a finished run of the one
+``--seeds`` and the runs that continued it, in order, instead of training, as it was at ``--iterations`` if it went on
+longer and has a checkpoint there.
 """
 
 from __future__ import annotations
@@ -106,12 +106,12 @@ def make(args: argparse.Namespace, seed: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if base_name not in study:
-            base = {f"init_noise_{scale}": evaluate(args, "base", scale, folder) for scale in SCALES}
+            base = {f"init_noise_{scale}": evaluate(args, "base", scale, folder) for scale in args.init_noise}
             add_run(args.out, base_name, base)
         runs = [run.resolve() for run in args.run] or [train(args, seed, folder)]
         checkpoint, last = last_checkpoint(runs[-1], args.iterations)
         curve = join_curves(runs, last)
-        after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in SCALES}
+        after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in args.init_noise}
     record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
     record |= {"overrides": args.overrides, "train_overrides": args.train_overrides, "after": after, "curve": curve}
     add_run(args.out, record_name, record)
@@ -133,11 +133,12 @@ def report(args: argparse.Namespace) -> None:
     """Print a table for the documents."""
     base, runs = records(args)
     print(f"{args.task}, {base['init_noise_1']['num_episodes']} episodes, 95 % Wilson intervals")
-    print("| | minutes | env steps | initial noise 1 | initial noise 0 |\n|---|---|---|---|---|")
-    print(f"| base | | | {share(base['init_noise_1'])} | {share(base['init_noise_0'])} |")
+    columns = " | ".join(f"initial noise {scale}" for scale in args.init_noise)
+    print(f"| | minutes | env steps | {columns} |\n|---|---|---|{'---|' * len(args.init_noise)}")
+    print(f"| base | | | {' | '.join(share(base[f'init_noise_{scale}']) for scale in args.init_noise)} |")
     for run in runs:
         minutes, steps = run["curve"]["seconds"][-1] / 60, run["curve"]["env_steps"][-1]
-        shares = " | ".join(share(run["after"][f"init_noise_{scale}"]) for scale in SCALES)
+        shares = " | ".join(share(run["after"][f"init_noise_{scale}"]) for scale in args.init_noise)
         print(f"| seed {run['seed']} | {minutes:.1f} | {steps / 1e6:.2f} M | {shares} |")
 
 
@@ -171,11 +172,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--episodes", type=int, default=512)
     parser.add_argument("--eval_envs", type=int, default=256)
+    parser.add_argument("--init_noise", nargs="+", choices=SCALES, default=SCALES, help="evaluate with these scales")
     parser.add_argument("--run", type=Path, nargs="+", default=[], help="folders of a run of the one seed, in parts")
     parser.add_argument("--train_overrides", nargs="*", default=[], help="Hydra overrides of the training alone")
     parser.add_argument("--out", type=Path, required=True, help="study file, such as docs/results/lift.json")
     parser.add_argument("--plot", type=Path, help="picture to draw")
     args, args.overrides = parser.parse_known_args()
+    if "1" not in args.init_noise:
+        parser.error("--init_noise: give 1, the scale that policies are trained with, or 1 0")
     if args.run and len(args.seeds) != 1:
         parser.error("--run is one run: give its seed with --seeds")
     for seed in args.seeds:

@@ -175,7 +175,7 @@ def test_other_generations_refuse_them() -> None:
         {"other": {name: x[:2] for name, x in table.items()}, "now": table},
         {"plain": {name: x[:1] for name, x in table.items()}, "moved": table},
     )
-    with pytest.raises(ValueError, match="is 'now', but this generation's actions are absolute"):
+    with pytest.raises(ValueError, match=r"is 'now', but GR00T N1\.5's actions are absolute"):
         Gr00tN1d5Processor(config, tiny_tokenizer(config), num_views=0, modality=modality, statistics=known)
 
 

@@ -220,7 +220,7 @@ def test_mistakes_end_in_one_line(dataset, modality, tmp_path, options, message)
 
 @pytest.mark.parametrize("modality", ["relative"], indirect=True)
 def test_n1d5_refuses_relative_actions(dataset, modality, tmp_path):
-    with pytest.raises(ConfigurationError, match=r"arm.relative_to is 'position', but this generation's") as error:
+    with pytest.raises(ConfigurationError, match=r"arm.relative_to is 'position', but GR00T N1.5's") as error:
         finetune(dataset(3), modality, tmp_path / "out", "--patch_size", "8", base="tiny")
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ..modality import METADATA_FILE, Modality, Statistics, metadata_with, read_statistics
@@ -25,12 +25,7 @@ class Gr00tN1d5Processor(Gr00tProcessor):
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
         """Statistics of the modality's keys in ``experiment_cfg/metadata.json``; see the base class."""
-        for name, key in modality.action.items():
-            if key.relative_to is not None:
-                raise ValueError(
-                    f"action.{name}.relative_to is {key.relative_to!r}, but GR00T N1.5's actions are absolute; leave "
-                    "it out"
-                )
+        _refuse_relative(modality)
         return read_statistics(assets.get(METADATA_FILE), modality)
 
     @classmethod
@@ -47,6 +42,10 @@ class Gr00tN1d5Processor(Gr00tProcessor):
         """``assets`` with the embodiment in ``experiment_cfg/metadata.json``; see the base class."""
         metadata = metadata_with(assets.get(METADATA_FILE), modality, statistics, resolution, fps)
         return {**assets, METADATA_FILE: metadata}
+
+    def _normalisers(self, modality: Modality, statistics: Statistics) -> tuple[nn.Module, nn.Module]:
+        _refuse_relative(modality)
+        return super()._normalisers(modality, statistics)
 
     def _grids(self, image_sizes: Sequence[tuple[int, int]] | None) -> tuple[Grid, ...]:
         return (self.config.grid,) * self.num_views
@@ -72,3 +71,11 @@ class Gr00tN1d5Processor(Gr00tProcessor):
             # Bicubic overshoots at edges; a picture does not.
             pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
         return pixels / 127.5 - 1  # rescale by 1/255, then mean 0.5 and std 0.5
+
+
+def _refuse_relative(modality: Modality) -> None:
+    for name, key in modality.action.items():
+        if key.relative_to is not None:
+            raise ValueError(
+                f"action.{name}.relative_to is {key.relative_to!r}, but GR00T N1.5's actions are absolute; leave it out"
+            )

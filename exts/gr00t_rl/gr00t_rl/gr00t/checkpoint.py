@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,13 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "special_tokens_map.json",
 )
+CHECKPOINT_FILES = (
+    *(CONFIG_FILE, INDEX_FILE, *TOKENIZER_FILES),
+    *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
+    *("eagle_config.json", "experiment_cfg/metadata.json"),
+    *("qwen3_vl_config.json", "statistics.json", "embodiment_id.json"),
+)
+"""Files beside the weights in a checkpoint of any generation: a save replaces or removes them."""
 MAX_SHARD_BYTES = 5_000_000_000
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -272,7 +279,6 @@ def save_checkpoint(
     tensors: Mapping[str, Tensor],
     sizes: Mapping[str, Mapping[str, Any]],
     assets: Mapping[str, bytes],
-    others: Collection[Layout] = (),
 ) -> None:
     """Write a whole checkpoint folder, or leave everything as it was.
 
@@ -284,7 +290,6 @@ def save_checkpoint(
         tensors: The weights by official name, see :func:`official_tensors`.
         sizes: File name -> content of the files with the network's sizes.
         assets: File name -> content of what is saved beside the weights.
-        others: Layouts of checkpoints that this one may replace.
 
     Raises:
         CheckpointError: ``path`` holds something else, or cannot be written.
@@ -298,7 +303,7 @@ def save_checkpoint(
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.saving-", dir=target.parent))
         with held(staging):
             staging.chmod(0o755)  # mkdtemp makes it private, a checkpoint is not
-            _keep_other_files(target, staging, (layout, *others))
+            _keep_other_files(target, staging)
             _write_weights(staging, tensors, layout)
             for name, content in sizes.items():
                 _write_json(staging / name, content)
@@ -326,9 +331,9 @@ def _check_target(target: Path) -> None:
         raise CheckpointError(f"{target} holds files but no checkpoint: choose an empty or new folder to save to")
 
 
-def _keep_other_files(target: Path, staging: Path, layouts: Collection[Layout]) -> None:
+def _keep_other_files(target: Path, staging: Path) -> None:
     """Copy what is in ``target`` and is no part of a checkpoint."""
-    ours = {INDEX_FILE} | {name.split("/")[0] for layout in layouts for name in (*layout.sizes, *layout.assets)}
+    ours = {name.split("/")[0] for name in CHECKPOINT_FILES}
     for entry in target.iterdir() if target.is_dir() else ():
         if entry.name in ours or (entry.name.startswith("model") and entry.suffix == ".safetensors"):
             continue

@@ -22,7 +22,6 @@ from .action_head import ActionHead
 from .attention import check_attn_implementation
 from .checkpoint import Layout
 from .embodiment import CategorySpecificLinear
-from .generations import GENERATIONS, generation
 from .tokens import Prompt, TokenKinds
 
 
@@ -214,8 +213,7 @@ class Gr00tNetwork(nn.Module):
             CheckpointError: ``path`` holds something that is no checkpoint or cannot be written, or adapters are not
                 merged.
         """
-        others = [generation(name).LAYOUT for name in GENERATIONS]
-        checkpoint.save_checkpoint(path, self.layout, self.export_tensors(), self.config_files, self.assets, others)
+        checkpoint.save_checkpoint(path, self.layout, self.export_tensors(), self.config_files, self.assets)
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:

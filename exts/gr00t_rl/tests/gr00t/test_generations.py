@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gr00t_rl.gr00t import CheckpointError, Gr00tNetwork, Gr00tProcessor, from_pretrained, tokenizer_assets
+from gr00t_rl.gr00t.checkpoint import CHECKPOINT_FILES
 from gr00t_rl.gr00t.generations import GENERATIONS, TINY, Backbone, Generation, NetworkConfig, generation
 from gr00t_rl.gr00t.loading import generation_of_folder
 from gr00t_rl.gr00t.part_names import LORA_OF_HEAD, LORA_PARTS, PARTS
@@ -30,6 +31,18 @@ def of(request: pytest.FixtureRequest) -> Generation:
 @pytest.fixture
 def network(of: Generation) -> Gr00tNetwork:
     return of.Network.from_config(of.Config.tiny(), seed=0)
+
+
+def test_a_save_replaces_the_files_of_any_generation(of, network, tmp_path):
+    """What another generation's checkpoint left in the folder would be read as this one's; the user's files stay."""
+    assert {*of.LAYOUT.sizes, *of.LAYOUT.assets} <= set(CHECKPOINT_FILES)
+    for name in (*CHECKPOINT_FILES, "notes.txt"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("{}")
+    network.assets = {}
+    network.save_pretrained(tmp_path / "out")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {*of.Config.files, "model.safetensors.index.json", "model-00001-of-00001.safetensors", "notes.txt"}
 
 
 def test_names_of_the_protocols_are_there(of, network):

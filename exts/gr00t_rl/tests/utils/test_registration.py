@@ -43,7 +43,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import gr00t_rl
 assert not {"torch", "rsl_rl", "transformers"} & sys.modules.keys(), "import gr00t_rl is slow"
-import gr00t_rl.gr00t.config
+import gr00t_rl.gr00t.n1d5.config, gr00t_rl.gr00t.n1d7.config, gr00t_rl.gr00t.generations
 assert not {"torch", "rsl_rl", "transformers"} & sys.modules.keys(), "sizes are slow"
 from gr00t_rl.gr00t import Gr00tN1d5
 assert "transformers" in sys.modules and "rsl_rl" not in sys.modules

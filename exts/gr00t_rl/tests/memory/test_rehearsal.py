@@ -10,6 +10,7 @@ import torch
 from helpers import GroupedPointMassEnv, PointMassEnv, collect, grpo_cfg, make_runner, runner_cfg
 
 from gr00t_rl.gr00t import Gr00tN1d5Config, Gr00tN1d7Config
+from gr00t_rl.gr00t.embodiment import CategorySpecificLinear
 from gr00t_rl.memory.rehearsal import Rehearsal
 from gr00t_rl.memory.update import state_bytes
 from gr00t_rl.utils.allocations import LiveBytes
@@ -69,6 +70,21 @@ def test_activations_are_those_of_the_real_step(name):
     assert whole.gradients + whole.activations == pytest.approx(
         max(real_step(runner.alg, rehearsal.minibatch, accumulates=False), gradients), rel=0.02
     )
+
+
+def test_tables_of_statistics_are_no_idle_embodiments():
+    """Of an actor with a modality, whose normalisers hold tables too."""
+    key = {"start": 0, "end": 2, "normalization": None}
+    modality = {
+        "embodiment_tag": "point",
+        "video": {"front": "image"},
+        "state": {"place": {"group": "policy", **key}},
+        "action": {"push": key},
+    }
+    runner, rehearsal = pair(runner_cfg("flow_sde_one", image=True), checkpoint="tiny-n1.7", modality=modality)
+    layers = [layer for layer in runner.alg.actor.modules() if isinstance(layer, CategorySpecificLinear)]
+    tables = [layer.full_table() for layer in layers]
+    assert rehearsal.idle_embodiments == sum(W.nbytes + b.nbytes for W, b in tables) > 0
 
 
 def test_activations_are_what_autograd_saves():

@@ -6,8 +6,9 @@ one. Names are loaded on first use (PEP 562): sizes need neither torch nor trans
 them as options should not wait for these.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .action_head import ActionHead, HeadContext
@@ -78,11 +79,4 @@ __all__ = [
     "without_weights",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            value = getattr(importlib.import_module(f".{module}", __name__), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, {name: (module, name) for module, names in _MODULES.items() for name in names})

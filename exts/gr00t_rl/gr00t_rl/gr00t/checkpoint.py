@@ -127,24 +127,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_sizes(folder: Path, layout: Layout) -> dict[str, dict[str, Any]]:
-    """Contents of the files with the network's sizes that ``folder`` has, by name.
-
-    Raises:
-        CheckpointError: a missing or broken file.
-    """
-    first, *others = layout.sizes
-    found = {first: read_json(folder / first)}
-    return found | {name: read_json(folder / name) for name in others if (folder / name).exists()}
-
-
-def read_sizes_of(folder: Path, config_class: Any, layout: Layout) -> Any:
+def read_sizes_of(folder: Path, config_class: Any) -> Any:
     """The sizes of the network of the checkpoint in ``folder``, as ``config_class`` holds them.
 
     Raises:
         CheckpointError: a missing or broken file, or sizes that are not those of one network.
     """
-    files = read_sizes(folder, layout)
+    first, *others = config_class.files
+    files = {first: read_json(folder / first)}
+    files |= {name: read_json(folder / name) for name in others if (folder / name).exists()}
     try:
         return config_class.from_files(files)
     except ValueError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from .head_config import ActionHeadConfig
 
@@ -81,13 +82,13 @@ def attention(queries: int, keys: int, width: int) -> int:
     return 4 * queries * keys * width
 
 
-def language_flops(
-    tokens: int, layers: int, *, width: int, heads: int, kv_heads: int, head_dim: int, mlp_width: int
-) -> int:
-    """A language model's ``layers``: groups of heads share a key and value, MLPs are gated."""
-    q, kv = heads * head_dim, kv_heads * head_dim
+def language_flops(tokens: int, layers: int, text: Any) -> int:
+    """The first ``layers`` of a language model of sizes ``text``, a Qwen3: groups of heads share a key and value, MLPs
+    are gated.
+    """
+    width, q, kv = text.hidden_size, text.num_attention_heads * text.head_dim, text.num_key_value_heads * text.head_dim
     projections = linear(tokens, width, q, width) + 2 * linear(tokens, width, kv)
-    return layers * (projections + attention(tokens, tokens, q) + 3 * linear(tokens, width, mlp_width))
+    return layers * (projections + attention(tokens, tokens, q) + 3 * linear(tokens, width, text.intermediate_size))
 
 
 def _vl_self_attention(head: ActionHeadConfig, tokens: int) -> int:

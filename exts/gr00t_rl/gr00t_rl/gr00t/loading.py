@@ -49,7 +49,7 @@ def without_weights(
     """Return the network of a checkpoint with weights that take no memory; see :meth:`Gr00tNetwork.without_weights`."""
     folder = checkpoint.resolve_folder(path_or_hub_id)
     of = generation_of_folder(folder)
-    config = checkpoint.read_sizes_of(folder, of.Config, of.LAYOUT)
+    config = checkpoint.read_sizes_of(folder, of.Config)
     model = of.Network.without_weights(config, dtype or torch.bfloat16, attn_implementation)
     model.assets = checkpoint.read_assets(folder, of.LAYOUT)
     return model

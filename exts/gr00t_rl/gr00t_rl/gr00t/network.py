@@ -37,6 +37,8 @@ class Gr00tNetwork(nn.Module):
 
     config_class: ClassVar[Any]
     """Sizes, see ``generations.py``."""
+    backbone_class: ClassVar[Any]
+    """Makes the backbone from sizes and kernels, see ``generations.py``."""
     layout: ClassVar[Layout]
     """Files and names on disk."""
     large: ClassVar[tuple[type[nn.Module], ...]]
@@ -51,12 +53,9 @@ class Gr00tNetwork(nn.Module):
         super().__init__()
         check_attn_implementation(attn_implementation)
         self.config = config
-        self._build(config, attn_implementation)
+        self.backbone = self.backbone_class(config, attn_implementation)
+        self.action_head = ActionHead(config.action_head, attn_implementation)
         self.assets: dict[str, bytes] = {}
-
-    def _build(self, config: Any, attn_implementation: str) -> None:
-        """Make :attr:`backbone` and :attr:`action_head`."""
-        raise NotImplementedError
 
     @classmethod
     def from_pretrained(
@@ -80,7 +79,7 @@ class Gr00tNetwork(nn.Module):
         """
         check_attn_implementation(attn_implementation)
         folder = checkpoint.resolve_folder(path_or_hub_id)
-        config = checkpoint.read_sizes_of(folder, cls.config_class, cls.layout)
+        config = checkpoint.read_sizes_of(folder, cls.config_class)
         with torch.device("meta"):
             model = cls(config, attn_implementation)
         weights = checkpoint.load_tensors(folder, cls.layout, _shapes(model), dtype, torch.device(device))

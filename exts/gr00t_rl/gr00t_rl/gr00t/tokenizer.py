@@ -85,6 +85,23 @@ def render_turn(tokenizer: PreTrainedTokenizerBase, instruction: str, pictures: 
     return text
 
 
+def check_image_token(tokenizer: PreTrainedTokenizerBase, token: str, index: int, remedy: str) -> None:
+    """Make sure the tokenizer and the network mean the same token by an image.
+
+    Args:
+        tokenizer: The tokenizer.
+        token: What stands where an image token goes.
+        index: Its id in the network.
+        remedy: What to do if the tokenizer has another.
+
+    Raises:
+        CheckpointError: It has another.
+    """
+    found = tokenizer.convert_tokens_to_ids(token)
+    if found != index:
+        raise CheckpointError(f"the tokenizer's id of {token} is {found}, the model's is {index}: {remedy}")
+
+
 def byte_tokenizer(
     size: int, special_tokens: Sequence[str], image_token: str, image_id: int, template: str
 ) -> PreTrainedTokenizerFast:

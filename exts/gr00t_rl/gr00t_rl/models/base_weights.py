@@ -25,6 +25,7 @@ from ..gr00t import (
     without_weights,
 )
 from ..gr00t.checkpoint import resolve_folder
+from ..gr00t.generations import tiny_for_image
 from ..options import Gr00tActorOptions
 from ..utils.errors import ConfigurationError
 
@@ -92,7 +93,7 @@ def load_base(
 def _tiny(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | None) -> tuple[Gr00tNetwork, Any]:
     """Make a small random network and its tokenizer; without weights inside :func:`blank_weights`."""
     of = generation(TINY[options.checkpoint])
-    config = of.Config.tiny_for_image(image_size, action_horizon=options.n_action_steps)  # a checkpoint has its own
+    config = tiny_for_image(of.Config, image_size, action_horizon=options.n_action_steps)  # a checkpoint has its own
     kernels = options.attn_implementation
     if _blank.get() is not None:
         return of.Network.without_weights(config, dtype, kernels), of.tiny_tokenizer(config)

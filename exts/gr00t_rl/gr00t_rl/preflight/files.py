@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from ..gr00t.generations import TINY, generation, generation_of_config
+from ..gr00t.generations import TINY, generation
 from ..gr00t.head_config import ActionHeadConfig
 from ..utils.errors import ConfigurationError
 
@@ -49,27 +48,15 @@ def check_checkpoint(actor: Any) -> None:
 
 def _read_head(folder: Path, named: str) -> ActionHeadConfig:
     """Read the sizes of the action head from a checkpoint's files."""
+    from ..gr00t.checkpoint import read_sizes_of  # loads torch
+    from ..gr00t.loading import generation_of_folder
+
     try:
-        files = {"config.json": json.loads((folder / "config.json").read_text())}
-        of = generation_of_config(files["config.json"])
-        names = [name for name in of.Config.files[1:] if (folder / name).is_file()]
-        files |= {name: json.loads((folder / name).read_text()) for name in names}
-    except (OSError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ConfigurationError(
-            f"agent.actor.checkpoint={named!r} has no readable config.json of GR00T ({error}); set the folder that "
-            "holds config.json and the *.safetensors files"
-        ) from None
-    except ValueError as error:  # of another network
+        return read_sizes_of(folder, generation_of_folder(folder).Config).action_head
+    except ValueError as error:  # a CheckpointError is one
         raise ConfigurationError(
             f"agent.actor.checkpoint={named!r}: {error}; set the folder that holds config.json and the *.safetensors "
             "files"
-        ) from None
-    try:
-        return of.Config.from_files(files).action_head
-    except ValueError as error:
-        raise ConfigurationError(
-            f"agent.actor.checkpoint={named!r}: {error}; set the folder that holds config.json and the *.safetensors "
-            "files of one network"
         ) from None
 
 

@@ -23,6 +23,7 @@ from ..gr00t import (
     load_tokenizer,
     tokenizer_assets,
 )
+from ..gr00t.generations import tiny_for_image
 from ..utils.errors import ConfigurationError
 from .arguments import sizes_of
 from .parts import renew_head
@@ -38,7 +39,7 @@ def load_network(args: argparse.Namespace, data: Demonstrations) -> tuple[Gr00tN
         if args.checkpoint in TINY:
             of = generation(TINY[args.checkpoint])
             side = next((height for height, _ in data.layout.cameras.values()), 64)
-            config = of.Config.tiny_for_image(side, **sizes_of(args))
+            config = tiny_for_image(of.Config, side, **sizes_of(args))
             model, tokenizer = of.Network.from_config(config, seed=args.seed), of.tiny_tokenizer(config)
             model.assets = tokenizer_assets(tokenizer)
         else:

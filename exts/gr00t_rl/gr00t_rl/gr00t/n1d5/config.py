@@ -200,17 +200,6 @@ class Gr00tN1d5Config:
         return cls(vision, text, head, select_layer=text_layers, image_token_index=image_token)
 
     @classmethod
-    def tiny_for_image(cls, side: int | None, **sizes: int) -> Self:
-        """:meth:`tiny` for square images of ``side`` pixels, in eight patches a side; other sizes are resized.
-
-        Of a frozen random encoder with four, a linear probe finds half as much of a goal's position.
-        """
-        if side is not None:
-            side = side if side % 8 == 0 else 64
-            sizes = {"image_size": side, "patch_size": side // 8} | sizes
-        return cls.tiny(**sizes)
-
-    @classmethod
     def from_dicts(cls, config: Mapping[str, Any], eagle: Mapping[str, Any] | None = None) -> Self:
         """Read the contents of config.json and, if the folder has one, eagle_config.json.
 

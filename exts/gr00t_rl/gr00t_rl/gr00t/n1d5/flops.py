@@ -19,16 +19,7 @@ def count_flops(config: Gr00tN1d5Config, tokens: int, grids: Sequence[Grid]) -> 
         grids: Patches of each picture of a sample.
     """
     head = head_flops(config.action_head, tokens, len(grids) * config.tokens_per_image)
-    text = config.text
-    language = language_flops(
-        tokens,
-        config.select_layer,
-        width=text.hidden_size,
-        heads=text.num_attention_heads,
-        kv_heads=text.num_key_value_heads,
-        head_dim=text.head_dim,
-        mlp_width=text.intermediate_size,
-    )
+    language = language_flops(tokens, config.select_layer, config.text)
     return Flops(vision=_vision(config, len(grids)), language=language, **head)
 
 

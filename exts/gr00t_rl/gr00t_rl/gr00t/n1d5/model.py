@@ -36,14 +36,11 @@ class Gr00tN1d5(Gr00tNetwork):
     """GR00T N1.5."""
 
     config_class = Gr00tN1d5Config
+    backbone_class = Backbone
     layout: ClassVar[Layout] = LAYOUT
     large: ClassVar[tuple[type[nn.Module], ...]] = (EagleModel, ActionHead)
     config: Gr00tN1d5Config
     backbone: Backbone
-
-    def _build(self, config: Gr00tN1d5Config, attn_implementation: str) -> None:
-        self.backbone = Backbone(config, attn_implementation)
-        self.action_head = ActionHead(config.action_head, attn_implementation)
 
     def read_inputs(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor | None, Prompt]:
         """``eagle_pixel_values`` [B * views, 3, S, S] in [-1, 1], sample-major (optional), ``eagle_input_ids`` [B, T],

@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ..modality import METADATA_FILE, Modality, Statistics, metadata_with, read_statistics
 from ..processor import Gr00tProcessor
+from ..tokenizer import check_image_token
 from ..tokens import Grid
 from .config import Gr00tN1d5Config
-from .prompt import check_tokenizer, render_prompt
+from .prompt import IMAGE_TOKEN, render_prompt
 
 
 class Gr00tN1d5Processor(Gr00tProcessor):
@@ -57,7 +58,8 @@ class Gr00tN1d5Processor(Gr00tProcessor):
         return render_prompt(tokenizer, instruction, self.num_views, self.config.tokens_per_image)
 
     def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        check_tokenizer(tokenizer, self.config)
+        remedy = "use the tokenizer assets that belong to this checkpoint"
+        check_image_token(tokenizer, IMAGE_TOKEN, self.config.image_token_index, remedy)
 
     def _join(self, pictures: list[Tensor]) -> Tensor:
         """[N * views, 3, S, S] float32 in [-1, 1], sample-major: the order of image tokens in a batch of prompts."""

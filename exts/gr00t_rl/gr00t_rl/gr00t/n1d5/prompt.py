@@ -46,20 +46,6 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, instruction: str, num_view
     return text
 
 
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: Gr00tN1d5Config) -> None:
-    """Make sure the tokenizer and the network mean the same token by an image.
-
-    Raises:
-        CheckpointError: another id for ``<IMG_CONTEXT>`` than ``config.image_token_index``.
-    """
-    found = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-    if found != config.image_token_index:
-        raise CheckpointError(
-            f"the tokenizer's id of {IMAGE_TOKEN} is {found}, the model's is {config.image_token_index}: "
-            "use the tokenizer assets that belong to this checkpoint"
-        )
-
-
 def tiny_tokenizer(config: Gr00tN1d5Config) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer whose ``<IMG_CONTEXT>`` has the id ``config.image_token_index``.
 

@@ -4,26 +4,19 @@
 Names are loaded on first use (PEP 562), as in :mod:`gr00t_rl.gr00t`.
 """
 
-import importlib
-from typing import Any
-
+from ..lazy import lazy_names
 from .config import MODEL_TYPE
 from .config import Gr00tN1d7Config as Config
 
 __all__ = ["LAYOUT", "MODEL_TYPE", "Config", "Network", "Processor", "count_flops", "tiny_tokenizer"]
 
-_LAZY = {
-    "LAYOUT": ("model", "LAYOUT"),
-    "Network": ("model", "Gr00tN1d7"),
-    "Processor": ("processor", "Gr00tN1d7Processor"),
-    "count_flops": ("flops", "count_flops"),
-    "tiny_tokenizer": ("prompt", "tiny_tokenizer"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _LAZY[name]
-    globals()[name] = getattr(importlib.import_module(f".{module}", __name__), attribute)
-    return globals()[name]
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "LAYOUT": ("model", "LAYOUT"),
+        "Network": ("model", "Gr00tN1d7"),
+        "Processor": ("processor", "Gr00tN1d7Processor"),
+        "count_flops": ("flops", "count_flops"),
+        "tiny_tokenizer": ("prompt", "tiny_tokenizer"),
+    },
+)

@@ -202,18 +202,6 @@ class Gr00tN1d7Config:
         )
 
     @classmethod
-    def tiny_for_image(cls, side: int | None, **sizes: int) -> Self:
-        """:meth:`tiny` for square images of ``side`` pixels, in eight patches, four tokens a side; others are resized.
-
-        Of a frozen random encoder's tokens, a linear probe finds a disc's position as well as with eight tokens a side
-        (R² 0.97 and 0.98), in a fifth of the time.
-        """
-        if side is not None:
-            side = side if side % 8 == 0 else 64
-            sizes = {"image_size": side, "patch_size": side // 8} | sizes
-        return cls.tiny(**sizes)
-
-    @classmethod
     def from_dicts(cls, config: Mapping[str, Any], qwen: Mapping[str, Any] | None = None) -> Self:
         """Read the contents of config.json and, if the folder has one, qwen3_vl_config.json.
 

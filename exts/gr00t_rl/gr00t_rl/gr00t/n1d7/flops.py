@@ -20,16 +20,7 @@ def count_flops(config: Gr00tN1d7Config, tokens: int, grids: Sequence[Grid]) -> 
     """
     head = head_flops(config.action_head, tokens, sum(config.tokens_of(grid) for grid in grids))
     vision = sum(_vision(config, grid) for grid in grids)
-    text = config.text
-    language = language_flops(
-        tokens,
-        config.select_layer,
-        width=text.hidden_size,
-        heads=text.num_attention_heads,
-        kv_heads=text.num_key_value_heads,
-        head_dim=text.head_dim,
-        mlp_width=text.intermediate_size,
-    )
+    language = language_flops(tokens, config.select_layer, config.text)
     return Flops(vision=vision, language=language, **head)
 
 

@@ -41,14 +41,11 @@ class Gr00tN1d7(Gr00tNetwork):
     """GR00T N1.7."""
 
     config_class = Gr00tN1d7Config
+    backbone_class = Backbone
     layout: ClassVar[Layout] = LAYOUT
     large: ClassVar[tuple[type[nn.Module], ...]] = (Backbone, ActionHead)
     config: Gr00tN1d7Config
     backbone: Backbone
-
-    def _build(self, config: Gr00tN1d7Config, attn_implementation: str) -> None:
-        self.backbone = Backbone(config, attn_implementation)
-        self.action_head = ActionHead(config.action_head, attn_implementation)
 
     def read_inputs(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor | None, Prompt]:
         """``input_ids`` [B, T], ``attention_mask`` [B, T] (optional), and, both or none of them, ``pixel_values``

@@ -12,12 +12,13 @@ from transformers import PreTrainedTokenizerBase
 
 from ..modality import Modality, Statistics
 from ..processor import Gr00tProcessor, KnownEmbodiment
+from ..tokenizer import check_image_token
 from ..tokens import Grid
 from .files import EMBODIMENT_FILE, files_with
 from .keys import check_keys
 from .language import mrope_positions
 from .pictures import PicturePatches, to_values
-from .prompt import check_tokenizer, render_prompt
+from .prompt import IMAGE_TOKEN, render_prompt
 from .recipe import Recipe, read_table
 from .relative import RelativeActions, read_relative
 from .scaling import ScaledKey, Scaler
@@ -107,7 +108,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         return render_prompt(tokenizer, instruction, [self._tokens_of(grid) for grid in self.grids])
 
     def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        check_tokenizer(tokenizer, self.config.image_token_index)
+        check_image_token(tokenizer, IMAGE_TOKEN, self.config.image_token_index, "use the tokenizer of Qwen3-VL-2B")
 
     def _positions(self, input_ids: Tensor) -> Tensor:
         merge = self.config.vision.spatial_merge_size

@@ -54,20 +54,6 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, instruction: str, tokens: 
     return head + "".join(IMAGE_TOKEN * count + part for count, part in zip(tokens, rest, strict=True))
 
 
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, image_token_index: int) -> None:
-    """Make sure the tokenizer and the network mean the same token by a picture.
-
-    Raises:
-        CheckpointError: another id for ``<|image_pad|>`` than ``image_token_index``.
-    """
-    found = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-    if found != image_token_index:
-        raise CheckpointError(
-            f"the tokenizer's id of {IMAGE_TOKEN} is {found}, the model's is {image_token_index}: "
-            "use the tokenizer of Qwen3-VL-2B"
-        )
-
-
 def tiny_tokenizer(config: Any) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer whose ``<|image_pad|>`` has the id ``config.image_token_index``.
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gr00t_rl.gr00t import ActionHeadConfig
+from gr00t_rl.gr00t.generations import tiny_for_image
 from gr00t_rl.gr00t.n1d5.config import Gr00tN1d5Config
 from gr00t_rl.gr00t.n1d7.config import Gr00tN1d7Config
 from gr00t_rl.gr00t.n1d7.sizes import TextConfig, VisionConfig
@@ -171,7 +172,7 @@ def test_tiny_takes_what_the_other_generation_takes():
 
 @pytest.mark.parametrize("side", [32, 64, 96, 200, 224])
 def test_tiny_takes_cameras_as_they_are(side):
-    config = Gr00tN1d7Config.tiny_for_image(side, text_layers=3)
+    config = tiny_for_image(Gr00tN1d7Config, side, text_layers=3)
     assert config.raw_config["image_target_size"] == config.raw_config["image_crop_size"] == [side, side]
     patches = side // config.vision.patch_size
     assert patches * config.vision.patch_size == side
@@ -180,8 +181,8 @@ def test_tiny_takes_cameras_as_they_are(side):
 
 
 def test_tiny_resizes_other_cameras():
-    assert Gr00tN1d7Config.tiny_for_image(50) == Gr00tN1d7Config.tiny_for_image(64)
-    assert Gr00tN1d7Config.tiny_for_image(None) == Gr00tN1d7Config.tiny()
+    assert tiny_for_image(Gr00tN1d7Config, 50) == tiny_for_image(Gr00tN1d7Config, 64)
+    assert tiny_for_image(Gr00tN1d7Config, None) == Gr00tN1d7Config.tiny()
 
 
 def test_impossible_tiny_sizes_are_refused():

@@ -33,7 +33,8 @@ FRANKA_PRIMITIVE_CFG = ArticulationCfg(
         usd_path=str(Path(__file__).parent / "usd" / "franka.usda"),
         articulation_props=[
             NewtonArticulationCfg(self_collision_enabled=False),
-            PhysxArticulationCfg(enabled_self_collisions=False),
+            # PhysX's own default is 32 iterations, a quarter of which hold a cube as well
+            PhysxArticulationCfg(enabled_self_collisions=False, solver_position_iteration_count=8),
         ],
         # Each engine has its own switch for "this body does not feel gravity": MuJoCo's compensation and PhysX's flag.
         rigid_props=[MujocoRigidBodyCfg(gravcomp=1.0), PhysxRigidBodyCfg(disable_gravity=True)],

@@ -3,11 +3,12 @@
 
 from isaaclab.physics import PhysxAutoCfg
 from isaaclab.utils import configclass
-from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+from isaaclab_newton.physics import NewtonCfg
 from isaaclab_ov.physics import OvPhysxCfg
 from isaaclab_physx.physics import PhysxCfg
 from isaaclab_tasks.utils import PresetCfg
 
+from .newton_graph import GraphedMJWarpSolverCfg
 from .ovphysx_compat import allow_ovphysx_without_cuda
 
 allow_ovphysx_without_cuda()
@@ -18,7 +19,7 @@ CONTROL_HZ = 20
 STEP_DT = 1.0 / CONTROL_HZ
 """Duration of an env step [s]."""
 
-CONTACT_DT = 0.01
+CONTACT_DT = STEP_DT / 3
 """Physics step for tasks with cubes [s]. A smaller one costs time in proportion and gains nothing."""
 
 FREE_SPACE_DT = 0.025
@@ -33,7 +34,7 @@ class ContactPhysicsCfg(PresetCfg):
     ovphysx: OvPhysxCfg = OvPhysxCfg()
     physx: PhysxAutoCfg = PhysxAutoCfg(isaacsim_physx=isaacsim_physx, ovphysx=ovphysx)
     newton_mjwarp: NewtonCfg = NewtonCfg(
-        solver_cfg=MJWarpSolverCfg(
+        solver_cfg=GraphedMJWarpSolverCfg(
             solver="newton",
             integrator="implicitfast",
             cone="pyramidal",
@@ -60,7 +61,7 @@ class FreeSpacePhysicsCfg(PresetCfg):
     ovphysx: OvPhysxCfg = OvPhysxCfg()
     physx: PhysxAutoCfg = PhysxAutoCfg(isaacsim_physx=isaacsim_physx, ovphysx=ovphysx)
     newton_mjwarp: NewtonCfg = NewtonCfg(
-        solver_cfg=MJWarpSolverCfg(
+        solver_cfg=GraphedMJWarpSolverCfg(
             solver="newton",
             integrator="implicitfast",
             cone="pyramidal",

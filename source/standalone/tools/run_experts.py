@@ -28,6 +28,7 @@ TASKS = [
     "Gr00t-Push-Cube-Franka",
     "Gr00t-Pick-Place-Cube-Franka",
     "Gr00t-Stack-Cube-Franka",
+    "Gr00t-Tabletop-Cubes-Franka",
 ]
 PHYSICS = ("newton_mjwarp", "ovphysx", "physx")
 
@@ -36,7 +37,8 @@ def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, nois
     """Play ``rounds`` episodes in each of ``num_envs`` envs and return what happened, ready for JSON.
 
     Keys: ``success_rate``, ``num_episodes``, ``time_to_success_s`` (median and 95th percentile, None without a
-    success), ``failures`` (episodes that another termination ended), ``time_outs``, ``env_steps_per_s``.
+    success), ``failures`` (episodes that another termination ended), ``time_outs``, ``env_steps_per_s``; where the
+    instruction is the task, ``by_instruction`` with the first three of them by its name.
     """
     import gymnasium as gym
     import torch
@@ -45,6 +47,7 @@ def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, nois
 
     import gr00t_rl.tasks  # noqa: F401
     from gr00t_rl.tasks.tabletop.experts import make_expert
+    from gr00t_rl.utils.instructions import task_names
 
     cfg: Any = resolve_task_config(task, None, overrides=[f"physics={physics}", f"env.scene.num_envs={num_envs}"])[0]
     cfg.sim.device, cfg.seed = "cpu", seed
@@ -56,7 +59,7 @@ def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, nois
         # Cameras, where the task has any, have nobody who looks.
         env.decision_due = torch.zeros(num_envs, dtype=torch.bool, device=env.device)
         finished = torch.zeros(num_envs, dtype=torch.long, device=env.device)
-        outcomes, lengths, steps, began = [], [], 0, time.perf_counter()
+        outcomes, lengths, numbers, steps, began = [], [], [], 0, time.perf_counter()
         while finished.min() < rounds:
             length = env.episode_length_buf + 1
             _, _, terminated, timed_out, extras = env.step(expert())
@@ -65,36 +68,55 @@ def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, nois
             counted = done & (finished < rounds)
             outcomes.append(torch.stack((extras["success"], terminated, timed_out), -1)[counted])
             lengths.append(length[counted])
+            numbers.append(extras.get("instruction", torch.zeros_like(length))[counted])
             finished += done
             steps += num_envs
         elapsed = time.perf_counter() - began
         success, terminated, timed_out = torch.cat(outcomes).unbind(-1)
-        seconds = torch.cat(lengths)[success].float() * env.step_dt
-        quantiles = seconds.quantile(torch.tensor([0.5, 0.95])).tolist() if success.any() else [None, None]
+        seconds, number = torch.cat(lengths).float() * env.step_dt, torch.cat(numbers)
+        parts = {name: number == place for place, name in enumerate(task_names(cfg))}
         return {
             "task": task,
             "physics": physics,
             "num_envs": num_envs,
             "seed": seed,
             "noise": noise,
-            "num_episodes": len(success),
-            "success_rate": success.float().mean().item(),
-            "time_to_success_s": dict(zip(("median", "p95"), quantiles, strict=True)),
+            **successes(success, seconds),
             "failures": int((terminated & ~success).sum()),
             "time_outs": int((timed_out & ~success).sum()),
             "env_steps_per_s": steps / elapsed,
+            "by_instruction": {
+                name: successes(success[part], seconds[part]) for name, part in parts.items() if part.any()
+            },
         }
+
+
+def successes(success: Any, seconds: Any) -> dict[str, Any]:
+    """Number, success rate and time to success of episodes, from two tensors [N]."""
+    times = seconds[success]
+    quantiles = [times.quantile(share).item() if len(times) else None for share in (0.5, 0.95)]
+    return {
+        "num_episodes": len(success),
+        "success_rate": success.float().mean().item(),
+        "time_to_success_s": dict(zip(("median", "p95"), quantiles, strict=True)),
+    }
 
 
 def line(result: dict[str, Any]) -> str:
     """One result for the terminal."""
-    median, p95 = result["time_to_success_s"].values()
-    times = "no success" if median is None else f"median {median:.2f} s, 95 % within {p95:.2f} s"
+    parts = [f"\n  {name:28} {_in_words(part)}" for name, part in result["by_instruction"].items()]
     return (
-        f"{result['task']:30} {result['physics']:14} {result['success_rate']:6.1%} of {result['num_episodes']} "
-        f"episodes, {times}; {result['failures']} failures, {result['time_outs']} time-outs; "
-        f"{result['env_steps_per_s']:,.0f} env steps/s"
+        f"{result['task']:30} {result['physics']:14} {_in_words(result)}; "
+        f"{result['failures']} failures, {result['time_outs']} time-outs; {result['env_steps_per_s']:,.0f} env steps/s"
+        + "".join(parts)
     )
+
+
+def _in_words(part: dict[str, Any]) -> str:
+    """What :func:`successes` found."""
+    median, p95 = part["time_to_success_s"].values()
+    times = "no success" if median is None else f"median {median:.2f} s, 95 % within {p95:.2f} s"
+    return f"{part['success_rate']:6.1%} of {part['num_episodes']} episodes, {times}"
 
 
 def write_results(path: Path, results: list[dict[str, Any]]) -> None:
@@ -118,7 +140,7 @@ def run_in_process(args: argparse.Namespace, task: str, physics: str) -> dict[st
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", nargs="+", default=TASKS, help="gym IDs; all four state tasks where not given")
+    parser.add_argument("--task", nargs="+", default=TASKS, help="gym IDs; all state tasks where not given")
     parser.add_argument("--physics", nargs="+", default=["newton_mjwarp"], choices=PHYSICS)
     parser.add_argument("--num_episodes", type=int, default=512, help="rounded up to a multiple of --num_envs")
     parser.add_argument("--num_envs", type=int, default=128)

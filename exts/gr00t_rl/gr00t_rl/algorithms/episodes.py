@@ -27,13 +27,15 @@ class FirstEpisodes:
         """Env steps of the episode, int64 [N]."""
         self.success = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """Episodes that ended in success, bool [N]."""
+        self.instruction = torch.zeros_like(self.lengths)
+        """Number of the instruction that an ended episode had, int64 [N]; 0 where the env does not say."""
         self.spoiled = torch.zeros_like(self.alive)
         """Episodes that something not finite broke off, bool [N]: nobody's, and of no group."""
 
     def begin(self) -> None:
         """Forget all episodes; the envs have been reset."""
         self.alive.fill_(True)
-        for array in (self.rewards, self.discounted, self.lengths, self.success, self.spoiled):
+        for array in (self.rewards, self.discounted, self.lengths, self.success, self.instruction, self.spoiled):
             array.zero_()
 
     def spoil(self, envs: torch.Tensor) -> None:
@@ -41,13 +43,20 @@ class FirstEpisodes:
         self.spoiled |= self.alive & envs
         self.alive &= ~envs
 
-    def step(self, rewards: torch.Tensor, dones: torch.Tensor, success: torch.Tensor | None) -> None:
+    def step(
+        self,
+        rewards: torch.Tensor,
+        dones: torch.Tensor,
+        success: torch.Tensor | None,
+        instruction: torch.Tensor | None = None,
+    ) -> None:
         """Add one env step.
 
         Args:
             rewards: Rewards r_i, float32 [N].
             dones: Episode ends, [N], non-zero where the env was reset after this step.
             success: Whether an episode that ends now has succeeded, bool [N]; None if the env does not say.
+            instruction: Number of the instruction that it had, int64 [N]; None if the env does not say.
         """
         self.rewards += torch.where(self.alive, rewards, 0.0)
         self.discounted += torch.where(self.alive, self.gamma**self.lengths * rewards, 0.0)
@@ -55,4 +64,6 @@ class FirstEpisodes:
         ended = self.alive & dones.bool()
         if success is not None:
             self.success |= ended & success
+        if instruction is not None:
+            self.instruction = torch.where(ended, instruction, self.instruction)
         self.alive &= ~ended

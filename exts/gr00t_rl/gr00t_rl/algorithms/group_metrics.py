@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
+from ..utils.instructions import SUCCESS_RATE_TAG
 from .advantages import squared_deviations
 from .episodes import FirstEpisodes
 from .ranks import Moments, Tally
@@ -17,6 +20,7 @@ def tally_episodes(
     informative: torch.Tensor,
     num_steps: int,
     reports_success: bool,
+    tasks: Sequence[str] = (),
 ) -> None:
     """Add what the metrics are made of, without episodes that a bad env spoilt.
 
@@ -27,6 +31,7 @@ def tally_episodes(
         informative: Groups that teach something, bool [G].
         num_steps: Env steps of the iteration.
         reports_success: Whether the env says which episodes succeeded.
+        tasks: Names of the tasks that the env's instructions ask for, where it has several.
     """
     good = ~episodes.spoiled
     tally.add("informative", informative)
@@ -37,6 +42,8 @@ def tally_episodes(
     tally.add("used", episodes.lengths / num_steps)
     if reports_success:
         tally.add("success", episodes.success[good])
+        for number, name in enumerate(tasks):
+            tally.add(f"success/{name}", episodes.success[good & (episodes.instruction == number)])
 
 
 def describe_episodes(moments: dict[str, Moments]) -> dict[str, float]:
@@ -59,6 +66,7 @@ def describe_episodes(moments: dict[str, Moments]) -> dict[str, float]:
         "charts/episodic_length": moments["length"].mean,
         "charts/used_steps": moments["used"].mean,
     }
-    if "success" in moments:
-        metrics["charts/success_rate"] = moments["success"].mean
+    for name in moments:
+        if name == "success" or name.startswith("success/"):
+            metrics[SUCCESS_RATE_TAG + name.removeprefix("success")] = moments[name].mean
     return metrics

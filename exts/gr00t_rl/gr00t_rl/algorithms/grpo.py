@@ -12,6 +12,7 @@ from tensordict import TensorDict
 
 from ..options import GrpoOptions
 from ..utils.errors import ConfigurationError
+from ..utils.instructions import SUCCESS_RATE_TAG, task_names
 from .advantages import decision_advantages, episode_weights, group_advantages, informative_groups
 from .episodes import FirstEpisodes
 from .group_metrics import describe_episodes, tally_episodes
@@ -50,7 +51,7 @@ class GRPO(ClippedSurrogate):
         self.health = HealthWatch()
         self.mean_return: float | None = None
         """Mean return of the last iteration's episodes, which rsl_rl's logger does not see."""
-        self._reports_success = False
+        self._reports_success, self._tasks = False, task_names(self.env.cfg)
         self._judged: torch.Tensor  # what episodes are judged by, float32 [G, S]
         self._informative: torch.Tensor  # groups that teach something, bool [G]
 
@@ -112,11 +113,13 @@ class GRPO(ClippedSurrogate):
         judged = rewards if self.options.reward == "return" else (success & dones.bool()).to(rewards.dtype)  # type: ignore
         # a decision runs no longer than its episode: what an env does afterwards is nobody's
         self.storage.step(judged, dones)
-        self.episodes.step(rewards, dones, success)
+        self.episodes.step(rewards, dones, success, extras.get("instruction"))
         self.queue.rest(~self.episodes.alive)
         self._reset_models(ends)
         self._reports_success = success is not None
-        extras.get("log", {}).pop("charts/success_rate", None)  # second episodes are short ones: counted, they bias it
+        # second episodes are short ones: counted, they bias what the env says of success
+        for tag in (SUCCESS_RATE_TAG, *(f"{SUCCESS_RATE_TAG}/{name}" for name in self._tasks)):
+            extras.get("log", {}).pop(tag, None)
         dones.zero_()
 
     def compute_returns(self, obs: TensorDict) -> None:
@@ -149,8 +152,8 @@ class GRPO(ClippedSurrogate):
 
     def _tally(self, tally: Tally, batch: TensorDict) -> None:
         """Add what the metrics of the iteration's episodes are made of."""
-        success = self._reports_success
-        tally_episodes(tally, self.episodes, self._judged, self._informative, self.num_steps, success)
+        success, tasks = self._reports_success, self._tasks
+        tally_episodes(tally, self.episodes, self._judged, self._informative, self.num_steps, success, tasks)
         tally.add("advantage", batch["advantage"])
 
     def _describe(self, moments: dict[str, Moments]) -> dict[str, float]:

@@ -25,6 +25,8 @@ class Episodes:
     """Whether the episode succeeded, bool [N]; None if the env reports no success."""
     starts: dict[str, np.ndarray]
     """Positions at the episode's start by name, float64 [N, 3] [m], env frame."""
+    instruction: np.ndarray | None = None
+    """Number of the instruction that the episode was given, int64 [N]; None if the env draws none."""
 
 
 class EpisodeRecorder:
@@ -52,6 +54,7 @@ class EpisodeRecorder:
         self._returns = torch.zeros(shape, dtype=torch.float64, device=device)
         self._lengths = torch.zeros(shape, dtype=torch.long, device=device)
         self._success: torch.Tensor | None = None
+        self._instruction: torch.Tensor | None = None
         self._count = torch.zeros(num_envs, dtype=torch.long, device=device)
         self._return = torch.zeros(num_envs, dtype=torch.float64, device=device)
         self._length = torch.zeros(num_envs, dtype=torch.long, device=device)
@@ -71,13 +74,20 @@ class EpisodeRecorder:
         for name, position in self._start_points().items():
             self._starts[name][row, self._env] = position.double()
 
-    def step(self, rewards: torch.Tensor, dones: torch.Tensor, success: torch.Tensor | None) -> None:
+    def step(
+        self,
+        rewards: torch.Tensor,
+        dones: torch.Tensor,
+        success: torch.Tensor | None,
+        instruction: torch.Tensor | None = None,
+    ) -> None:
         """Add one env step, after which the env has reset what is done.
 
         Args:
             rewards: Float [M].
             dones: Non-zero where an episode ended, [M].
             success: Where one ended, whether it succeeded, bool [M]; None if the env does not say.
+            instruction: Where one ended, the number of its instruction, int64 [M]; None if the env draws none.
         """
         ended = dones.bool()
         self._return += rewards
@@ -89,6 +99,10 @@ class EpisodeRecorder:
             if self._success is None:
                 self._success = torch.zeros_like(self._lengths, dtype=torch.bool)
             self._success[row, self._env] = success
+        if instruction is not None:
+            if self._instruction is None:
+                self._instruction = torch.zeros_like(self._lengths)
+            self._instruction[row, self._env] = instruction
         self._count += ended
         self._return.masked_fill_(ended, 0.0)
         self._length.masked_fill_(ended, 0)
@@ -113,5 +127,6 @@ class EpisodeRecorder:
             return buffer[: self._spare].flatten(0, 1)[: self.num_episodes].cpu().numpy()
 
         success = None if self._success is None else flat(self._success)
+        instruction = None if self._instruction is None else flat(self._instruction)
         starts = {name: flat(position) for name, position in self._starts.items()}
-        return Episodes(flat(self._returns), flat(self._lengths), success, starts)
+        return Episodes(flat(self._returns), flat(self._lengths), success, starts, instruction)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..launch.checkpoints import BASE, apply_checkpoint
 from ..utils.errors import ConfigurationError
+from ..utils.instructions import instruction_labels
 from .episodes import EpisodeRecorder, Episodes
 from .regions import start_points_of
 from .result import RESULT_FILE, as_text, summarise, write_result
@@ -176,7 +177,7 @@ def _evaluate(env: Any, policy: Any, args: argparse.Namespace) -> _Evaluation:
         played, steps = play_episodes(env, policy, recorder, on_poll=show)
         wall = time.perf_counter() - began
     episodes = played.episodes()
-    result = summarise(episodes, unwrapped.step_dt)
+    result = summarise(episodes, unwrapped.step_dt, instruction_labels(unwrapped.cfg))
     result["timing"] = {"wall_s": wall, "env_steps_per_s": steps * args.num_envs / wall}
     return _Evaluation(episodes, result, unwrapped.step_dt)
 

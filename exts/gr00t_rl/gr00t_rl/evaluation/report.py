@@ -73,6 +73,7 @@ def comparison_html(comparison: Comparison) -> str:
                 )
             )
         parts.append("</table>")
+        parts += _success_by_instruction(comparison)
         bars = success_bars(comparison.results)
         if bars is not None:
             parts.append(_image("png", bars, "success rates with intervals"))
@@ -83,6 +84,19 @@ def comparison_html(comparison: Comparison) -> str:
         )
         parts.append(_image("png", learning_curves(comparison.curves), "learning curves"))
     return "\n".join(parts)
+
+
+def _success_by_instruction(comparison: Comparison) -> list[str]:
+    """Return a table of success by instruction, nothing where no result has several."""
+    found = {entry.label: (entry.result or {}).get("instructions", {}) for entry in comparison.results}
+    names = list(dict.fromkeys(name for numbers in found.values() for name in numbers))
+    if not names:
+        return []
+    rows = (
+        (label, *(success_text(numbers[name]) if name in numbers else "" for name in names))
+        for label, numbers in found.items()
+    )
+    return ["<h3>Success by instruction</h3><table>", _row(("", *names), "th"), *map(_row, rows), "</table>"]
 
 
 def write_report(folder: Path, title: str, parts: list[str]) -> Path:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
     )
 
 
-def summarise(episodes: Episodes, step_dt: float) -> dict[str, Any]:
+def summarise(episodes: Episodes, step_dt: float, labels: Sequence[str] = ()) -> dict[str, Any]:
     """Return the numbers of a result that follow from its episodes.
 
     Args:
         episodes: The counted episodes.
         step_dt: Seconds per env step.
+        labels: Of the instructions that episodes are given by chance, in their order.
     """
     count = len(episodes.returns)
     result: dict[str, Any] = {
@@ -47,18 +49,38 @@ def summarise(episodes: Episodes, step_dt: float) -> dict[str, Any]:
         "mean_return": float(episodes.returns.mean()),
         "mean_length": float(episodes.lengths.mean()),
         "time_to_success_s": None,
+        "instructions": by_instruction(episodes, step_dt, labels),
         "regions": regions(episodes),
     }
     if episodes.success is None:
         result["note"] = "the env reports no extras['success'], so that only return and length are known"
         return result
-    successes = int(episodes.success.sum())
-    result["success_rate"] = successes / count
-    result["success_ci95"] = list(wilson_interval(successes, count))
+    return result | _success(episodes.success, episodes.lengths, step_dt)
+
+
+def by_instruction(episodes: Episodes, step_dt: float, labels: Sequence[str]) -> dict[str, Any]:
+    """Return success by the instruction that episodes were given, by label; empty without success or instructions."""
+    if episodes.success is None or episodes.instruction is None:
+        return {}
+    found = {}
+    for number, label in enumerate(labels):
+        these = episodes.instruction == number
+        found[label] = {"num_episodes": int(these.sum())}
+        found[label] |= _success(episodes.success[these], episodes.lengths[these], step_dt)
+    return found
+
+
+def _success(success: np.ndarray, lengths: np.ndarray, step_dt: float) -> dict[str, Any]:
+    """Return success rate, interval and time to success of some episodes, None where there is none to speak of."""
+    numbers: dict[str, Any] = dict.fromkeys(("success_rate", "success_ci95", "time_to_success_s"))
+    count, successes = len(success), int(success.sum())
+    if count:
+        numbers["success_rate"] = successes / count
+        numbers["success_ci95"] = list(wilson_interval(successes, count))
     if successes:
-        seconds = episodes.lengths[episodes.success] * step_dt
-        result["time_to_success_s"] = {"mean": float(seconds.mean()), "median": float(np.median(seconds))}
-    return result
+        seconds = lengths[success] * step_dt
+        numbers["time_to_success_s"] = {"mean": float(seconds.mean()), "median": float(np.median(seconds))}
+    return numbers
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
@@ -95,12 +117,19 @@ def success_text(result: dict[str, Any]) -> str:
     return f"{100 * result['success_rate']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def _of_episodes(numbers: dict[str, Any]) -> str:
+    """Return the success rate of some episodes and their number."""
+    return f"{success_text(numbers)} of {numbers['num_episodes']} episodes"
+
+
 def table_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return a result as (name, value) rows, for the console and the report."""
     rows = [
         ("task", str(result.get("task", ""))),
         ("checkpoint", str(result.get("checkpoint", ""))),
         ("success [95 % interval]", success_text(result)),
+        # results from before there were instructions lack the key
+        *((f"  {label}", _of_episodes(numbers)) for label, numbers in result.get("instructions", {}).items()),
         ("episodes", f"{result['num_episodes']} in {result.get('num_envs', '?')} envs, seed {result.get('seed', '?')}"),
         ("return", f"{result['mean_return']:.3f}"),
         ("length", f"{result['mean_length']:.1f} env steps"),

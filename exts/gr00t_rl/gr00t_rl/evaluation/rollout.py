@@ -50,7 +50,7 @@ def play_episodes(
             unwrapped.decision_due = due
         obs, rewards, dones, extras = env.step(action)
         policy.reset(dones)
-        recorder.step(rewards, dones, extras.get("success"))
+        recorder.step(rewards, dones, extras.get("success"), extras.get("instruction"))
         steps += 1
         if on_step is not None:
             on_step(dones)

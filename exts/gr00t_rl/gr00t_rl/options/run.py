@@ -96,7 +96,9 @@ class TaskOptions(Options):
     """What our tabletop tasks add to an Isaac Lab env cfg."""
 
     instruction: str = option("", "What the language model is told to do.", least=1)
-    instructions: list[str] = option([], "Ways to say it, the first of them instruction.")
+    instructions: list[str] = option(
+        [], "Ways to say it, the first of them instruction; one for each task where a scene has several."
+    )
     sample_instructions: bool = option(
         False, "Draw one of the instructions per episode, and say which in the observation group instruction."
     )

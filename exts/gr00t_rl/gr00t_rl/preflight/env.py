@@ -17,6 +17,7 @@ from ..options import (
     unknown,
 )
 from ..utils.errors import ConfigurationError
+from ..utils.instructions import task_names
 
 SECTIONS = ("scene", "observations", "actions", "events", "rewards", "terminations", "curriculum", "commands")
 
@@ -64,7 +65,16 @@ def check_names(cfg: Any, path: str) -> None:
 
 def _check_instructions(env_cfg: Any) -> None:
     """Check that there are instructions to draw from where they are to be drawn."""
-    texts = env_cfg.instructions
+    texts, names = env_cfg.instructions, task_names(env_cfg)
+    if names and not env_cfg.sample_instructions:
+        raise ConfigurationError(
+            "env.sample_instructions is False, but only its instruction says what an episode of this task is about; "
+            "leave it out"
+        )
+    if names and len(texts) != len(names):
+        raise ConfigurationError(
+            f"env.instructions has {len(texts)} texts; set {len(names)}, one each for {', '.join(names)}"
+        )
     if env_cfg.sample_instructions and not texts:
         raise ConfigurationError("env.sample_instructions is True, but env.instructions is []; set some to draw from")
 
@@ -82,16 +92,18 @@ def check_observations(env_cfg: Any, agent_cfg: Any) -> None:
                     f'{hint}; set "agent.obs_groups.{set_name}={there or available}" or choose another task'
                 )
     if "instruction" in available:
-        _check_sampled_instructions(agent_cfg.actor)
+        _check_sampled_instructions(env_cfg, agent_cfg.actor)
     if not env_cfg.compute_final_obs and "gr00t_rl" in agent_cfg.algorithm.class_name:
         raise ConfigurationError(
             "env.compute_final_obs is False, but time-outs are bootstrapped from the final observation; set it to True"
         )
 
 
-def _check_sampled_instructions(actor: Any) -> None:
-    """Check that the actor hears the instructions that the env draws."""
+def _check_sampled_instructions(env_cfg: Any, actor: Any) -> None:
+    """Check that the actor hears the instructions that the env draws; as numbers, where they are tasks."""
     if "Gr00tActor" not in actor.class_name:
+        if task_names(env_cfg):
+            return
         raise ConfigurationError(
             f"env.sample_instructions is True, but the actor {actor.class_name} knows no language; set it to False, or "
             "choose an --agent with a GR00T actor"

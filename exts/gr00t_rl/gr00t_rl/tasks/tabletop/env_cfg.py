@@ -129,6 +129,13 @@ class TabletopEnvCfg(TaskOptions, ManagerBasedRLEnvCfg):
         self.scene.front = front_camera_cfg(self.camera_size)
         self.scene.wrist = wrist_camera_cfg(self.camera_size)
 
+    def instruction_names(self) -> list[str]:
+        """Short names of what ``instructions`` ask for, in their order, where each is a task of its own.
+
+        None, the default, where they are ways to say the same. Where there are some, an instruction is always drawn.
+        """
+        return []
+
     def film_camera(self) -> CameraCfg:
         """The camera that films a state variant: the front one, with the renderer that is chosen by default."""
         camera = front_camera_cfg()

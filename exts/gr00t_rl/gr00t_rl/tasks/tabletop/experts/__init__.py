@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .base import CLOSE, OPEN, Expert
+from .cubes import CubesExpert
 from .pick_place import PickPlaceExpert
 from .push import PushExpert
 from .reach import ReachExpert
@@ -27,6 +28,7 @@ EXPERTS: dict[str, type[Expert]] = {
     "Gr00t-Push-Cube-Franka": PushExpert,
     "Gr00t-Pick-Place-Cube-Franka": PickPlaceExpert,
     "Gr00t-Stack-Cube-Franka": StackExpert,
+    "Gr00t-Tabletop-Cubes-Franka": CubesExpert,
 }
 """Expert of each task, by the start of the task's ID: variants of a task share one."""
 
@@ -52,6 +54,7 @@ __all__ = [
     "CLOSE",
     "EXPERTS",
     "OPEN",
+    "CubesExpert",
     "Expert",
     "PickPlaceExpert",
     "PushExpert",

@@ -25,7 +25,7 @@ from .observations import (
     tcp_to_object,
 )
 from .rewards import joint_limits, limit_proximity, progress, success_bonus
-from .sampling import env_index, start_apart, start_rand, start_uniform
+from .sampling import distance_to_way, env_index, start_apart, start_rand, start_uniform
 from .terminations import held_success
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "curriculum_level",
     "curriculum_value",
     "decision_image",
+    "distance_to_way",
     "env_index",
     "goal",
     "goal_position",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which of the task's paraphrased instructions each env has in its present episode."""
+"""Which of the instructions each env has in its present episode: a way to say its task, or its task itself."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ def instruction_index(env: ManagerBasedEnv) -> torch.Tensor:
 
 
 def reset_instruction(env: ManagerBasedEnv, env_ids: torch.Tensor | slice) -> None:
-    """Draw one of ``env.cfg.instructions`` per episode, each as likely as the others."""
-    ids = env_index(env, env_ids)
+    """Draw one of ``env.cfg.instructions`` per episode, each as likely as the others.
+
+    Envs that are reset together are dealt them evenly, so that no instruction is rare by chance in a batch of starts.
+    """
+    ids, count = env_index(env, env_ids), len(env.cfg.instructions)
     # In float32 a draw just below 1 times the count may round up to the count.
-    count = len(env.cfg.instructions)
-    instruction_index(env)[ids.long()] = (start_rand(env, ids, 1) * count).long().clamp_max(count - 1)
+    first = (start_rand(env, ids[:1]) * count).long().clamp_max(count - 1)
+    order = start_rand(env, ids).argsort()
+    instruction_index(env)[ids.long()] = ((order + first) % count)[:, None]

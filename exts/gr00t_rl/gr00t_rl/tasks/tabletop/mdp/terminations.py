@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from isaaclab.managers import ManagerTermBase, TerminationTermCfg
 
+from gr00t_rl.utils.instructions import SUCCESS_RATE_TAG, instruction_labels, task_names
+
 from .history import OutcomeHistory
+from .instructions import instruction_index
 
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedRLEnv
 
-SUCCESS_RATE_TAG = "charts/success_rate"
 FAILURE_RATE_TAG = "charts/failure_rate"
 TIME_OUT_RATE_TAG = "charts/time_out_rate"
 _MIN_HISTORY = 256
@@ -31,6 +33,9 @@ class held_success(ManagerTermBase):
       max(256, num_envs) finished episodes (of fewer while there are fewer, 0 while there is none), as a 0-d tensor.
     - ``charts/failure_rate`` and ``charts/time_out_rate``: the shares of those that another termination ended, such as
       a lost cube, and of those whose time was up. The three add up to 1.
+    - Where episodes are given instructions by chance, ``env.extras["instruction"]``: int64 [N], each step; where an
+      episode has just ended, the one it had. If each is a task of its own (``instruction_names`` of the env cfg),
+      ``charts/success_rate/<name>``: the success rate of the last max(256, num_envs) finished episodes of each.
 
     Episodes that a caller abandons with ``env.reset()`` are not counted.
 
@@ -44,7 +49,11 @@ class held_success(ManagerTermBase):
         self._hold_steps = max(1, math.ceil(cfg.params["hold_s"] / env.step_dt - 1e-6))
         self._held = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
         self._success = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
-        self._history = OutcomeHistory(max(_MIN_HISTORY, env.num_envs), 3, env.device)
+        size = max(_MIN_HISTORY, env.num_envs)
+        self._history = OutcomeHistory(size, 3, env.device)
+        self._histories = {name: OutcomeHistory(size, 1, env.device) for name in task_names(env.cfg)}
+        self._instructed = bool(instruction_labels(env.cfg))
+        self._instruction = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
         env.extras["success"] = self._success
 
     def __call__(
@@ -53,15 +62,22 @@ class held_success(ManagerTermBase):
         self._held = torch.where(test(env), self._held + 1, 0)
         self._success = self._held >= self._hold_steps
         env.extras["success"] = self._success
+        if self._instructed:
+            # A copy: the next instruction is drawn before an episode's end is counted.
+            env.extras["instruction"] = self._instruction = instruction_index(env)[:, 0].clone()
         return self._success
 
     def reset(self, env_ids: Sequence[int] | None = None) -> None:
         ids = slice(None) if env_ids is None else env_ids
         endings = kinds_of_ending(self._success[ids], self._env.termination_manager.terminated[ids])
-        self._history.append(endings, just_ended(self._env, ids))
+        ended, log = just_ended(self._env, ids), self._env.extras["log"]
+        self._history.append(endings, ended)
         self._held[ids] = 0
         tags = (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
-        self._env.extras["log"].update(zip(tags, self._history.mean().unbind(), strict=True))
+        log.update(zip(tags, self._history.mean().unbind(), strict=True))
+        for number, (name, history) in enumerate(self._histories.items()):
+            history.append(endings[:, :1], ended & (self._instruction[ids] == number))
+            log[f"{SUCCESS_RATE_TAG}/{name}"] = history.mean()[0]
 
 
 def kinds_of_ending(success: torch.Tensor, terminated: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""GRPO agents of the Cubes tasks."""
+
+from isaaclab.utils import configclass
+
+from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.tasks.tabletop.agents import act_on
+
+from .rsl_rl_gr00t_cfg import CAMERA, STATE
+
+
+@configclass
+class CubesGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
+    """GR00T on state observations, with the settings for a base policy."""
+
+    experiment_name: str = "gr00t_cubes_franka_grpo"
+
+    def __post_init__(self):
+        super().__post_init__()
+        act_on(self, STATE)
+
+
+@configclass
+class CubesCameraGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
+    """GR00T on pictures and proprioception, with the settings for a base policy."""
+
+    experiment_name: str = "gr00t_cubes_franka_camera_grpo"
+
+    def __post_init__(self):
+        super().__post_init__()
+        act_on(self, CAMERA)
+        self.algorithm.desired_kl = 0.04  # PPO's from pictures
+
+
+@configclass
+class CubesFlowMlpGrpoRunnerCfg(FlowMlpGrpoRunnerCfg):
+    """Action chunks of a flow policy with an MLP as its velocity field."""
+
+    experiment_name: str = "flow_mlp_cubes_franka_grpo"
+
+
+@configclass
+class CubesMlpGrpoRunnerCfg(MlpGrpoRunnerCfg):
+    """Gaussian MLP policy, one decision per env step."""
+
+    experiment_name: str = "mlp_cubes_franka_grpo"

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""GR00T agents of the Cubes tasks that train LoRA adapters: for checkpoints of the released size."""
+
+from isaaclab.utils import configclass
+
+from gr00t_rl.tasks.tabletop.agents import train_adapters
+
+from .rsl_rl_gr00t_cfg import CubesCameraGr00tRunnerCfg, CubesGr00tRunnerCfg
+
+
+@configclass
+class CubesGr00tLoraRunnerCfg(CubesGr00tRunnerCfg):
+    """State observations."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        train_adapters(self)
+
+
+@configclass
+class CubesCameraGr00tLoraRunnerCfg(CubesCameraGr00tRunnerCfg):
+    """Pictures and proprioception."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        train_adapters(self)

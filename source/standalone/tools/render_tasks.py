@@ -4,7 +4,8 @@
     python source/standalone/tools/render_tasks.py --task Gr00t-Push-Cube-Franka-Camera --out docs/images/push.png
 
 Upper rows: the front camera at ``--size`` pixels in a few envs; last two rows: what a 64 x 64 policy sees of the first
-env, with the front and with the wrist camera.
+env, with the front and with the wrist camera. A row stays at its last picture when the episode has ended. Where each
+env has an instruction of its own, its row says it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ import matplotlib.pyplot as plt
 CAMERAS = ("front", "wrist")
 
 
-def film(task: str, num_envs: int, frames: int, every: int, size: int, seed: int) -> torch.Tensor:
-    """Play the expert and return the pictures of both cameras, uint8 [frames, 2, num_envs, size, size, 3]."""
+def film(
+    task: str, num_envs: int, frames: int, every: int, size: int, seed: int
+) -> tuple[torch.Tensor, list[str | None]]:
+    """Play the expert; return both cameras' pictures, uint8 [frames, 2, num_envs, size, size, 3], and instructions."""
     cfg, _ = resolve_task_config(task, None, overrides=[f"env.scene.num_envs={num_envs}", f"env.camera_size={size}"])
     cfg.sim.device, cfg.seed = "cpu", seed  # type: ignore[attr-defined]
     with launch_simulation(cfg, argparse.Namespace(device="cpu", headless=True)):
@@ -40,13 +43,17 @@ def film(task: str, num_envs: int, frames: int, every: int, size: int, seed: int
         def look() -> torch.Tensor:
             return torch.stack([obs[camera] for camera in CAMERAS])
 
-        pictures = [look()]
+        texts: list[str | None] = [None] * num_envs
+        if "instruction" in obs:
+            texts = [env.cfg.instructions[number] for number in obs["instruction"].flatten().tolist()]  # type: ignore
+        pictures, ended = [look()], torch.zeros(num_envs, dtype=torch.bool)
         for _ in range(frames - 1):
             for _ in range(every):
                 obs, _, terminated, timed_out, _ = env.step(expert())
                 expert.reset(terminated | timed_out)  # type: ignore[operator]
-            pictures.append(look())
-    return torch.stack(pictures)
+                ended |= terminated | timed_out  # type: ignore[operator]
+            pictures.append(torch.where(ended[:, None, None, None], pictures[-1], look()))
+    return torch.stack(pictures), texts
 
 
 def as_seen(pictures: torch.Tensor) -> torch.Tensor:
@@ -69,7 +76,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
-    pictures = film(args.task, args.num_envs, args.frames, args.every, args.size, args.seed)
+    pictures, texts = film(args.task, args.num_envs, args.frames, args.every, args.size, args.seed)
     front, wrist = pictures.unbind(1)
     rows = [*front.unbind(1), as_seen(front[:, 0]), as_seen(wrist[:, 0])]
     figure, axes = plt.subplots(len(rows), args.frames, figsize=(1.7 * args.frames, 1.7 * len(rows)))
@@ -78,6 +85,9 @@ def main() -> None:
             axis.imshow(picture.numpy(), interpolation="nearest")
             axis.axis("off")
     figure.subplots_adjust(0, 0, 1, 1, 0.02, 0.02)
+    for row, text in zip(axes, texts, strict=False):  # those of the front camera
+        place = row[0].get_position()
+        figure.text(place.x0 + 0.005, place.y1 - 0.005, text or "", va="top", fontsize=10)
     figure.savefig(args.out, dpi=100)
     print(f"wrote {args.out}")
     sys.stdout.flush()

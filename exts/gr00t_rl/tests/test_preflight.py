@@ -321,6 +321,8 @@ def test_sampled_instructions_need_an_actor_that_hears_them(remembered):
     assert "env.sample_instructions is True" in line and "agent.actor.instruction='push'" in line
     remembered.actor.class_name = "MLPModel"
     assert "the actor MLPModel knows no language; set it to False" in line_of(check_run, spoken)
+    spoken.instruction_names = lambda: ["push", "stack"]  # the task says it in numbers as well
+    check_run(spoken)
 
 
 def test_final_observations_switched_off(remembered):

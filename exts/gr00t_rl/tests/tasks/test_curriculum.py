@@ -105,6 +105,11 @@ def test_reach_goals_fill_a_share_of_the_box(env, level, share) -> None:
     assert 0.5 + 0.295 * share < x.max() <= 0.5 + 0.3 * share + 1e-6
 
 
+def draw_alone(env) -> int:
+    mdp.reset_instruction(env, torch.tensor([1], dtype=torch.int32))
+    return int(mdp.instruction_index(env)[1])
+
+
 def test_instructions_are_drawn_evenly(env) -> None:
     torch.manual_seed(0)
     env.cfg = SimpleNamespace(instructions=["a", "b", "c"])
@@ -117,6 +122,12 @@ def test_instructions_are_drawn_evenly(env) -> None:
     counts = torch.cat(drawn).bincount()
     # 1,200 draws, 400 expected of each, standard deviation 16
     assert len(counts) == 3 and (counts - 400).abs().max() < 65
+    # envs that start together: no instruction is given more than once more than another
+    assert all(given.bincount(minlength=3).max() - given.bincount(minlength=3).min() <= 1 for given in drawn)
+    each = torch.stack(drawn).float()
+    assert (each.mean(0) - 1.0).abs().max() < 0.2, "and to every env each as often"
+    alone = [draw_alone(env) for _ in range(300)]
+    assert min(alone.count(number) for number in range(3)) > 65
     before = mdp.instruction_index(env).clone()
     mdp.reset_instruction(env, torch.tensor([0, 1], dtype=torch.int32))
     assert torch.equal(mdp.instruction_index(env)[2:], before[2:])

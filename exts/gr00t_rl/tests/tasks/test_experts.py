@@ -12,6 +12,7 @@ from gr00t_rl.tasks.tabletop.experts import (
     CLOSE,
     EXPERTS,
     OPEN,
+    CubesExpert,
     Expert,
     PickPlaceExpert,
     PushExpert,
@@ -37,7 +38,9 @@ def with_servo(env: SimpleNamespace, position: list[float]) -> SimpleNamespace:
 @pytest.fixture
 def env() -> SimpleNamespace:
     """Two envs with the TCP at (0.5, 0, 0.2), where the set-points are; the second cube is in the grasp."""
-    return with_servo(make_env([[0.5, 0.1, 0.0225], [0.5, 0.0, 0.2]], [[0.4, 0.0, 0.0225]] * 2), [0.5, 0.0, 0.2])
+    env = with_servo(make_env([[0.5, 0.1, 0.0225], [0.5, 0.0, 0.2]], [[0.4, 0.0, 0.0225]] * 2), [0.5, 0.0, 0.2])
+    env.cfg.instruction_names = lambda: ["push", "pick_place", "stack"]
+    return env
 
 
 @pytest.mark.parametrize("suffix", ["", "-Camera"])
@@ -111,6 +114,23 @@ def test_the_cube_and_not_the_tcp_goes_to_its_place() -> None:
     assert torch.allclose(carry, torch.tensor([[0.39, 0.0, StackExpert.LIFT_HEIGHT]]), atol=1e-6)
     assert torch.allclose(lower, torch.tensor([[0.39, 0.0, 0.0225 + 0.045 + StackExpert.GAP]]), atol=1e-6)
     assert torch.allclose(release, tcp) and torch.allclose(retreat[:, :2], tcp[:, :2])
+
+
+def test_every_env_has_the_expert_of_its_instruction(env) -> None:
+    """Push closes the gripper and hovers behind the cube; Stack hovers over it with the gripper open."""
+    env._instruction_index = torch.tensor([[0], [2]])
+    action, alone = CubesExpert(env)(), torch.stack((PushExpert(env)(), StackExpert(env)()))
+    assert torch.equal(action, torch.stack((alone[0, 0], alone[1, 1])))
+    assert action[:, 4].tolist() == [CLOSE, OPEN]
+
+
+def test_all_of_its_experts_start_over(env) -> None:
+    expert = CubesExpert(env)
+    for part in expert.experts:
+        part.phase[:], part.clock[:] = 1, 7
+    expert.reset(torch.tensor([True, False]))
+    assert [part.phase.tolist() for part in expert.experts] == [[0, 1]] * 3
+    assert [part.clock.tolist() for part in expert.experts] == [[0, 7]] * 3
 
 
 def test_reset_starts_over_where_an_episode_ended(env) -> None:

@@ -16,6 +16,7 @@ STATE_TASKS = [
     "Gr00t-Push-Cube-Franka",
     "Gr00t-Pick-Place-Cube-Franka",
     "Gr00t-Stack-Cube-Franka",
+    "Gr00t-Tabletop-Cubes-Franka",
 ]
 CAMERA_TASKS = [f"{task}-Camera" for task in STATE_TASKS]
 

@@ -71,9 +71,22 @@ def test_curriculum_is_an_option_for_training(task: str) -> None:
 def test_instructions_are_sampled_on_demand(task: str) -> None:
     cfg = env_cfg(task)
     assert cfg.instructions[0] == cfg.instruction and len(set(cfg.instructions)) >= 3
-    assert cfg.observations.instruction is None and cfg.events.reset_instruction is None
+    always = bool(cfg.instruction_names())  # the instruction is the task
+    assert (cfg.observations.instruction is not None) == (cfg.events.reset_instruction is not None) == always
     cfg = env_cfg(task, "env.sample_instructions=true")
     assert cfg.observations.instruction is not None and cfg.events.reset_instruction is not None
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("env.sample_instructions=false", "env.sample_instructions is False, but only its instruction says what"),
+        ("env.instructions=['push','stack']", "env.instructions has 2 texts; set 3, one each for push, pick_place, stack"),
+    ],
+)
+def test_a_task_of_several_instructions_needs_them_all(override: str, line: str) -> None:
+    with pytest.raises(ConfigurationError, match=line):
+        env_cfg("Gr00t-Tabletop-Cubes-Franka", override)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def make_env(tcp: torch.Tensor, cube: torch.Tensor | None = None) -> SimpleNames
     return SimpleNamespace(
         num_envs=N,
         device="cpu",
+        cfg=SimpleNamespace(),
         scene=scene,
         step_dt=0.05,
         max_episode_length=60,
@@ -178,6 +179,29 @@ def test_success_rate_counts_ended_episodes_only(success) -> None:
     env.episode_length_buf = torch.tensor([0, 0, 3])
     term.reset(slice(None))  # someone resets everything: env 2 is abandoned
     assert env.extras["log"][SUCCESS_RATE_TAG] == pytest.approx(0.5)
+
+
+def test_success_rate_of_each_instruction() -> None:
+    """Envs 0 and 1 push, of which env 0 succeeds; env 2 stacks. The next instructions are drawn before the count."""
+    env = make_env(torch.zeros(N, 3))
+    env.cfg = SimpleNamespace(sample_instructions=True, instruction_names=lambda: ["push", "stack"])
+    cfg = TerminationTermCfg(func=mdp.held_success, params={"test": lambda _: now, "hold_s": 0.05})
+    term, now = mdp.held_success(cfg, env), torch.tensor([True, False, True])
+    drawn = mdp.instruction_index(env)
+    drawn[:] = torch.tensor([[0], [0], [1]])
+    term(env, **cfg.params)
+    assert env.extras["instruction"].tolist() == [0, 0, 1]
+    env.episode_length_buf[:], env.reset_buf[:] = 9, torch.tensor([True, True, False])
+    drawn[:] = 1
+    term.reset(torch.tensor([0, 1], dtype=torch.int32))
+    rates = [env.extras["log"][f"{SUCCESS_RATE_TAG}/{name}"].item() for name in ("push", "stack")]
+    assert rates == [0.5, 0.0] and env.extras["instruction"].tolist() == [0, 0, 1]
+    term(env, **cfg.params)
+    env.reset_buf[:] = True
+    term.reset(slice(None))  # all stacked; envs 0 and 2 succeeded
+    assert env.extras["log"][f"{SUCCESS_RATE_TAG}/push"].item() == 0.5
+    assert env.extras["log"][f"{SUCCESS_RATE_TAG}/stack"].item() == pytest.approx(2 / 3)
+    assert env.extras["log"][SUCCESS_RATE_TAG].item() == pytest.approx(3 / 5)
 
 
 def test_history_keeps_the_last_outcomes() -> None:

@@ -151,7 +151,7 @@ class CubesFrankaEnvCfg(TabletopEnvCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.episode_length_s = 8.0
+        self.episode_length_s = 10.0  # a second attempt to stack fits in
         self.set_physics(ContactPhysicsCfg(), CONTACT_DT)
 
     def instruction_names(self) -> list[str]:

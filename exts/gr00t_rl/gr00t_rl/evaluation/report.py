@@ -88,13 +88,12 @@ def comparison_html(comparison: Comparison) -> str:
 
 def _success_by_instruction(comparison: Comparison) -> list[str]:
     """Return a table of success by instruction, nothing where no result has several."""
-    found = {entry.label: (entry.result or {}).get("instructions", {}) for entry in comparison.results}
-    names = list(dict.fromkeys(name for numbers in found.values() for name in numbers))
+    found = [(entry.label, (entry.result or {}).get("instructions", {})) for entry in comparison.results]
+    names = list(dict.fromkeys(name for _, numbers in found for name in numbers))
     if not names:
         return []
     rows = (
-        (label, *(success_text(numbers[name]) if name in numbers else "" for name in names))
-        for label, numbers in found.items()
+        (label, *(success_text(numbers[name]) if name in numbers else "" for name in names)) for label, numbers in found
     )
     return ["<h3>Success by instruction</h3><table>", _row(("", *names), "th"), *map(_row, rows), "</table>"]
 

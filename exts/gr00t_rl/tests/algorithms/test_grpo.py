@@ -289,6 +289,34 @@ def with_one_barren_group(runner: Any) -> None:
     collect(runner)
 
 
+def test_success_is_reported_for_each_task_of_the_first_episodes():
+    """Groups 0 and 1 have the instructions 0 and 1 in their first episode; which come next is not counted."""
+    env = GroupedPointMassEnv(termination=0.2)
+    env.cfg.instruction_names = lambda: ["push", "stack"]
+    step, first = env.step, torch.arange(env.num_envs) // 4
+
+    def instructed(actions: torch.Tensor) -> tuple[Any, ...]:
+        obs, rewards, dones, extras = step(actions)
+        seen = torch.stack([past["dones"] for past in env.history[:-1]]).any(0) if len(env.history) > 1 else dones * 0
+        extras["instruction"] = torch.where(seen.bool(), 1 - first, first)
+        extras["log"] |= {"charts/success_rate/push": 0.25, "charts/success_rate/stack": 0.25}
+        return obs, rewards, dones, extras
+
+    env.step = instructed  # type: ignore[method-assign]
+    runner = make_runner(grpo_cfg("flow_sde_one"), env)
+    logged = []
+    log = runner.alg.process_env_step
+    runner.alg.process_env_step = lambda *args: (log(*args), logged.append(args[3]["log"]))
+    collect(runner)
+    success, tally = runner.alg.episodes.success.float(), Tally("cpu")
+    assert torch.equal(runner.alg.episodes.instruction, first) and not any(logged)
+    runner.alg._tally(tally, runner.alg.batch)
+    metrics = runner.alg._describe(tally.exchange()[1])
+    assert metrics["charts/success_rate/push"] == pytest.approx(success[:4].mean().item())
+    assert metrics["charts/success_rate/stack"] == pytest.approx(success[4:].mean().item())
+    assert metrics["charts/success_rate"] == pytest.approx(success.mean().item())
+
+
 def test_late_success_is_learned_from_whatever_the_discount():
     """One episode of eight is paid, 40 steps from the start, with gamma 0.5: 1e-12 of it is left there.
 

@@ -140,6 +140,22 @@ def test_the_env_learns_who_will_look() -> None:
     assert not asked[:, 1].any()
 
 
+def test_the_instruction_of_the_episode_that_ends_is_kept() -> None:
+    """The env says in each step which instruction the episode had that may have ended in it."""
+    env = TwoOutcomesEnv([[True, False], [False, True]])
+    step = env.step
+
+    def instructed(action: torch.Tensor):
+        number = 10 * torch.arange(2) + env.episode
+        obs, rewards, dones, extras = step(action)
+        return obs, rewards, dones, extras | {"instruction": number}
+
+    env.step = instructed  # type: ignore[method-assign]
+    found = evaluate(env, 3)
+    assert found.instruction is not None and found.instruction.tolist() == [0, 10, 1]
+    assert evaluate(TwoOutcomesEnv([[True]]), 1).instruction is None
+
+
 def test_unfinished_episodes_are_no_result() -> None:
     recorder = EpisodeRecorder(2, 2, "cpu")
     recorder.step(torch.ones(2), torch.tensor([1, 0]), torch.tensor([True, False]))

@@ -4,6 +4,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,9 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 from gr00t_rl.cli.evaluate import main
 from gr00t_rl.evaluation.episodes import Episodes
 from gr00t_rl.evaluation.film import Clip, Film, movie_webp, strip_png
-from gr00t_rl.evaluation.report import evaluation_html, write_report
+from gr00t_rl.evaluation.report import comparison_html, evaluation_html, write_report
 from gr00t_rl.evaluation.result import RESULT_FILE, summarise, write_result
-from gr00t_rl.evaluation.runs import load_entries
+from gr00t_rl.evaluation.runs import Comparison, load_entries
 from gr00t_rl.launch.film_camera import SENSOR
 
 
@@ -95,6 +96,18 @@ def test_comparing_needs_no_simulator(tmp_path) -> None:
     assert main(["--compare", *names, "--report", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "report.html").read_text()
     assert "20.0 %" in text and "90.0 %" in text and text.count("<img") == 2
+
+
+def test_success_by_instruction_is_compared(tmp_path) -> None:
+    for name, successes in {"before": 2, "after": 9}.items():
+        found = replace(episodes(successes, 10), instruction=np.arange(10) % 2)
+        write_result(tmp_path / f"{name}.json", summarise(found, 0.05, ["push", "stack"]))
+    write_result(tmp_path / "old.json", summarise(episodes(1, 10), 0.05))
+    entries = [entry for path in sorted(tmp_path.glob("*.json")) for entry in load_entries(path)]
+    html = comparison_html(Comparison(entries))
+    rows = html.split("<h3>Success by instruction</h3>")[1].split("</table>")[0].split("<tr>")[2:]
+    cells = [re.findall(r"<td>([^[<]*)", row) for row in rows]
+    assert cells == [["after", "100.0 % ", "80.0 % "], ["before", "20.0 % ", "20.0 % "], ["old", "", ""]]
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])

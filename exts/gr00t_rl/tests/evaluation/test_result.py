@@ -46,6 +46,27 @@ def test_summary_counts_by_hand() -> None:
     assert "75.0 %" in as_text(result)
 
 
+def test_success_by_instruction_by_hand() -> None:
+    """Five episodes push, of which three succeed; one stacks and fails; none is to lift."""
+    episodes = Episodes(
+        returns=np.zeros(6),
+        lengths=np.array([10, 20, 60, 60, 60, 60]),
+        success=np.array([True, True, True, False, False, False]),
+        starts={},
+        instruction=np.array([0, 0, 0, 0, 0, 1]),
+    )
+    result = summarise(episodes, 0.05, ["push", "stack", "lift"])
+    push, stack, lift = result["instructions"].values()
+    assert push["success_rate"] == 0.6 and push["num_episodes"] == 5
+    assert push["success_ci95"] == list(wilson_interval(3, 5)) and push["time_to_success_s"]["median"] == 1.0
+    assert stack["success_rate"] == 0.0 and stack["time_to_success_s"] is None
+    assert lift == {"num_episodes": 0, "success_rate": None, "success_ci95": None, "time_to_success_s": None}
+    lines = as_text(result).splitlines()
+    assert any(line.startswith("  push") and "60.0 % [" in line and line.endswith("of 5 episodes") for line in lines)
+    assert any(line.startswith("  lift") and "unknown of 0 episodes" in line for line in lines)
+    assert summarise(episodes, 0.05)["instructions"] == {}
+
+
 def test_without_a_success_signal_it_says_so() -> None:
     episodes = Episodes(np.ones(3), np.array([5, 5, 5]), None, {"cup": np.random.rand(3, 3)})
     result = summarise(episodes, 0.05)

@@ -81,7 +81,10 @@ def test_instructions_are_sampled_on_demand(task: str) -> None:
     ("override", "line"),
     [
         ("env.sample_instructions=false", "env.sample_instructions is False, but only its instruction says what"),
-        ("env.instructions=['push','stack']", "env.instructions has 2 texts; set 3, one each for push, pick_place, stack"),
+        (
+            "env.instructions=['push','stack']",
+            "env.instructions has 2 texts; set 3, one each for push, pick_place, stack",
+        ),
     ],
 )
 def test_a_task_of_several_instructions_needs_them_all(override: str, line: str) -> None:

@@ -292,7 +292,7 @@ def with_one_barren_group(runner: Any) -> None:
 def test_success_is_reported_for_each_task_of_the_first_episodes():
     """Groups 0 and 1 have the instructions 0 and 1 in their first episode; which come next is not counted."""
     env = GroupedPointMassEnv(termination=0.2)
-    env.cfg.instruction_names = lambda: ["push", "stack"]
+    env.cfg.instruction_names = lambda: ["push", "stack"]  # type: ignore[attr-defined]
     step, first = env.step, torch.arange(env.num_envs) // 4
 
     def instructed(actions: torch.Tensor) -> tuple[Any, ...]:

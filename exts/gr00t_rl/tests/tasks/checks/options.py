@@ -29,7 +29,7 @@ def check_curriculum_and_sparse_reward(env) -> None:
     env.reset()
     assert goal_gaps(env).min() > 0.069 and goal_gaps(env).max() < 0.121
     expert, levels, started = PushExpert(env), [], 0.0
-    for _ in range(80):
+    for _ in range(120):
         _, reward, terminated, timed_out, extras = env.step(expert())
         done = terminated | timed_out
         assert torch.allclose(reward, extras["success"].float(), atol=1e-6)

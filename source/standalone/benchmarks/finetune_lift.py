@@ -117,7 +117,13 @@ def make(args: argparse.Namespace, seed: int) -> None:
         curve = join_curves(runs, last)
         after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in args.init_noise}
     record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
-    record |= {"processes": args.processes, "overrides": args.overrides, "train_overrides": args.train_overrides, "after": after, "curve": curve}
+    record |= {
+        "processes": args.processes,
+        "overrides": args.overrides,
+        "train_overrides": args.train_overrides,
+        "after": after,
+        "curve": curve,
+    }
     add_run(args.out, record_name, record)
 
 

@@ -112,16 +112,16 @@ class Evaluator:
         Raises:
             ConfigurationError: If the env cannot be evaluated.
         """
-        if self.interval is not None:
-            self._check_env(self.interval)
+        self._check_env()
         self.last, self._broken_off = self._alg.iteration + iterations - 1, broken_off
         try:
             yield
         finally:
             self.last = None
 
-    def _check_env(self, interval: int) -> None:
+    def _check_env(self) -> None:
         """Refuse envs that cannot be reset, and say so where training would see the begin of episodes only."""
+        interval = self.interval or 1
         env, steps = self._alg.env, interval * self._alg.num_steps
         if not hasattr(env, "reset"):
             raise ConfigurationError(
@@ -159,6 +159,7 @@ class Evaluator:
             self.best = score
         return score.metrics() | {"perf/evaluation": time.perf_counter() - began}
 
+    @torch.inference_mode()
     def _play(self) -> EpisodeRecorder | None:
         """Play the first episode of every env; None if the run was asked to stop."""
         alg, number, longest = self._alg, self._alg.env.num_envs, int(self._alg.env.max_episode_length)

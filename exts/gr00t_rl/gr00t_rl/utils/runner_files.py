@@ -119,6 +119,9 @@ def _close_log(runner: OnPolicyRunner, message: str) -> None:
 def _evaluating(runner: Any, iterations: int) -> Iterator[None]:
     """Let the algorithm evaluate its policy while the runner trains, and write the checkpoints that were evaluated."""
     evaluator, logger = runner.alg.evaluator, runner.logger
+    if evaluator.interval is None:
+        yield
+        return
     stock_log = logger.log
 
     def log(*args: Any, **kwargs: Any) -> None:

@@ -101,6 +101,11 @@ class EpisodeRecorder:
         self.step(torch.zeros_like(self._return), now, None if self._success is None else ~now)
 
     @property
+    def finished(self) -> torch.Tensor:
+        """Envs all of whose counted episodes have ended, bool [M]."""
+        return self._count >= self._quota
+
+    @property
     def ended(self) -> torch.Tensor:
         """Counted episodes that have ended, a 0-d int64 tensor."""
         return self._count.minimum(self._quota).sum()

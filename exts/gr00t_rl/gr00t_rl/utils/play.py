@@ -26,7 +26,8 @@ def play_episodes(
     """Reset the env and play until every counted episode has ended.
 
     Actions are deterministic: the mean, or the ODE's chunk. Where a policy decides once per chunk, image terms learn by
-    ``env.decision_due`` who will look, and pictures that nobody would see are not rendered.
+    ``env.decision_due`` who will look, and pictures that nobody would see are not rendered. An env whose episodes have
+    all been played rests, where the policy knows how: decisions of the others stay together in few batches.
 
     Args:
         env: The env as rsl_rl sees it (``RslRlVecEnvWrapper``).
@@ -54,6 +55,8 @@ def play_episodes(
         obs, rewards, dones, extras = env.step(action)
         policy.reset(dones)
         recorder.step(rewards, dones, extras.get("success"))
+        if hasattr(policy, "rest"):
+            policy.rest(recorder.finished)
         steps += 1
         if on_step is not None:
             on_step(dones)

@@ -85,6 +85,17 @@ def test_actions_are_deterministic_and_starts_the_same(tmp_path):
     assert len(env.starts) == 3 and all(torch.equal(start, env.starts[0]) for start in env.starts)
 
 
+def test_envs_whose_episode_is_over_decide_no_more():
+    """Chunks of 3 steps: all 4 envs decide at steps 0 and 3, but two have succeeded after 2; and they act with zeros."""
+    runner = make("flow_sde_one", (2,))
+    sizes: list[int] = []
+    integrate = runner.alg.actor.head.integrate
+    runner.alg.actor.head.integrate = lambda field, x0, *others: sizes.append(len(x0)) or integrate(field, x0, *others)
+    runner.learn(1)
+    assert sizes == [4, 2]
+    assert all((action[:2] == 0).all() and (action[2:] != 0).any() for _, action in runner.env.evaluated[WIN:])
+
+
 def test_an_env_that_reports_no_success_is_judged_by_its_return(tmp_path):
     runner = make("mlp", (4, 0, 2), folder=tmp_path, success=False)
     runner.learn(3)

@@ -86,7 +86,7 @@ def test_actions_are_deterministic_and_starts_the_same(tmp_path):
 
 
 def test_envs_whose_episode_is_over_decide_no_more():
-    """Chunks of 3 steps: all 4 envs decide at steps 0 and 3, but two have succeeded after 2; and they act with zeros."""
+    """Chunks of 3 steps: 4 envs decide at step 0, and at step 3 those two that have not succeeded after 2."""
     runner = make("flow_sde_one", (2,))
     sizes: list[int] = []
     integrate = runner.alg.actor.head.integrate

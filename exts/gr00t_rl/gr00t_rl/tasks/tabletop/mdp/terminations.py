@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from isaaclab.managers import ManagerTermBase, TerminationTermCfg
@@ -32,7 +32,8 @@ class held_success(ManagerTermBase):
     - ``charts/failure_rate`` and ``charts/time_out_rate``: the shares of those that another termination ended, such as
       a lost cube, and of those whose time was up. The three add up to 1.
 
-    Episodes that a caller abandons with ``env.reset()`` are not counted.
+    Episodes that a caller abandons with ``env.reset()`` are not counted, nor are those of an evaluation in between
+    (``env.evaluating``).
 
     Params:
         test: Function of the env that says whether the task is done at this instant, bool [N].
@@ -57,11 +58,17 @@ class held_success(ManagerTermBase):
 
     def reset(self, env_ids: Sequence[int] | None = None) -> None:
         ids = slice(None) if env_ids is None else env_ids
-        endings = kinds_of_ending(self._success[ids], self._env.termination_manager.terminated[ids])
-        self._history.append(endings, just_ended(self._env, ids))
+        if not is_evaluating(self._env):
+            endings = kinds_of_ending(self._success[ids], self._env.termination_manager.terminated[ids])
+            self._history.append(endings, just_ended(self._env, ids))
         self._held[ids] = 0
         tags = (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
         self._env.extras["log"].update(zip(tags, self._history.mean().unbind(), strict=True))
+
+
+def is_evaluating(env: Any) -> bool:
+    """Whether an algorithm evaluates its policy in the env: its episodes are none of the training's then."""
+    return getattr(env, "evaluating", False)
 
 
 def kinds_of_ending(success: torch.Tensor, terminated: torch.Tensor) -> torch.Tensor:

@@ -206,6 +206,18 @@ class Gr00tFinetuneRunnerCfg(Gr00tRunnerCfg):
 
 
 @configclass
+class Gr00tCameraFinetuneRunnerCfg(Gr00tFinetuneRunnerCfg):
+    """The same from pictures."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        # decisions are told apart by what follows within two or three seconds (docs/learning.md)
+        self.algorithm.gamma = 0.98
+        # a third of the state's step: with that one, gains come and go (docs/learning.md)
+        self.algorithm.desired_kl = 0.04
+
+
+@configclass
 class FlowMlpRunnerCfg(Gr00tRunnerCfg):
     """The same algorithm and critic with an MLP as the velocity field (ReinFlow at the size of the state tasks)."""
 

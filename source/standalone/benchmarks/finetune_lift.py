@@ -4,7 +4,7 @@
     python source/standalone/benchmarks/finetune_lift.py --task Gr00t-Push-Cube-Franka --iterations 120 --seeds 1 2 3 \
         --out docs/results/lift.json --plot docs/images/lift.png
 
-Each seed is one call of Isaac Lab's ``train`` and four of ``gr00t-rl evaluate``: base and trained policy, with
+Each seed is one call of ``gr00t-rl train`` (Isaac Lab's own) and four of ``gr00t-rl evaluate``: base and trained policy, with
 the initial noise as trained (``init_noise_scale`` 1) and without it (0; left out with ``--init_noise 1``). What is
 recorded is added to the study file ``--out`` as ``<task>_<agent>_seed<seed>``, and of the base, evaluated once for all
 seeds, as ``<task>_<agent>_base``; what is in it is not made again. ``--run DIR ...`` takes a finished run of the one
@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +47,22 @@ def call(command: list[str], folder: Path) -> None:
 
 def train(args: argparse.Namespace, seed: int, folder: Path) -> Path:
     """Train once and return the folder of the run."""
-    command = ["-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--device", "cpu", "--task", args.task]
+    command = ["-m", "gr00t_rl", "train", "--device", "cpu", "--task", args.task]
     command += ["--agent", args.agent, "--seed", str(seed), "--max_iterations", str(args.iterations)]
+    command += ["--processes", str(args.processes)] if args.processes > 1 else []
     command += [*args.overrides, *args.train_overrides]
     call(command, folder)
     return next(folder.rglob("events.out.tfevents*")).parent
 
 
-def evaluate(args: argparse.Namespace, checkpoint: str, scale: str, folder: Path) -> dict[str, Any]:
+def evaluate(
+    args: argparse.Namespace, checkpoint: str, scale: str, folder: Path, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Evaluate "base" or a run's file, and return the headline numbers."""
     command = ["-m", "gr00t_rl", "evaluate", "--task", args.task, "--agent", args.agent]
     command += ["--checkpoint", checkpoint, "--num_episodes", str(args.episodes), "--num_envs", str(args.eval_envs)]
     command += ["--device", "cpu", "--report", "none", "--json", str(folder / "result.json")]
-    call([*command, f"agent.actor.init_noise_scale={scale}", *args.overrides], folder)
+    call([*command, *overrides, f"agent.actor.init_noise_scale={scale}", *args.overrides], folder)
     result = json.loads((folder / "result.json").read_text())
     return {key: result[key] for key in KEPT}
 
@@ -113,7 +117,13 @@ def make(args: argparse.Namespace, seed: int) -> None:
         curve = join_curves(runs, last)
         after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in args.init_noise}
     record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
-    record |= {"overrides": args.overrides, "train_overrides": args.train_overrides, "after": after, "curve": curve}
+    record |= {
+        "processes": args.processes,
+        "overrides": args.overrides,
+        "train_overrides": args.train_overrides,
+        "after": after,
+        "curve": curve,
+    }
     add_run(args.out, record_name, record)
 
 
@@ -171,6 +181,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--episodes", type=int, default=512)
+    parser.add_argument("--processes", type=int, default=1, help="processes of one training (default 1)")
     parser.add_argument("--eval_envs", type=int, default=256)
     parser.add_argument("--init_noise", nargs="+", choices=SCALES, default=SCALES, help="evaluate with these scales")
     parser.add_argument("--run", type=Path, nargs="+", default=[], help="folders of a run of the one seed, in parts")

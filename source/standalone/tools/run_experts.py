@@ -3,6 +3,7 @@
 
     python source/standalone/tools/run_experts.py --num_episodes 512 --json experts.json
     python source/standalone/tools/run_experts.py --task Gr00t-Stack-Cube-Franka --physics ovphysx --num_episodes 64
+    python source/standalone/tools/run_experts.py --task Gr00t-Push-Cube-Franka env.sim.dt=0.01 env.decimation=5
 
 Every env plays the same number of whole episodes, so that quick successes do not count more often than slow failures.
 Each (task, physics) pair runs in a process of its own, one after the other: Isaac Lab has one simulation per process.
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,15 @@ TASKS = [
 PHYSICS = ("newton_mjwarp", "ovphysx", "physx")
 
 
-def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, noise: float) -> dict[str, Any]:
+def measure(
+    task: str, physics: str, num_envs: int, rounds: int, seed: int, noise: float, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Play ``rounds`` episodes in each of ``num_envs`` envs and return what happened, ready for JSON.
 
     Keys: ``success_rate``, ``num_episodes``, ``time_to_success_s`` (median and 95th percentile, None without a
-    success), ``failures`` (episodes that another termination ended), ``time_outs``, ``env_steps_per_s``; where the
-    instruction is the task, ``by_instruction`` with the first three of them by its name.
+    success), ``failures`` (episodes that another termination ended), ``time_outs``, ``env_steps_per_s``, and
+    ``env_steps_per_cpu_s``, by the process's own CPU time; where the instruction is the task, ``by_instruction`` with
+    the first three of them by its name.
     """
     import gymnasium as gym
     import torch
@@ -49,7 +54,8 @@ def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, nois
     from gr00t_rl.tasks.tabletop.experts import make_expert
     from gr00t_rl.utils.instructions import task_names
 
-    cfg: Any = resolve_task_config(task, None, overrides=[f"physics={physics}", f"env.scene.num_envs={num_envs}"])[0]
+    chosen = [f"physics={physics}", f"env.scene.num_envs={num_envs}", *overrides]
+    cfg: Any = resolve_task_config(task, None, overrides=chosen)[0]
     cfg.sim.device, cfg.seed = "cpu", seed
     torch.set_num_threads(1)
     with launch_simulation(cfg, argparse.Namespace(device="cpu", headless=True)):
@@ -59,7 +65,8 @@ def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, nois
         # Cameras, where the task has any, have nobody who looks.
         env.decision_due = torch.zeros(num_envs, dtype=torch.bool, device=env.device)
         finished = torch.zeros(num_envs, dtype=torch.long, device=env.device)
-        outcomes, lengths, numbers, steps, began = [], [], [], 0, time.perf_counter()
+        outcomes, lengths, numbers, steps = [], [], [], 0
+        began, cpu_began = time.perf_counter(), time.process_time()
         while finished.min() < rounds:
             length = env.episode_length_buf + 1
             _, _, terminated, timed_out, extras = env.step(expert())
@@ -71,7 +78,7 @@ def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, nois
             numbers.append(extras.get("instruction", torch.zeros_like(length))[counted])
             finished += done
             steps += num_envs
-        elapsed = time.perf_counter() - began
+        elapsed, cpu_elapsed = time.perf_counter() - began, time.process_time() - cpu_began
         success, terminated, timed_out = torch.cat(outcomes).unbind(-1)
         seconds, number = torch.cat(lengths).float() * env.step_dt, torch.cat(numbers)
         parts = {name: number == place for place, name in enumerate(task_names(cfg))}
@@ -81,10 +88,12 @@ def measure(task: str, physics: str, num_envs: int, rounds: int, seed: int, nois
             "num_envs": num_envs,
             "seed": seed,
             "noise": noise,
+            "overrides": list(overrides),
             **successes(success, seconds),
             "failures": int((terminated & ~success).sum()),
             "time_outs": int((timed_out & ~success).sum()),
             "env_steps_per_s": steps / elapsed,
+            "env_steps_per_cpu_s": steps / cpu_elapsed,
             "by_instruction": {
                 name: successes(success[part], seconds[part]) for name, part in parts.items() if part.any()
             },
@@ -107,7 +116,8 @@ def line(result: dict[str, Any]) -> str:
     parts = [f"\n  {name:28} {_in_words(part)}" for name, part in result["by_instruction"].items()]
     return (
         f"{result['task']:30} {result['physics']:14} {_in_words(result)}; "
-        f"{result['failures']} failures, {result['time_outs']} time-outs; {result['env_steps_per_s']:,.0f} env steps/s"
+        f"{result['failures']} failures, {result['time_outs']} time-outs; "
+        f"{result['env_steps_per_s']:,.0f} env steps/s, {result['env_steps_per_cpu_s']:,.0f} per CPU second"
         + "".join(parts)
     )
 
@@ -131,6 +141,7 @@ def run_in_process(args: argparse.Namespace, task: str, physics: str) -> dict[st
         command = [sys.executable, __file__, "--task", task, "--physics", physics, "--json", str(out), "--worker"]
         for name in ("num_envs", "num_episodes", "seed", "noise"):
             command += [f"--{name}", str(getattr(args, name))]
+        command += args.overrides
         done = subprocess.run(command, capture_output=True, text=True)
         if not out.is_file():
             sys.stderr.write(done.stdout[-3000:] + done.stderr[-6000:])
@@ -148,7 +159,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--noise", type=float, default=0.0, help="noise of the motion, in action units")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args, args.overrides = parser.parse_known_args()
+    if strange := [word for word in args.overrides if not word.startswith("env.")]:
+        parser.error(f"{strange[0]} is no option; Hydra overrides begin with env.")
     unknown = [task for task in args.task if not task.startswith(tuple(TASKS))]
     if unknown:
         parser.error(
@@ -165,7 +178,7 @@ def main() -> None:
     args = parse()
     if args.worker:
         rounds = math.ceil(args.num_episodes / args.num_envs)
-        result = measure(args.task[0], args.physics[0], args.num_envs, rounds, args.seed, args.noise)
+        result = measure(args.task[0], args.physics[0], args.num_envs, rounds, args.seed, args.noise, args.overrides)
         write_results(args.json, [result])
         os._exit(0)  # an orderly shutdown of the simulation takes longer than a short run
     results = []

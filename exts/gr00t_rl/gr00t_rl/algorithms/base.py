@@ -33,6 +33,8 @@ from ..utils.rsl_rl_versions import resolve_class
 from ..utils.stop import StopRequest
 from ..utils.timers import LapTimer
 from .contract import refuse_unsupported
+from .episodes import Endings
+from .evaluator import Evaluator
 from .quarantine import Quarantine
 from .resume import leave, rescue, restore_run_state, run_state, state_before_rollout
 from .time_outs import warn_of_missing_final_obs
@@ -93,6 +95,7 @@ class DecisionAlgorithm:
             unwrapped: Any = getattr(env, "unwrapped", env)
             unwrapped.new_episodes_decide = False  # their first pictures are those of the next common decision
         self.reward_scaler: RewardScaler | None = None
+        self.endings = Endings(device)
         self.newest_checkpoint: str | None = None
         """The newest file of this run that was checked to be finite."""
         self.rank = multi_gpu_cfg["global_rank"] if multi_gpu_cfg else 0
@@ -112,6 +115,7 @@ class DecisionAlgorithm:
         values = () if critic is None else critic.parameters()
         self.critic_parameters = [p for p in values if p.requires_grad and p not in shared]
         self.optimizer: torch.optim.Optimizer
+        self.evaluator = Evaluator(self)
         self.iteration = 0
         self._step = 0
         self.timer = LapTimer(device)
@@ -171,7 +175,24 @@ class DecisionAlgorithm:
 
     def _begin_rollout(self, obs: TensorDict) -> TensorDict:
         """Return the observations [N] that an iteration begins with, where the last one ended at ``obs``."""
-        return obs
+        return self._reset_envs() if self.evaluator.left_envs else obs
+
+    def _reset_envs(self) -> TensorDict:
+        """Reset all envs, and forget the episodes that this breaks off; returns what the envs see [N]."""
+        unwrapped: Any = getattr(self.env, "unwrapped", self.env)
+        unwrapped.decision_due = torch.ones_like(self.queue.due)
+        self.timer.start()
+        obs, extras = self.env.reset()  # type: ignore[attr-defined]
+        self.timer.lap("env")
+        extras["log"] = {}  # what it says is about episodes that were broken off
+        self.quarantine.release()
+        if self.memory is not None:
+            self.memory.reset()
+            self.memory.begin()
+        if self.reward_scaler is not None:
+            self.reward_scaler.returns.zero_()
+        self.evaluator.left_envs = False
+        return obs.to(self.device)
 
     def process_env_step(
         self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
@@ -187,6 +208,7 @@ class DecisionAlgorithm:
             self.intrinsic_rewards = self.rnd.get_intrinsic_reward(obs)
             rewards = rewards + self.intrinsic_rewards
         self.storage.step(rewards, dones, self._time_out_values(dones, extras))
+        self.endings.step(dones, extras.get("success"))
         self.queue.clear(dones)
         self._reset_models(dones)
 
@@ -424,7 +446,7 @@ class DecisionAlgorithm:
         if getattr(options, "share_cnn_encoders", False):
             critic_cfg["cnns"] = _encoders(actor)
         critic = critic_class and critic_class(obs, cfg["obs_groups"], "critic", 1, **critic_cfg).to(device)
-        return cls(
+        algorithm = cls(
             actor,
             critic,
             env,
@@ -435,6 +457,8 @@ class DecisionAlgorithm:
             multi_gpu_cfg=cfg["multi_gpu"],
             max_iterations=cfg.get("max_iterations"),  # pyright: ignore[reportCallIssue]  # of the sub-classes
         )
+        algorithm.evaluator.interval = cfg.get("evaluation_interval")
+        return algorithm
 
 
 def _feature_dim(actor: nn.Module, critic_class: Any) -> int:

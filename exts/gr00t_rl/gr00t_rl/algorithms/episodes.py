@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The first episode of every env in an iteration; what an env does after its end is not looked at."""
+"""Episodes of an iteration: how many ended, and the first one of every env."""
 
 from __future__ import annotations
 
@@ -67,3 +67,31 @@ class FirstEpisodes:
         if instruction is not None:
             self.instruction = torch.where(ended, instruction, self.instruction)
         self.alive &= ~ended
+
+
+class Endings:
+    """Counts the episodes that end, and those that succeed, until somebody takes the numbers.
+
+    Args:
+        device: Device of the counts.
+    """
+
+    def __init__(self, device: str | torch.device) -> None:
+        self._counts = torch.zeros(2, device=device)
+
+    def step(self, dones: torch.Tensor, success: torch.Tensor | None) -> None:
+        """Add one env step.
+
+        Args:
+            dones: Episode ends, [N].
+            success: Whether an episode that ends now has succeeded, bool [N]; None if the env does not say: nothing
+                counts then.
+        """
+        if success is not None:
+            ended = dones.bool()
+            self._counts += torch.stack((ended.sum(), (ended & success.to(ended.device)).sum()))
+
+    def take(self) -> tuple[torch.Tensor, ...]:
+        """Return the episodes that ended since the last call, and those that succeeded, 0-d each; begin anew."""
+        counts, self._counts = self._counts, torch.zeros_like(self._counts)
+        return counts.unbind()

@@ -49,8 +49,6 @@ class GRPO(ClippedSurrogate):
         self.reference = FrozenReference(self.actor) if self.options.kl_coef > 0 else None
         self.episodes = FirstEpisodes(self.env.num_envs, self.options.gamma, self.device)
         self.health = HealthWatch()
-        self.mean_return: float | None = None
-        """Mean return of the last iteration's episodes, which rsl_rl's logger does not see."""
         self._reports_success, self._tasks = False, task_names(self.env.cfg)
         self._judged: torch.Tensor  # what episodes are judged by, float32 [G, S]
         self._informative: torch.Tensor  # groups that teach something, bool [G]
@@ -61,18 +59,9 @@ class GRPO(ClippedSurrogate):
         """Reset all envs, so that the members of a group start alike, and return what they see; ``obs`` is past."""
         self._check_env()
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
-        unwrapped.decision_due = torch.ones_like(self.queue.due)
         unwrapped.new_episodes_decide = False  # within the iteration: pictures of second episodes need no rendering
-        self.timer.start()
-        obs, extras = self.env.reset()  # type: ignore[attr-defined]
-        self.timer.lap("env")
-        extras["log"] = {}  # what it says is about episodes that were broken off
         self.episodes.begin()
-        self.quarantine.release()
-        if self.memory is not None:  # an episode that nothing ended within its iteration was broken off
-            self.memory.reset()
-            self.memory.begin()
-        return obs.to(self.device)
+        return self._reset_envs()
 
     def _check_env(self) -> None:
         """Check what only the env itself knows; a task of ours is checked before it is built (``preflight``)."""
@@ -160,12 +149,15 @@ class GRPO(ClippedSurrogate):
         """Return the metrics of the iteration's episodes."""
         return describe_episodes(moments)
 
+    def _successes(self, moments: dict[str, Moments]) -> tuple[int, int]:
+        """Return how many episodes of the iteration succeeded and how many there were, on all ranks."""
+        return (int(moments["success"].total), int(moments["success"].count)) if "success" in moments else (0, 0)
+
     # -- update ----------------------------------------------------------------------------------------------------
 
     def update(self) -> dict[str, float]:
         """Run the epochs over the iteration's decisions and return the metrics."""
         metrics = super().update()
-        self.mean_return = metrics["charts/episodic_return"]
         self.health.look(metrics, self.get_policy().output_std.mean().item())
         return metrics
 

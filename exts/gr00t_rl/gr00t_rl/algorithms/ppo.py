@@ -59,7 +59,9 @@ class PPO(ClippedSurrogate):
         return super()._prepare(batch)
 
     def _tally(self, tally: Tally, batch: TensorDict) -> None:
-        """Add the returns, and what the critic left unexplained of them."""
+        """Add the returns, what the critic left unexplained of them, and how episodes ended."""
+        for name, number in zip(("endings", "successes"), self.endings.take(), strict=True):
+            tally.add(name, number)
         tally.add("return", batch["return"])
         tally.add("value_error", batch["return"] - batch["value"])
 

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -17,9 +15,10 @@ from torch import nn
 from ..models.recurrent import RecurrentMemory
 from ..utils.finite import find_nonfinite
 from ..utils.moments import RewardScaler
-from ..utils.rng import rng_state, set_rng_state
+from ..utils.rng import rng_state, seed_all, set_rng_state
 from ..utils.runner_files import advise, save_whole
 from ..utils.stop import Stopped
+from .evaluator import Evaluator
 
 
 class Resumable(Protocol):
@@ -33,6 +32,7 @@ class Resumable(Protocol):
     memory: RecurrentMemory | None
     newest_checkpoint: str | None
     rnd: Any
+    evaluator: Evaluator
     before_rollout: dict[str, dict[str, Any]] | None
 
     def save(self) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def run_state(algorithm: Resumable) -> dict[str, Any]:
         "rng": rng_state(algorithm.device),
         # Isaac Lab's curricula count env steps; an env does not save its own state
         "env_steps": getattr(_unwrapped(algorithm), "common_step_counter", None),
+        "best": algorithm.evaluator.state(),
     }
     if algorithm.rnd is not None:
         state["rnd_steps"] = algorithm.rnd.update_counter
@@ -78,6 +79,7 @@ def _copies(module: nn.Module) -> dict[str, torch.Tensor]:
 def restore_run_state(algorithm: Resumable, state: dict[str, Any]) -> None:
     """Restore what :func:`run_state` returned."""
     algorithm.iteration = state["iteration"]
+    algorithm.evaluator.restore(state.get("best"))
     if algorithm.reward_scaler is not None and state["reward_scaler"] is not None:
         _restore_reward_scaler(algorithm, state["reward_scaler"])
     if algorithm.memory is not None:
@@ -96,10 +98,7 @@ def _draw_own_stream(world_size: int) -> None:
     The file is rank 0's: restored everywhere, all ranks would draw the same noise. Left as the run's seed made them,
     they would draw that of the first iterations once more after every resume.
     """
-    seed = int(torch.randint(2**31, (world_size,))[dist.get_rank()])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)  # of all devices
+    seed_all(int(torch.randint(2**31, (world_size,))[dist.get_rank()]))
 
 
 def _restore_reward_scaler(algorithm: Resumable, state: dict[str, torch.Tensor]) -> None:

@@ -22,6 +22,7 @@ from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
 from .gate import UpdateGate
 from .guard import NonFiniteGuard
+from .health import SuccessWatch, has_curriculum
 from .losses import approx_kl, clipped_surrogate, probability_ratio
 from .mini_batches import every, num_units, shuffled, split
 from .optimizer import ACTOR, CRITIC, actor_parts, check_parts, critic_part, load_optimizer, make_optimizer
@@ -81,6 +82,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         remedies = () if options.recompute_log_probs else ("agent.algorithm.recompute_log_probs=True",)
         remedies = (*remedies, *getattr(actor, "numeric_remedies", ()))
         self.gate = UpdateGate(device, self.gpu_world_size, self.rank == 0, remedies)
+        self.success_watch = SuccessWatch(int(env.max_episode_length))
         self.batch: TensorDict
         chosen = options.micro_batch_size
         self.micro_batch_size: int | None = chosen if isinstance(chosen, int) else None
@@ -120,6 +122,20 @@ class ClippedSurrogate(DecisionAlgorithm):
     def _describe(self, moments: dict[str, Moments]) -> dict[str, float]:
         """Return further metrics of the iteration from what :meth:`_tally` added on all ranks."""
         return {}
+
+    def _watch_success(self, moments: dict[str, Moments]) -> None:
+        """Say once that the success has fallen: that of the evaluations, or in training where there are none."""
+        if self.rank != 0:
+            return
+        if self.evaluator.interval is not None:
+            if self.evaluator.made_now:
+                self.success_watch.look_evaluated(self.evaluator.newest, self.evaluator.best)
+        elif not has_curriculum(self.env):
+            self.success_watch.look_trained(self.iteration - 1, self.num_steps, *self._successes(moments))
+
+    def _successes(self, moments: dict[str, Moments]) -> tuple[int, int]:
+        """Return how many episodes of the iteration succeeded and how many ended, on all ranks."""
+        return int(moments["successes"].total), int(moments["endings"].total)
 
     @property
     def _warming_up(self) -> bool:
@@ -161,6 +177,8 @@ class ClippedSurrogate(DecisionAlgorithm):
         metrics |= {name: moments[name].high for name in costs}  # those of the rank that needs most
         metrics["perf/update"] = time.perf_counter() - start
         self._end_iteration(batch)
+        metrics |= self.evaluator.look()
+        self._watch_success(moments)
         metrics["perf/decisions_per_s"] = self._decisions_per_s(metrics["perf/decisions"])
         return metrics
 

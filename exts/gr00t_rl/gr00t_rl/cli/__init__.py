@@ -28,7 +28,7 @@ EXTRAS = {
     "isaaclab": ("isaaclab", "isaaclab_rl", "isaaclab_tasks", "isaaclab_newton", "gymnasium", "newton", "warp"),
     "ovphysx": ("ovphysx", "isaaclab_ov"),
     "data": ("av", "pyarrow", "PIL"),
-    "report": ("matplotlib", "scipy", "tensorboard"),
+    "report": ("matplotlib", "tensorboard"),
     "wandb": ("wandb",),
 }
 """Extra of this package -> top-level modules that it brings."""

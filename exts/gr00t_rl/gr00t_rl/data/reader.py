@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,10 @@ class Demonstrations:
     action: torch.Tensor
     """Raw actions, float32 [F, A]."""
     privileged: torch.Tensor
-    """What only the simulator knew, float32 [F, P], named by ``layout.privileged``; P = 0 without them."""
+    """What only the simulator knew, float32 [F, P], named by ``layout.privileged``; P = 0 without them.
+
+    Datasets may differ in it: NaN where a frame's dataset does not say.
+    """
     task: torch.Tensor
     """Number of each frame's instruction, int64 [F]."""
     instructions: list[str]
@@ -63,13 +67,14 @@ class Demonstrations:
         for root, part in zip(roots, parts, strict=True):
             _check_alike(root, part.layout, first)
         instructions = list(dict.fromkeys(text for part in parts for text in part.instructions))
+        privileged = tuple(dict.fromkeys(name for part in parts for name in part.layout.privileged))
         lengths = [length for part in parts for length in part.lengths]
         return cls(
-            first,
+            dataclasses.replace(first, privileged=privileged),
             {key: torch.cat([part.pictures[key] for part in parts]) for key in first.cameras},
             torch.cat([part.state for part in parts]),
             torch.cat([part.action for part in parts]),
-            torch.cat([part.privileged for part in parts]),
+            torch.cat([_privileged(part, privileged) for part in parts]),
             torch.cat([_renumber(part, instructions) for part in parts]),
             instructions,
             torch.tensor([0, *lengths]).cumsum(0),
@@ -212,6 +217,13 @@ def _renumber(part: _Part, instructions: list[str]) -> torch.Tensor:
     return table[part.task]
 
 
+def _privileged(part: _Part, names: tuple[str, ...]) -> torch.Tensor:
+    """The part's privileged observations under all ``names``, float32 [F, P]: NaN for those that it does not have."""
+    found = torch.full((len(part.action), len(names)), torch.nan)
+    found[:, [names.index(name) for name in part.layout.privileged]] = part.privileged
+    return found
+
+
 def _text(parts: dict[str, Slice]) -> str:
     return ", ".join(
         f"{key} {part.start}:{part.end}{'' if part.absolute else ' (changes)'}" for key, part in parts.items()
@@ -219,7 +231,7 @@ def _text(parts: dict[str, Slice]) -> str:
 
 
 def _check_alike(root: str | Path, layout: Layout, first: Layout) -> None:
-    for name in ("cameras", "state", "action", "privileged", "fps"):
+    for name in ("cameras", "state", "action", "fps"):
         found, wanted = getattr(layout, name), getattr(first, name)
         if found != wanted:
             if name in ("state", "action"):

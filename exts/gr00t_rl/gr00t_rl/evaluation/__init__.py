@@ -4,8 +4,9 @@
 ``gr00t-rl evaluate`` is the command; :mod:`.program` is what it runs. Importing the package starts nothing.
 """
 
-from .episodes import EpisodeRecorder, Episodes
-from .result import summarise, wilson_interval
-from .rollout import play_episodes
+from ..utils.episode_recorder import EpisodeRecorder, Episodes
+from ..utils.intervals import wilson_interval
+from ..utils.play import play_episodes
+from .result import summarise
 
 __all__ = ["EpisodeRecorder", "Episodes", "play_episodes", "summarise", "wilson_interval"]

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from .episodes import Episodes
+from ..utils.episode_recorder import Episodes
 from .runs import CURVES, Entry
 
 _FAILED, _SUCCEEDED = "tab:orange", "tab:green"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..launch.checkpoints import BASE, apply_checkpoint
+from ..utils.episode_recorder import EpisodeRecorder, Episodes
 from ..utils.errors import ConfigurationError
 from ..utils.instructions import instruction_labels
-from .episodes import EpisodeRecorder, Episodes
+from ..utils.play import play_episodes
 from .regions import start_points_of
 from .result import RESULT_FILE, as_text, summarise, write_result
-from .rollout import play_episodes
 from .runs import Comparison, Entry, load_entries
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .episodes import Episodes, StartPoints
+from ..utils.episode_recorder import Episodes, StartPoints
 
 CELLS = 3
 """Cells of the grid along x and along y."""

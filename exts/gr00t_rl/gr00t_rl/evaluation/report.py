@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..utils.episode_recorder import Episodes
 from ..utils.whole_files import write_whole
-from .episodes import Episodes
 from .film import Clip, movie_webp, strip_png
 from .plots import histograms, learning_curves, region_maps, success_bars
 from .result import success_text, table_rows

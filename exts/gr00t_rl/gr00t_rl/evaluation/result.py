@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
+from ..utils.episode_recorder import Episodes
 from ..utils.errors import ConfigurationError
+from ..utils.intervals import wilson_interval
 from ..utils.whole_files import write_whole
-from .episodes import Episodes
 from .regions import regions
 
 RESULT_FILE = "result.json"
@@ -21,16 +21,6 @@ RESULT_FILE = "result.json"
 
 INTERFACE = ("success_rate", "success_ci95", "num_episodes", "mean_return", "mean_length")
 """Keys that every result has and that other programs may rely on."""
-
-
-def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a success probability."""
-    interval = binomtest(successes, episodes).proportion_ci(confidence_level=0.95, method="wilson")
-    # the ends are 0 and 1 where nothing or everything succeeded; rounding would leave 1e-17
-    return (
-        0.0 if successes == 0 else float(interval.low),
-        1.0 if successes == episodes else float(interval.high),
-    )
 
 
 def summarise(episodes: Episodes, step_dt: float, labels: Sequence[str] = ()) -> dict[str, Any]:

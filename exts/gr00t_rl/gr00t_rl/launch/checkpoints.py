@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What ``--checkpoint`` means, for train, play and evaluate alike."""
+"""What ``--checkpoint`` means, for train, play, evaluate and export alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def apply_checkpoint(checkpoint: str, program: str, agent_cfg: Any, task: str, a
             model_best.pt; a model_N.pt, also by URL; a run's folder for its last model; a Weights & Biases run
             (``wandb:ENTITY/PROJECT/RUN_ID`` or its address, with ``?checkpoint=N`` for one model); "base" for the
             agent's own base weights; or a GR00T checkpoint's folder, which becomes the base.
-        program: "train", "play" or "evaluate"; play has no use for base weights.
+        program: "train", "play", "evaluate" or "export"; play and export have no use for base weights.
         agent_cfg: The runner's cfg; changed in place.
         task: Task id.
         agent: Name of the agent's cfg entry point.
@@ -40,6 +40,11 @@ def apply_checkpoint(checkpoint: str, program: str, agent_cfg: Any, task: str, a
     """
     folder = Path(checkpoint).expanduser()
     if checkpoint == BASE or (folder / "config.json").is_file():
+        if program == "export":
+            raise ConfigurationError(
+                f"--checkpoint {checkpoint} names base weights, but export writes what a run made of them; set a "
+                "model_N.pt, a run's folder, or 'latest' or 'best' with --task"
+            )
         if program == "play":
             raise ConfigurationError(
                 f"--checkpoint {checkpoint} names base weights, but play needs the model_*.pt of a run, which it also "
@@ -124,7 +129,7 @@ def _of_newest_run(selector: str, agent_cfg: Any, task: str, agent: str) -> Path
         wanted, instead = (
             ("run with a model_N.pt", "train one, or set a file")
             if selector == "latest"
-            else (f"run with a {BEST_MODEL}", "set 'latest' or a model_N.pt")
+            else (f"run with a {BEST_MODEL}", "train with agent.evaluation_interval, or set 'latest' or a model_N.pt")
         )
         raise NoRunYet(
             f"--checkpoint {selector}: {root} has no {wanted} of --task {task} --agent {agent}; {instead}"

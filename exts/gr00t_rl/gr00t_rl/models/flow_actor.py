@@ -158,6 +158,11 @@ class FlowActor(PlainRecords, nn.Module):
         if self._queue is not None:
             self._queue.clear(dones)
 
+    def rest(self, envs: torch.Tensor) -> None:
+        """Let the envs flagged in ``envs`` [N] act with zeros, undecided, until all chunks are dropped."""
+        if self._queue is not None:
+            self._queue.rest(envs)
+
     def get_hidden_state(self) -> None:
         """Return None: the network has no recurrent state."""
 

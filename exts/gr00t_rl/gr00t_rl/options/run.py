@@ -70,8 +70,13 @@ class RunnerOptions(Options):
     save_interval: int = option(25, "Iterations between two checkpoints.", low=1)
     keep_checkpoints: int | None = option(
         None,
-        "Checkpoints of the run that stay, the newest; and model_best.pt, that of the highest return over the last "
-        "episodes when it was written. Null: all, and no best.",
+        "Checkpoints of the run that stay, the newest, besides model_best.pt (evaluation_interval). Null: all.",
+        low=1,
+    )
+    evaluation_interval: int | None = option(
+        None,
+        "Iterations between two evaluations without exploration noise, one episode per env; the last iteration has one "
+        "too. Each writes a checkpoint, and the one of the highest success is model_best.pt. Null: none.",
         low=1,
     )
     experiment_name: str = option("", "Folder of the runs under logs/rsl_rl.", least=1)

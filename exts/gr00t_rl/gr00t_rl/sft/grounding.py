@@ -20,7 +20,7 @@ class Grounding(nn.Module):
     camera on the hand sees things relative to it.
 
     Args:
-        target: Privileged observations of all frames [F, P], in the env's units.
+        target: Privileged observations of all frames [F, P], in the env's units; NaN where a frame has none.
         feature_dim: Width D of the features.
         state_dim: Width S of the padded state.
         weight: Of the error in what is minimised.
@@ -41,9 +41,9 @@ class Grounding(nn.Module):
     ):
         super().__init__()
         self.weight = weight
-        mean = target.mean(0)
+        mean = target.nanmean(0)
         # one unit for all: what hardly varies is not blown up
-        self.unit = float((target - mean).square().mean().sqrt().clamp_min(1e-6))
+        self.unit = float((target - mean).square().nanmean().sqrt().clamp_min(1e-6))
         self.register_buffer("target", (target - mean) / self.unit, persistent=False)  # [F, P]
         self.queries = nn.Parameter(torch.randn(num_queries, feature_dim) * feature_dim**-0.5)
         self.readout = nn.Sequential(
@@ -66,6 +66,13 @@ class Grounding(nn.Module):
         found = scores.softmax(1).transpose(1, 2) @ features  # [B, Q, D]
         return self.readout(torch.cat((found.flatten(1), state.flatten(1)), dim=-1))
 
-    def errors(self, frames: Tensor, features: Tensor, state: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Squared errors [B, P] for ``frames`` [B], 1 being the variance of the targets, whose unit is common."""
-        return (self(features, state, mask).float() - self.target[frames]).square()
+    def errors(
+        self, frames: Tensor, features: Tensor, state: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Squared errors [B, P] for ``frames`` [B], and which of them count, bool [B, P]; the others are 0.
+
+        1 is the variance of the targets, whose unit is common. What has no target does not count.
+        """
+        target = self.target[frames]
+        known, told = ~target.isnan(), self(features, state, mask).float()
+        return (told - torch.where(known, target, told)).square(), known

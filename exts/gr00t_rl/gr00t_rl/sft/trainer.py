@@ -143,9 +143,10 @@ class Trainer:
         with self._computing():
             features = self.features(frames)
             flow = self.loss(frames, draws=draws, features=features)
-            return flow + self.grounding.weight * self._grounding_errors(frames, features).mean(), flow
+            errors, known = self._grounding_errors(frames, features)
+            return flow + self.grounding.weight * errors.sum() / known.sum().clamp_min(1), flow
 
-    def _grounding_errors(self, frames: Tensor, features: Tensor) -> Tensor:
+    def _grounding_errors(self, frames: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         assert self.grounding is not None
         return self.grounding.errors(frames, features, self.samples.state[frames], self._mask(frames))
 
@@ -204,8 +205,9 @@ class Trainer:
         assert self.grounding is not None
         with self._evaluating(), self._computing():
             batches = frames.to(self.samples.device).split(batch_size)
-            errors = torch.cat([self._grounding_errors(rows, self.features(rows)) for rows in batches])
-        return (errors.mean(0).sqrt() * self.grounding.unit).tolist()
+            found = [self._grounding_errors(rows, self.features(rows)) for rows in batches]
+        errors, known = (torch.cat(part) for part in zip(*found, strict=True))
+        return ((errors.sum(0) / known.sum(0)).sqrt() * self.grounding.unit).tolist()
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:

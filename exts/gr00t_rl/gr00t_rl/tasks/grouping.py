@@ -29,9 +29,10 @@ def share_starts(env_cfg: Any, group_size: int | None = None) -> None:
 
     Call it in ``validate_config`` of an env cfg, where overrides and presets have been applied; for a task of Isaac
     Lab's own this line is all. Resets of single envs in the course of a rollout draw as ever, and so do commands that
-    change within an episode. Under Newton the envs are put at one place (each is a world of its own there, so they do
-    not meet): positions in the env frame are then equal to the last bit, and equal actions give equal episodes. Under
-    PhysX they keep apart, and rounding of world positions leaves differences of about 1e-6 m.
+    change within an episode, and all resets of an evaluation in between (``env.evaluating``). Under Newton the envs are
+    put at one place (each is a world of its own there, so they do not meet): positions in the env frame are then equal
+    to the last bit, and equal actions give equal episodes. Under PhysX they keep apart, and rounding of world positions
+    leaves differences of about 1e-6 m.
 
     Args:
         env_cfg: A manager-based env cfg; its reset terms, commands, ``start_group_size`` and, under Newton,
@@ -116,7 +117,7 @@ def _shared_call(func: Callable[..., None], env_at: int = 0) -> Callable[..., No
 
 def _in_groups(env: Any, env_ids: torch.Tensor | slice, call: Callable[[Any], None]) -> None:
     """Call ``call(env_ids)``; for all envs at once, place by place in the groups with the same random numbers."""
-    size = env.cfg.start_group_size
+    size = 1 if getattr(env, "evaluating", False) else env.cfg.start_group_size
     ids = torch.arange(env.num_envs, device=env.device, dtype=torch.int32)
     everyone = len(ids[env_ids]) == len(ids) if isinstance(env_ids, slice) else len(env_ids) == len(ids)
     if size == 1 or not everyone:

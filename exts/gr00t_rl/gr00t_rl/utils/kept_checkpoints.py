@@ -3,50 +3,70 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 from pathlib import Path
 
+import torch
+
 from .whole_files import partial_of
 
 BEST_MODEL = "model_best.pt"
-"""Name of the best checkpoint of a run."""
+"""Name of the checkpoint of a run with the highest evaluated success."""
 
 
 class KeptCheckpoints:
-    """Removes a run's older checkpoints: the newest stay, and the best as :data:`BEST_MODEL`.
+    """Gives the best checkpoint of a run its second name, :data:`BEST_MODEL`, and removes older ones.
 
     Only files that this process has written are removed, and only after the new one is whole. Those of other runs, and
     the one that a run goes on from, are never among them.
 
     Args:
-        number: Checkpoints that stay.
+        number: Newest checkpoints that stay; None for all.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int | None = None) -> None:
         self.number = number
         self._written: list[Path] = []
-        self._best = -math.inf
 
-    def add(self, path: Path, mean_return: float | None) -> None:
+    def add(self, path: Path, is_best: bool) -> None:
         """Count a checkpoint that was written just now.
 
         Args:
             path: The file; other names than model_N.pt are left alone.
-            mean_return: Mean return of the last episodes; None if none has ended.
+            is_best: Whether no evaluation of the run found a better one.
         """
         if not re.fullmatch(r"model_\d+\.pt", path.name):
             return
         self._written = [file for file in self._written if file != path] + [path]
-        if mean_return is not None and mean_return > self._best:
-            self._best = mean_return
-            _put_beside(path, path.with_name(BEST_MODEL))
-        while len(self._written) > self.number:
+        if is_best:
+            put_beside(path, path.with_name(BEST_MODEL))
+        while self.number is not None and len(self._written) > self.number:
             self._written.pop(0).unlink(missing_ok=True)
 
 
-def _put_beside(path: Path, other: Path) -> None:
+def take_best_along(source: Path, iteration: int, folder: Path) -> Path | None:
+    """Give the folder of a resumed run the best checkpoint of the run that it goes on from.
+
+    Args:
+        source: The checkpoint that the run goes on from.
+        iteration: Number of the best one, as ``source`` knows it. A later best of the same folder is not taken: it is
+            none of the past of ``source``.
+        folder: Folder of the resumed run.
+
+    Returns:
+        The file it was found in; None if it is no longer there.
+    """
+    for file in (source.with_name(BEST_MODEL), source.with_name(f"model_{iteration}.pt")):
+        if file.is_file() and torch.load(file, map_location="cpu", weights_only=True, mmap=True)["iter"] == iteration:
+            folder.mkdir(parents=True, exist_ok=True)
+            if file.absolute() != (folder / BEST_MODEL).absolute():
+                put_beside(file, folder / BEST_MODEL)
+            return file
+    return None
+
+
+def put_beside(path: Path, other: Path) -> None:
     """Give a file a second name, or a copy where the file system has none."""
     partial = partial_of(other)
     partial.unlink(missing_ok=True)

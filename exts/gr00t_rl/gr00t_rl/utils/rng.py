@@ -39,3 +39,10 @@ def set_rng_state(state: dict[str, Any], device: str | torch.device) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if "cuda" in state and torch.device(device).type == "cuda":
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators, those of all devices."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

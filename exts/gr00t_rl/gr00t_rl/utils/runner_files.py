@@ -9,8 +9,10 @@ whose algorithm is ours, and nothing else of it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from .errors import ConfigurationError
 from .finite import find_nonfinite
-from .kept_checkpoints import KeptCheckpoints
+from .kept_checkpoints import KeptCheckpoints, take_best_along
 from .process_group import quiet_loss, refuse_different_starts
 from .stop import Stopped, StopRequest
 from .whole_files import PARTIAL, remove_leftovers, whole_file
@@ -46,11 +48,9 @@ def install(algorithm_type: type) -> None:
         save_whole(state, path)
         self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
         self.logger.save_model(path, self.current_learning_iteration)
-        keep = self.cfg.get("keep_checkpoints")
-        if keep is not None:
-            if not hasattr(self, "kept_checkpoints"):
-                self.kept_checkpoints = KeptCheckpoints(keep)  # type: ignore[attr-defined]
-            self.kept_checkpoints.add(Path(path), _mean_return(self))  # type: ignore[attr-defined]
+        if not hasattr(self, "kept_checkpoints"):
+            self.kept_checkpoints = KeptCheckpoints(self.cfg.get("keep_checkpoints"))  # type: ignore[attr-defined]
+        self.kept_checkpoints.add(Path(path), self.alg.evaluator.is_best)  # type: ignore[attr-defined]
 
     @functools.wraps(stock_load)
     def load(
@@ -66,6 +66,7 @@ def install(algorithm_type: type) -> None:
         content = check_readable(path)
         if self.alg.load(content, load_cfg, strict):
             self.current_learning_iteration = content["iter"]
+            _take_best_along(self, Path(path))
         self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
         return content["infos"]
 
@@ -75,7 +76,7 @@ def install(algorithm_type: type) -> None:
             return stock_learn(self, num_learning_iterations, *args, **kwargs)
         # the runner's number is that of the last iteration that was done; stock would do it twice
         self.current_learning_iteration = self.alg.iteration  # type: ignore[attr-defined]
-        with StopRequest() as self.alg.stop:  # type: ignore[attr-defined]
+        with StopRequest() as self.alg.stop, _evaluating(self, num_learning_iterations):  # type: ignore[attr-defined]
             try:
                 with quiet_loss():
                     start = _start(self.alg, num_learning_iterations)
@@ -114,11 +115,46 @@ def _close_log(runner: OnPolicyRunner, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def _mean_return(runner: Any) -> float | None:
-    """Return the mean return of the episodes that rsl_rl's logger counts, or that the algorithm counts itself."""
-    own = getattr(runner.alg, "mean_return", None)
-    returns = runner.logger.rewbuffer
-    return own if own is not None else sum(returns) / len(returns) if len(returns) > 0 else None
+@contextlib.contextmanager
+def _evaluating(runner: Any, iterations: int) -> Iterator[None]:
+    """Let the algorithm evaluate its policy while the runner trains, and write the checkpoints that were evaluated."""
+    evaluator, logger = runner.alg.evaluator, runner.logger
+    if evaluator.interval is None:
+        yield
+        return
+    stock_log = logger.log
+
+    def log(*args: Any, **kwargs: Any) -> None:
+        """Log an iteration; the runner saves next, if its own interval says so or the iteration is the last."""
+        stock_log(*args, **kwargs)
+        iteration = runner.current_learning_iteration
+        saves = iteration % runner.cfg["save_interval"] == 0 or iteration == evaluator.last
+        if evaluator.made_now and logger.writer is not None and not saves:
+            runner.save(str(Path(logger.log_dir) / f"model_{iteration}.pt"))
+
+    def broken_off() -> None:
+        for name in ("cur_reward_sum", "cur_episode_length", "cur_ereward_sum", "cur_ireward_sum"):
+            if hasattr(logger, name):
+                getattr(logger, name).zero_()
+
+    logger.log = log
+    try:
+        with evaluator.training(iterations, broken_off):
+            yield
+    finally:
+        del logger.log
+
+
+def _take_best_along(runner: Any, source: Path) -> None:
+    """Let the folder of a resumed run begin with the best of the run that it goes on from, if that is still there."""
+    evaluator, folder = runner.alg.evaluator, runner.logger.log_dir
+    if evaluator.interval is None or evaluator.best is None or folder is None or runner.logger.disable_logs:
+        return
+    found = take_best_along(source, evaluator.best.iteration, Path(folder))
+    if found is None:
+        evaluator.best = None
+    else:
+        print(f"[gr00t_rl] {found} (iteration {evaluator.best.iteration}) is the best of the run so far", flush=True)
 
 
 def advise(newest: str | None) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from helpers import GroupedPointMassEnv, PointMassEnv, collect, grpo_cfg, runner_cfg
+from planned_env import PlannedEnv
 from recurrent_helpers import recurrent_cfg
 
 from gr00t_rl.utils.errors import ConfigurationError
@@ -388,6 +389,32 @@ def other_starts(rank: int, folder: Path) -> dict[str, str]:
     return found
 
 
+def evaluated(rank: int, folder: Path) -> dict[str, Any]:
+    """Three iterations with an evaluation each: 1 of 4 envs of rank 0 succeeds, 3 of rank 1; rank 1 breaks one off."""
+    from gr00t_rl.algorithms import PPO
+
+    env = PlannedEnv((1, 1, 1) if rank == 0 else (3, 3, 3), seed=10 + rank)
+    cfg = runner_cfg() | {"evaluation_interval": 1}
+    cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD}
+    torch.manual_seed(100 + rank)
+    alg = PPO.construct_algorithm(env.get_observations(), env, cfg, "cpu")  # type: ignore[arg-type]
+    alg.broadcast_parameters()
+    runner = SimpleNamespace(alg=alg, env=env, cfg=cfg)
+    metrics = []
+    with alg.evaluator.training(3, lambda: None):
+        for asked in (False, rank == 1, False):
+            alg.stop = None
+            collect(runner)
+            alg.stop = SimpleNamespace(asked=asked)  # type: ignore[assignment]
+            metrics.append(alg.update())
+    return {
+        "metrics": metrics,
+        "weights": weights(alg),
+        "starts": torch.stack(env.starts),
+        "best": alg.evaluator.state(),
+    }
+
+
 SCENARIOS = {
     f.__name__: f
     for f in (
@@ -415,5 +442,6 @@ SCENARIOS = {
         stopped,
         resumed,
         other_starts,
+        evaluated,
     )
 }

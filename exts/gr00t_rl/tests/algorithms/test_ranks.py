@@ -254,6 +254,17 @@ def test_recurrent_models_learn_together(ranks):
     assert [part.shape[1] for part in a["states"]] == [3] * 4 and [part.shape[1] for part in b["states"]] == [5] * 4
 
 
+def test_an_evaluation_is_that_of_all_ranks(ranks):
+    """4 of 8 episodes; one that a rank breaks off counts on none, and the ranks have other starts."""
+    a, b = (rank["evaluated"] for rank in ranks)
+    for name, expected in (("charts/eval_success_rate", 0.5), ("charts/eval_episodes", 8), ("charts/eval_return", 3.5)):
+        for result in (a, b):
+            assert [m.get(name) for m in result["metrics"]] == [expected, None, expected]
+    assert a["best"] == b["best"] == {"iteration": 2, "episodes": 8, "successes": 4, "mean_return": 3.5}
+    assert torch.equal(a["weights"], b["weights"])
+    assert torch.equal(a["starts"][0], a["starts"][2]) and not torch.equal(a["starts"], b["starts"])
+
+
 # -- stopping and resuming ---------------------------------------------------------------------------------------------
 
 

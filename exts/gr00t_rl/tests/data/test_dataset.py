@@ -46,7 +46,7 @@ def test_round_trip_is_exact(write, layout, episodes, images):
 
 
 def test_privileged_observations_come_back(write, layout, episodes):
-    """They have a column and names of their own, no place in modality.json, and one width in all datasets."""
+    """They have a column and names of their own, no place in modality.json, and may differ between datasets."""
     named = dataclasses.replace(layout, privileged=("cube_0", "cube_1"))
     told = [torch.randn(len(e), 2, generator=torch.Generator().manual_seed(i)) for i, e in enumerate(episodes)]
     root = write([dataclasses.replace(e, privileged=p) for e, p in zip(episodes, told, strict=True)], layout=named)
@@ -58,8 +58,12 @@ def test_privileged_observations_come_back(write, layout, episodes):
     assert "privileged" not in (root / "meta" / "modality.json").read_text()
     without = write(episodes, name="without")
     assert Demonstrations.load([without]).privileged.shape == (12, 0)
-    with pytest.raises(ConfigurationError, match=r"privileged is \(\), in the first dataset \('cube_0', 'cube_1'\)"):
-        Demonstrations.load([root, without])
+    other = dataclasses.replace(layout, privileged=("ball", "cube_1"))
+    third = write([dataclasses.replace(e, privileged=p) for e, p in zip(episodes, told, strict=True)], "third", other)
+    both = Demonstrations.load([without, root, third])
+    assert both.layout.privileged == ("cube_0", "cube_1", "ball") and both.privileged[:12].isnan().all()
+    assert torch.equal(both.privileged[12:24, :2], torch.cat(told)) and both.privileged[12:24, 2].isnan().all()
+    assert torch.equal(both.privileged[24:, [2, 1]], torch.cat(told)) and both.privileged[24:, 0].isnan().all()
 
 
 def test_pyarrow_alone_reads_the_columns(write, layout, episodes):

@@ -156,6 +156,26 @@ def test_the_instruction_of_the_episode_that_ends_is_kept() -> None:
     assert evaluate(TwoOutcomesEnv([[True]]), 1).instruction is None
 
 
+def test_envs_that_have_played_their_share_rest() -> None:
+    """Told after every step; three episodes of two envs: env 1 is through after 2 steps, env 0 after 2 + 10."""
+    told: list[list[bool]] = []
+    policy = Policy()
+    policy.rest = lambda envs: told.append(envs.tolist())  # type: ignore[attr-defined]
+    env = TwoOutcomesEnv([[True, False], [True, False]])
+    play_episodes(env, policy, lambda: EpisodeRecorder(2, 3, "cpu"))
+    assert told[:12] == [[False, False]] + [[False, True]] * 10 + [[True, True]]
+
+
+def test_what_is_cut_counts_as_far_as_it_went() -> None:
+    recorder = EpisodeRecorder(2, 2, "cpu")
+    for dones in ([0, 0], [1, 0], [0, 0]):
+        recorder.step(torch.ones(2), torch.tensor(dones), torch.tensor([True, False]))
+    recorder.cut()
+    found = recorder.episodes()
+    assert found.lengths.tolist() == [2, 3] and found.returns.tolist() == [2.0, 3.0]
+    assert found.success is not None and found.success.tolist() == [True, False]
+
+
 def test_unfinished_episodes_are_no_result() -> None:
     recorder = EpisodeRecorder(2, 2, "cpu")
     recorder.step(torch.ones(2), torch.tensor([1, 0]), torch.tensor([True, False]))

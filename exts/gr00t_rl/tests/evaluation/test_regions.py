@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from gr00t_rl.evaluation.episodes import Episodes
+from gr00t_rl.evaluation import Episodes
 from gr00t_rl.evaluation.regions import by_region, regions, start_points_of
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from gr00t_rl.cli.evaluate import main
-from gr00t_rl.evaluation.episodes import Episodes
+from gr00t_rl.evaluation import Episodes
 from gr00t_rl.evaluation.film import Clip, Film, movie_webp, strip_png
 from gr00t_rl.evaluation.report import comparison_html, evaluation_html, write_report
 from gr00t_rl.evaluation.result import RESULT_FILE, summarise, write_result

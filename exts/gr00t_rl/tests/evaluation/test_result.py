@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from gr00t_rl.evaluation.episodes import Episodes
-from gr00t_rl.evaluation.result import as_text, read_result, summarise, wilson_interval, write_result
+from gr00t_rl.evaluation import Episodes
+from gr00t_rl.evaluation.result import as_text, read_result, summarise, write_result
+from gr00t_rl.utils.intervals import wilson_interval
 
 Z = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""

@@ -10,7 +10,7 @@ from gr00t_rl.launch.checkpoints import apply_checkpoint
 from gr00t_rl.utils.errors import ConfigurationError
 
 TASK, AGENT = "Gr00t-Reach-Franka", "rsl_rl_cfg_entry_point"
-PROGRAMS = ("train", "play", "evaluate")
+PROGRAMS = ("train", "play", "evaluate", "export")
 everywhere = pytest.mark.parametrize("program", PROGRAMS)
 
 
@@ -75,6 +75,7 @@ def test_play_wants_a_run(tmp_path) -> None:
     (tmp_path / "config.json").touch()
     for checkpoint in ("base", tmp_path):
         assert "gr00t-rl evaluate --video" in refusal(checkpoint, "play")
+        assert "export writes what a run made of them" in refusal(checkpoint, "export")
 
 
 @everywhere
@@ -143,4 +144,5 @@ def test_latest_and_best(tmp_path, monkeypatch, program) -> None:
     cfg = agent()
     assert apply("best", cfg, program) == cfg.load_checkpoint == str(folder.with_name("1") / "model_best.pt")
     (folder.with_name("1") / "model_best.pt").unlink()
-    assert "has no run with a model_best.pt" in refusal("best", program) and "'latest'" in refusal("best", program)
+    line = refusal("best", program)
+    assert "has no run with a model_best.pt" in line and "agent.evaluation_interval" in line and "'latest'" in line

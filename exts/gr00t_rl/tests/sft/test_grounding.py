@@ -30,8 +30,23 @@ def test_a_guess_costs_the_variance():
     for parameter in grounding.readout.parameters():
         torch.nn.init.zeros_(parameter)
     frames = torch.arange(4)
-    errors = grounding.errors(frames, torch.randn(4, 5, 3), torch.zeros(4, 1, 2))
+    errors, known = grounding.errors(frames, torch.randn(4, 5, 3), torch.zeros(4, 1, 2))
     torch.testing.assert_close(errors, torch.tensor([[2.0, 0.0]]).expand(4, -1))
+    assert known.all()
+
+
+def test_what_a_dataset_does_not_say_is_not_told():
+    """NaN is left out of the means (2 and 5), the unit, the errors and the gradient."""
+    torch.manual_seed(0)
+    nan = torch.nan
+    target = torch.tensor([[1.0, nan], [3.0, 4.0], [nan, 6.0]])
+    grounding = Grounding(target, feature_dim=3, state_dim=2, weight=1.0, num_queries=2, hidden_dim=4)
+    assert grounding.unit == pytest.approx(1.0)
+    errors, known = grounding.errors(torch.arange(3), torch.randn(3, 5, 3), torch.zeros(3, 1, 2))
+    assert known.tolist() == [[True, False], [True, True], [False, True]]
+    assert errors[~known].tolist() == [0.0, 0.0] and (errors[known] > 0).all()
+    errors.sum().backward()
+    assert all(p.grad.isfinite().all() for p in grounding.parameters())
 
 
 def test_attention_by_hand():

@@ -55,6 +55,16 @@ def test_level_rises_at_the_threshold_and_counts_anew(finish) -> None:
     assert finish(1, 1, 1, 1) == 1.0  # not 1.2
 
 
+def test_an_evaluation_has_the_full_task_and_does_not_count(finish, env) -> None:
+    assert mdp.curriculum_level(env) == 0.0 and mdp.curriculum_value(env, 1.0, 5.0) == 1.0
+    env.evaluating = True
+    assert mdp.curriculum_level(env) is None and mdp.curriculum_value(env, 1.0, 5.0) == 5.0
+    for _ in range(5):
+        assert finish(1, 1, 1, 1) == 0.0
+    env.evaluating = False
+    assert finish(1, 1, 1, 1) == 0.0 and finish(1, 1, 1, 1) == pytest.approx(0.4)
+
+
 def test_episodes_of_an_easier_level_do_not_count(finish) -> None:
     half = torch.tensor([0, 1])
     for _ in range(4):

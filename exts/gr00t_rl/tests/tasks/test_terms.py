@@ -164,6 +164,19 @@ def test_success_must_hold_without_a_break(success) -> None:
     assert env.extras["success"].tolist() == [True, False, False]
 
 
+def test_episodes_of_an_evaluation_are_not_counted(success) -> None:
+    env, now, step, term = success
+    env.episode_length_buf = torch.full((N,), 3)
+    env.reset_buf = torch.ones(N, dtype=torch.bool)
+    now[0] = True
+    for _ in range(3):
+        step()
+    for evaluating, expected in ((True, 0.0), (False, 1 / 3), (True, 1 / 3)):
+        env.evaluating = evaluating
+        term.reset(slice(None))
+        assert env.extras["log"][SUCCESS_RATE_TAG] == pytest.approx(expected)
+
+
 def test_success_rate_counts_ended_episodes_only(success) -> None:
     env, now, step, term = success
     env.episode_length_buf = torch.zeros(N, dtype=torch.long)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import GroupedPointMassEnv, PointMassEnv, grpo_cfg, make_runner, parameters, runner_cfg
+from helpers import PointMassEnv, grpo_cfg, make_runner, parameters, runner_cfg
+from planned_env import PlannedEnv
 
 from gr00t_rl.algorithms.resume import rescue
 from gr00t_rl.launch.checkpoints import BEST_MODEL
@@ -23,24 +24,33 @@ def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.glob("*.pt"))
 
 
-def write(folder: Path, name: str, kept: KeptCheckpoints | None = None, mean_return: float | None = None) -> Path:
+def write(folder: Path, name: str, kept: KeptCheckpoints | None = None, is_best: bool = False) -> Path:
     path = folder / name
-    path.write_text(f"{name} {mean_return}")
+    path.write_text(f"{name} {is_best}")
     if kept is not None:
-        kept.add(path, mean_return)
+        kept.add(path, is_best)
     return path
 
 
 def test_the_newest_and_the_best_stay(tmp_path):
     kept = KeptCheckpoints(2)
     write(tmp_path, "model_99.pt")  # of whoever ran here before
-    for number, mean_return in enumerate((None, 1.0, 3.0, 2.0, None)):
-        write(tmp_path, f"model_{number}.pt", kept, mean_return)
+    for number, is_best in enumerate((False, True, True, False, False)):
+        write(tmp_path, f"model_{number}.pt", kept, is_best)
     assert names(tmp_path) == ["model_3.pt", "model_4.pt", "model_99.pt", BEST_MODEL]
-    assert (tmp_path / BEST_MODEL).read_text() == "model_2.pt 3.0"
-    write(tmp_path, "model_4.pt", kept, 1.0)  # the last one again, as at the end of a run
-    write(tmp_path, "other.pt", kept, 9.0)
+    assert (tmp_path / BEST_MODEL).read_text() == "model_2.pt True"
+    write(tmp_path, "model_4.pt", kept)  # the last one again, as at the end of a run
+    write(tmp_path, "other.pt", kept, True)
     assert names(tmp_path) == ["model_3.pt", "model_4.pt", "model_99.pt", BEST_MODEL, "other.pt"]
+    assert (tmp_path / BEST_MODEL).read_text() == "model_2.pt True"
+
+
+def test_all_stay_and_the_best_has_a_second_name(tmp_path):
+    kept = KeptCheckpoints()
+    for number in range(3):
+        write(tmp_path, f"model_{number}.pt", kept, number == 1)
+    assert names(tmp_path) == ["model_0.pt", "model_1.pt", "model_2.pt", BEST_MODEL]
+    assert (tmp_path / BEST_MODEL).samefile(tmp_path / "model_1.pt")
 
 
 def test_file_systems_without_links_get_a_copy(tmp_path, monkeypatch):
@@ -48,8 +58,8 @@ def test_file_systems_without_links_get_a_copy(tmp_path, monkeypatch):
         raise OSError("no links here")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    write(tmp_path, "model_0.pt", KeptCheckpoints(1), 1.0)
-    assert (tmp_path / BEST_MODEL).read_text() == "model_0.pt 1.0" and len(list(tmp_path.iterdir())) == 2
+    write(tmp_path, "model_0.pt", KeptCheckpoints(1), True)
+    assert (tmp_path / BEST_MODEL).read_text() == "model_0.pt True" and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
@@ -57,15 +67,16 @@ def test_a_run_keeps_what_it_is_asked_for(algorithm, tmp_path):
     """And nothing of the run that it goes on from; the best is a checkpoint like any other."""
     for run, resumed in (("first", None), ("second", "first/model_3.pt")):
         cfg = runner_cfg() if algorithm == "ppo" else grpo_cfg()
-        cfg |= {"save_interval": 1, "keep_checkpoints": 2}
-        env = PointMassEnv() if algorithm == "ppo" else GroupedPointMassEnv()
+        cfg |= {"save_interval": 1, "keep_checkpoints": 2, "evaluation_interval": 1}
+        env = PlannedEnv((1, 3, 2, 2), group_size=0 if algorithm == "ppo" else 4)
         runner = make_runner(cfg, env, tmp_path / run)
         if resumed:
             runner.load(str(tmp_path / resumed))
         runner.learn(4)
     assert names(tmp_path / "first") == ["model_2.pt", "model_3.pt", BEST_MODEL]
     assert names(tmp_path / "second") == ["model_6.pt", "model_7.pt", BEST_MODEL]
-    assert torch.load(tmp_path / "second" / BEST_MODEL, weights_only=True)["iter"] >= 4
+    assert torch.load(tmp_path / "first" / BEST_MODEL, weights_only=True)["iter"] == 1
+    assert torch.load(tmp_path / "second" / BEST_MODEL, weights_only=True)["iter"] == 5
     runner.load(str(tmp_path / "second" / BEST_MODEL))
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Print a digest of what an env returns for fixed actions: two runs must print the same."""
+"""Print a digest of what an env returns for fixed actions: two runs must print the same, whatever the overrides given."""
 
 import hashlib
+import sys
 
 import torch
 from simulated import simulated
 
-with simulated("Gr00t-Push-Cube-Franka-Camera", 8, seed=3) as env:
+with simulated("Gr00t-Push-Cube-Franka-Camera", 8, *sys.argv[1:], seed=3) as env:
     digest = hashlib.sha256()
     actions = torch.rand(60, 8, 5, generator=torch.Generator().manual_seed(5)) * 2 - 1
     env.reset()

@@ -14,15 +14,15 @@ import torch
 from isaaclab.managers import CurriculumTermCfg, ManagerTermBase
 
 from .history import OutcomeHistory
-from .terminations import just_ended
+from .terminations import is_evaluating, just_ended
 
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedEnv, ManagerBasedRLEnv
 
 
 def curriculum_level(env: ManagerBasedEnv) -> torch.Tensor | None:
-    """Level in [0, 1], a 0-d float tensor on the env's device; None without a curriculum."""
-    return getattr(env, "_curriculum_level", None)
+    """Level in [0, 1], a 0-d float tensor on the env's device; None without a curriculum, and in an evaluation."""
+    return None if is_evaluating(env) else getattr(env, "_curriculum_level", None)
 
 
 def curriculum_value(env: ManagerBasedEnv, easy: float, full: float) -> torch.Tensor | float:
@@ -62,6 +62,8 @@ class success_curriculum(ManagerTermBase):
         start: float,
     ) -> torch.Tensor:
         level = env._curriculum_level
+        if is_evaluating(env):
+            return level
         counts = just_ended(env, env_ids) & (self._begun_at[env_ids] == level)
         self._history.append(env.extras["success"][env_ids, None], counts)
         # Float sums of 0 and 1 are exact, but their quotient may fall just short of the threshold it equals.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from isaaclab.managers import ManagerTermBase, TerminationTermCfg
@@ -37,7 +37,8 @@ class held_success(ManagerTermBase):
       episode has just ended, the one it had. If each is a task of its own (``instruction_names`` of the env cfg),
       ``charts/success_rate/<name>``: the success rate of the last max(256, num_envs) finished episodes of each.
 
-    Episodes that a caller abandons with ``env.reset()`` are not counted.
+    Episodes that a caller abandons with ``env.reset()`` are not counted, nor are those of an evaluation in between
+    (``env.evaluating``).
 
     Params:
         test: Function of the env that says whether the task is done at this instant, bool [N].
@@ -70,14 +71,20 @@ class held_success(ManagerTermBase):
     def reset(self, env_ids: Sequence[int] | None = None) -> None:
         ids = slice(None) if env_ids is None else env_ids
         endings = kinds_of_ending(self._success[ids], self._env.termination_manager.terminated[ids])
-        ended, log = just_ended(self._env, ids), self._env.extras["log"]
-        self._history.append(endings, ended)
+        counts, log = just_ended(self._env, ids), self._env.extras["log"]
+        if not is_evaluating(self._env):
+            self._history.append(endings, counts)
+            for number, history in enumerate(self._histories.values()):
+                history.append(endings[:, :1], counts & (self._instruction[ids] == number))
         self._held[ids] = 0
         tags = (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
         log.update(zip(tags, self._history.mean().unbind(), strict=True))
-        for number, (name, history) in enumerate(self._histories.items()):
-            history.append(endings[:, :1], ended & (self._instruction[ids] == number))
-            log[f"{SUCCESS_RATE_TAG}/{name}"] = history.mean()[0]
+        log.update({f"{SUCCESS_RATE_TAG}/{name}": history.mean()[0] for name, history in self._histories.items()})
+
+
+def is_evaluating(env: Any) -> bool:
+    """Whether an algorithm evaluates its policy in the env: its episodes are none of the training's then."""
+    return getattr(env, "evaluating", False)
 
 
 def kinds_of_ending(success: torch.Tensor, terminated: torch.Tensor) -> torch.Tensor:

@@ -132,7 +132,7 @@ class TerminationsCfg:
 class StackCubeFrankaEnvCfg(TabletopEnvCfg):
     """Stack the cubes from state observations."""
 
-    scene: StackSceneCfg = StackSceneCfg(num_envs=128, env_spacing=2.5)
+    scene: StackSceneCfg = StackSceneCfg(num_envs=256, env_spacing=2.5)
     observations: object = ObservationsCfg()
     events: EventsCfg = EventsCfg()
     rewards: RewardsPresetCfg = RewardsPresetCfg()

@@ -3,7 +3,7 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg, Gr00tRunnerCfg
+from gr00t_rl.cfg import Gr00tCameraFinetuneRunnerCfg, Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
 from gr00t_rl.tasks.tabletop.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
@@ -23,8 +23,8 @@ class PickPlaceCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
 
 
 @configclass
-class PickPlaceCubeCameraGr00tRunnerCfg(Gr00tRunnerCfg):
-    """GR00T on pictures of both cameras and proprioception."""
+class PickPlaceCubeCameraGr00tRunnerCfg(Gr00tCameraFinetuneRunnerCfg):
+    """GR00T on pictures of both cameras and proprioception, from the shipped base policy."""
 
     experiment_name: str = "gr00t_pick_place_cube_franka_camera"
 

@@ -4,7 +4,7 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.assets import base_checkpoint
-from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
+from gr00t_rl.cfg import Gr00tCameraFinetuneRunnerCfg, Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
 from gr00t_rl.tasks.tabletop.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
@@ -24,7 +24,7 @@ class PushCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
 
 
 @configclass
-class PushCubeCameraGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
+class PushCubeCameraGr00tRunnerCfg(Gr00tCameraFinetuneRunnerCfg):
     """GR00T on pictures of both cameras and proprioception, from the shipped base policy."""
 
     experiment_name: str = "gr00t_push_cube_franka_camera"
@@ -32,10 +32,6 @@ class PushCubeCameraGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, CAMERA, "push_cube_camera")
-        # decisions are told apart by what follows within two or three seconds (docs/learning.md)
-        self.algorithm.gamma = 0.98
-        # a third of the state's step: with that one, gains come and go (docs/learning.md)
-        self.algorithm.desired_kl = 0.04
 
 
 @configclass

@@ -3,7 +3,7 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import Gr00tPpoRunnerCfg, Gr00tRunnerCfg
+from gr00t_rl.cfg import Gr00tCameraFinetuneRunnerCfg, Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
 from gr00t_rl.tasks.tabletop.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
@@ -12,19 +12,19 @@ CAMERA = tabletop_modality()
 
 
 @configclass
-class StackCubeGr00tRunnerCfg(Gr00tRunnerCfg):
-    """GR00T on state observations: the prompt is its only text, the state its only sense."""
+class StackCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
+    """GR00T on state observations, from the shipped base policy."""
 
     experiment_name: str = "gr00t_stack_cube_franka"
 
     def __post_init__(self):
         super().__post_init__()
-        act_on(self, STATE)
+        act_on(self, STATE, "stack_cube")
 
 
 @configclass
-class StackCubeCameraGr00tRunnerCfg(Gr00tRunnerCfg):
-    """GR00T on pictures of both cameras and proprioception."""
+class StackCubeCameraGr00tRunnerCfg(Gr00tCameraFinetuneRunnerCfg):
+    """GR00T on pictures of both cameras and proprioception, from the shipped base policy."""
 
     experiment_name: str = "gr00t_stack_cube_franka_camera"
 

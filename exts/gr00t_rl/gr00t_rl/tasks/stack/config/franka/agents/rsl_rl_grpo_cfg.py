@@ -3,21 +3,21 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
 from gr00t_rl.tasks.tabletop.agents import act_on
 
 from .rsl_rl_gr00t_cfg import CAMERA, STATE
 
 
 @configclass
-class StackCubeGr00tGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
-    """GR00T on state observations: the prompt is its only text, the state its only sense."""
+class StackCubeGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
+    """GR00T on state observations, from the shipped base policy."""
 
     experiment_name: str = "gr00t_stack_cube_franka_grpo"
 
     def __post_init__(self):
         super().__post_init__()
-        act_on(self, STATE)
+        act_on(self, STATE, "stack_cube")
 
 
 @configclass

@@ -108,6 +108,17 @@ class EpisodeRecorder:
         self._length.masked_fill_(ended, 0)
         self._begin(ended)
 
+    def cut(self) -> None:
+        """End the episodes under way as they are, without success."""
+        now = torch.ones_like(self._count, dtype=torch.bool)
+        self._length -= 1  # the step below is none
+        self.step(torch.zeros_like(self._return), now, None if self._success is None else ~now)
+
+    @property
+    def finished(self) -> torch.Tensor:
+        """Envs all of whose counted episodes have ended, bool [M]."""
+        return self._count >= self._quota
+
     @property
     def ended(self) -> torch.Tensor:
         """Counted episodes that have ended, a 0-d int64 tensor."""

@@ -99,9 +99,8 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(lambda job: make(args, *job), [(setting, seed) for setting in settings for seed in args.seeds]))
     study = read_study(args.out)
-    print(
-        "| setting | changed | seed | env steps | minutes | training episodes | evaluation |\n|---|---|---|---|---|---|---|"
-    )
+    print("| setting | changed | seed | env steps | minutes | training episodes | evaluation |")
+    print("|---|---|---|---|---|---|---|")
     for setting in settings:
         for seed in args.seeds:
             print(line(study[run_name(args, setting, seed)], setting))

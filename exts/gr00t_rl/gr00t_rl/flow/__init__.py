@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What makes a flow-matching policy a distribution: schedules, and sampling and scoring of a denoising chain."""
 
+from .correlation import NoiseCorrelation
 from .factory import make_head
 from .gaussian import chain_entropy, chain_kl, chain_log_prob
 from .heads import FlowHead, FlowSample, FlowSde, GaussianHead, Transitions, VelocityField, VelocityFn
@@ -14,6 +15,7 @@ __all__ = [
     "FlowSample",
     "FlowSde",
     "GaussianHead",
+    "NoiseCorrelation",
     "NoiseNet",
     "Transitions",
     "VelocityField",

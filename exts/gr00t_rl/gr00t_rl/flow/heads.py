@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .correlation import NoiseCorrelation
 from .schedule import flow_sde_weights, step_time
 
 VelocityFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -62,11 +63,13 @@ class FlowHead(nn.Module):
 
     Args:
         num_steps: Number of denoising steps K.
+        correlation: How the noise of a chunk's steps hangs together; independent where None.
     """
 
-    def __init__(self, num_steps: int) -> None:
+    def __init__(self, num_steps: int, correlation: NoiseCorrelation | None = None) -> None:
         super().__init__()
         self.num_steps = num_steps
+        self.correlation = NoiseCorrelation(1) if correlation is None else correlation
 
     def integrate(self, velocity: VelocityFn, x0: torch.Tensor) -> torch.Tensor:
         """Return the ODE's end point from ``x0`` [B, H, A]: x <- x + v(x, k) / K for k = 0 ... K - 1."""
@@ -108,6 +111,7 @@ class FlowSde(FlowHead):
         stochastic_steps: "one": one uniformly drawn step per sample is random and the others follow the ODE;
             "all": every step is random, and the log-probability is that of the whole chain.
         first_step_noise: "second_step" or "published", see :func:`~gr00t_rl.flow.flow_sde_std`.
+        correlation: See :class:`FlowHead`.
     """
 
     def __init__(
@@ -116,8 +120,9 @@ class FlowSde(FlowHead):
         noise_level: float,
         stochastic_steps: str,
         first_step_noise: str = "second_step",
+        correlation: NoiseCorrelation | None = None,
     ) -> None:
-        super().__init__(num_steps)
+        super().__init__(num_steps, correlation)
         self.noise_level = noise_level
         self.stochastic_steps = stochastic_steps
         self.first_step_noise = first_step_noise
@@ -142,7 +147,7 @@ class FlowSde(FlowHead):
             step = torch.full((batch, 1), k, dtype=torch.long, device=device)
             v = velocity(x, step)
             mean, std = self.transition(x, v, step)
-            x_next = mean + std * torch.randn_like(mean)
+            x_next = mean + std * self.correlation.correlate(torch.randn_like(mean))
             if chosen is not None:
                 x_next = torch.where((chosen == k)[..., None, None], x_next, x + v / self.num_steps)
             visited.append((x, x_next, step, mean, std))
@@ -172,10 +177,13 @@ class GaussianHead(FlowHead):
         num_steps: Number of denoising steps K.
         action_dim: Number of real action dimensions that have a learned std; padded dimensions keep ``init_std``.
         init_std: Initial standard deviation, in the policy's normalised action units.
+        correlation: See :class:`FlowHead`.
     """
 
-    def __init__(self, num_steps: int, action_dim: int, init_std: float) -> None:
-        super().__init__(num_steps)
+    def __init__(
+        self, num_steps: int, action_dim: int, init_std: float, correlation: NoiseCorrelation | None = None
+    ) -> None:
+        super().__init__(num_steps, correlation)
         self.log_std = nn.Parameter(torch.full((action_dim,), math.log(init_std)))
 
     def std(self, total_dim: int) -> torch.Tensor:
@@ -192,7 +200,7 @@ class GaussianHead(FlowHead):
         """Sample the action around the ODE's end point."""
         mean = self.integrate(velocity, x0).unsqueeze(1)
         std = self.std(mean.shape[-1])
-        action = mean + std * torch.randn_like(mean)
+        action = mean + std * self.correlation.correlate(torch.randn_like(mean))
         step = torch.zeros(x0.shape[0], 1, dtype=torch.long, device=x0.device)
         return FlowSample(action.squeeze(1), Transitions(x0.unsqueeze(1), action, step), mean, std.expand_as(mean))
 

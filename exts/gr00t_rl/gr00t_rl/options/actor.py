@@ -86,6 +86,14 @@ class HeadOptions(Options):
         choices=("second_step", "published"),
         only_with=("head", ("flow_sde",)),
     )
+    noise_correlation: float = option(
+        0.0,
+        "Correlation rho of the noise between the steps of a chunk: independent noise cancels out over a chunk, one and "
+        "the same moves the robot (docs/design.md).",
+        low=0,
+        below=1,
+        only_with=("head", ("flow_sde", "gaussian")),
+    )
     init_std: float = option(
         0.3,
         "Initial standard deviation of the action, in normalised action units.",

@@ -22,7 +22,9 @@ N, STATE, ACTION, STEPS, HORIZON, K = 4, 5, 2, 3, 4, 3
 HEADS: dict[str, dict[str, Any]] = {
     "one": {"head": "flow_sde", "stochastic_steps": "one"},
     "all": {"head": "flow_sde", "stochastic_steps": "all"},
+    "correlated": {"head": "flow_sde", "stochastic_steps": "all", "noise_correlation": 0.6},
     "gaussian": {"head": "gaussian"},
+    "correlated_gaussian": {"head": "gaussian", "noise_correlation": 0.6},
     "noise": {"head": "flow_noise"},
 }
 MLP: dict[str, Any] = {

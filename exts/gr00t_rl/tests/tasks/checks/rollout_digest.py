@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Print a digest of what an env returns for fixed actions: two runs must print the same, whatever the overrides given."""
+"""Print a digest of what an env returns for fixed actions: two runs must print the same."""
 
 import hashlib
 import sys

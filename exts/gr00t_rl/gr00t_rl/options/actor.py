@@ -88,8 +88,8 @@ class HeadOptions(Options):
     )
     noise_correlation: float = option(
         0.0,
-        "Correlation rho of the noise between the steps of a chunk: independent noise cancels out over a chunk, one and "
-        "the same moves the robot (docs/design.md).",
+        "Correlation rho of the noise between the steps of a chunk: independent noise cancels out over a chunk, one "
+        "and the same moves the robot (docs/design.md).",
         low=0,
         below=1,
         only_with=("head", ("flow_sde", "gaussian")),

@@ -4,12 +4,12 @@
     python source/standalone/benchmarks/finetune_lift.py --task Gr00t-Push-Cube-Franka --iterations 120 --seeds 1 2 3 \
         --out docs/results/lift.json --plot docs/images/lift.png
 
-Each seed is one call of ``gr00t-rl train`` and four of ``gr00t-rl evaluate``: base and trained policy, with the initial
-noise as trained (``init_noise_scale`` 1) and without it (0; left out with ``--init_noise 1``). What is recorded is added
-to the study file ``--out`` as ``<task>_<agent>_seed<seed>``, and of the base, evaluated once for all seeds, as
-``<task>_<agent>_base``; what is in it is not made again. ``--run DIR ...`` takes a finished run of the one ``--seeds`` and
-the runs that continued it, in order, instead of training, as it was at ``--iterations`` if it went on longer and has a
-checkpoint there.
+Each seed is one call of ``gr00t-rl train`` and four of ``gr00t-rl evaluate``: base and trained policy, with the
+initial noise as trained (``init_noise_scale`` 1) and without it (0; left out with ``--init_noise 1``). What is
+recorded is added to the study file ``--out`` as ``<task>_<agent>_seed<seed>``, and of the base, evaluated once for
+all seeds, as ``<task>_<agent>_base``; what is in it is not made again. ``--run DIR ...`` takes a finished run of the
+one ``--seeds`` and the runs that continued it, in order, instead of training, as it was at ``--iterations`` if it
+went on longer and has a checkpoint there.
 """
 
 from __future__ import annotations

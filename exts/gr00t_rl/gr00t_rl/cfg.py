@@ -188,14 +188,11 @@ class Gr00tPpoRunnerCfg(Gr00tRunnerCfg):
 class Gr00tFinetuneRunnerCfg(Gr00tRunnerCfg):
     """The same from a base policy that sometimes succeeds: its initial noise stays, and it must not be unlearned.
 
-    The SDE's noise has to stand out from the variation that the initial noise brings (level 1.0) and to move the robot
-    over a whole chunk (correlation 0.5); a small rate leaves room for dozens of updates within the KL target; and the
-    critic learns first.
+    The SDE's noise has to stand out from the variation that the initial noise brings (level 1.0); a small rate leaves
+    room for dozens of updates within the KL target; and the critic learns first.
     """
 
-    actor: Gr00tActorCfg = Gr00tActorCfg(  # type: ignore[assignment]
-        init_noise_scale=1.0, noise_level=1.0, noise_correlation=0.5
-    )
+    actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=1.0, noise_level=1.0)  # type: ignore[assignment]
     algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
         gamma=0.995,
         num_critic_warmup_iterations=1,

@@ -56,6 +56,7 @@ def test_a_run_is_added_to_its_study_once(tmp_path, monkeypatch, capsys):
     run = write_run(tmp_path / "run", 0, 6, 2.0)
     (run / "model_5.pt").touch()
     args = argparse.Namespace(task="T", agent="rsl_rl_grpo_cfg_entry_point", run=[run], iterations=10, seeds=[1, 2])
+    args.processes = 1
     args.init_noise = ["1", "0"]
     args.overrides, args.train_overrides, args.out = [], ["env.x=1"], tmp_path / "lift.json"
     for seed in (1, 2, 1):

@@ -13,7 +13,7 @@ from gr00t_rl.tasks.tabletop.robot import tcp_pose, tcp_position
 
 NUM_ENVS = 16
 CRITIC = {"Gr00t-Pick-Place-Cube-Franka-Camera": 49, "Gr00t-Stack-Cube-Franka-Camera": 57}
-SLIP = 0.005
+SLIP = 0.007
 """How far a cube may shift in the grasp while it is carried [m]."""
 
 

@@ -14,7 +14,7 @@ from gr00t_rl.tasks.tabletop.env_cfg import (
     TabletopRewardsCfg,
     success_only,
 )
-from gr00t_rl.tasks.tabletop.physics import CONTACT_DT, STEP_DT, ContactPhysicsCfg
+from gr00t_rl.tasks.tabletop.physics import GRASP_DT, STEP_DT, ContactPhysicsCfg
 from gr00t_rl.tasks.tabletop.scene import goal_marker_cfg
 
 from ... import mdp
@@ -82,7 +82,7 @@ class PickPlaceCubeFrankaEnvCfg(TabletopEnvCfg):
     def __post_init__(self):
         super().__post_init__()
         self.episode_length_s = 8.0
-        self.set_physics(ContactPhysicsCfg(), CONTACT_DT)
+        self.set_physics(ContactPhysicsCfg(), GRASP_DT)
 
     def show_goal(self):
         """Add the ball that marks the goal."""
@@ -103,3 +103,4 @@ class PickPlaceCubeFrankaCameraEnvCfg(PickPlaceCubeFrankaEnvCfg):
         super().__post_init__()
         self.show_goal()
         self.add_cameras()
+        self.scene.num_envs = 256  # six decisions of fewer envs are too few to learn from

@@ -30,7 +30,7 @@ class StackCubeCameraGr00tRunnerCfg(Gr00tCameraFinetuneRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        act_on(self, CAMERA)
+        act_on(self, CAMERA, "tabletop_camera")
 
 
 @configclass

@@ -46,7 +46,7 @@ def test_what_a_dataset_does_not_say_is_not_told():
     assert known.tolist() == [[True, False], [True, True], [False, True]]
     assert errors[~known].tolist() == [0.0, 0.0] and (errors[known] > 0).all()
     errors.sum().backward()
-    assert all(p.grad.isfinite().all() for p in grounding.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in grounding.parameters())
 
 
 def test_attention_by_hand():

@@ -320,6 +320,15 @@ class Gr00tGrpoFinetuneRunnerCfg(Gr00tGrpoRunnerCfg):
 
 
 @configclass
+class Gr00tCameraGrpoFinetuneRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
+    """The same from pictures, with PPO's step from them: on Push three seeds learn alike (docs/grpo.md)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.algorithm.desired_kl = 0.04
+
+
+@configclass
 class FlowMlpGrpoRunnerCfg(Gr00tGrpoRunnerCfg):
     """The same algorithm with an MLP as the velocity field."""
 

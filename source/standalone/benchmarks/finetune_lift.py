@@ -45,13 +45,12 @@ def call(command: list[str], folder: Path) -> None:
         raise SystemExit(f"{' '.join(command)} failed:\n{(folder / 'log.txt').read_text()[-2000:]}")
 
 
-def train(args: argparse.Namespace, seed: int, folder: Path) -> Path:
-    """Train once and return the folder of the run."""
+def train(args: argparse.Namespace, seed: int, iterations: int, overrides: Sequence[str], folder: Path) -> Path:
+    """Train once in ``folder`` and return that of the run."""
     command = ["-m", "gr00t_rl", "train", "--device", "cpu", "--task", args.task]
-    command += ["--agent", args.agent, "--seed", str(seed), "--max_iterations", str(args.iterations)]
+    command += ["--agent", args.agent, "--seed", str(seed), "--max_iterations", str(iterations)]
     command += ["--processes", str(args.processes)] if args.processes > 1 else []
-    command += [*args.overrides, *args.train_overrides]
-    call(command, folder)
+    call([*command, *overrides], folder)
     return next(folder.rglob("events.out.tfevents*")).parent
 
 
@@ -112,7 +111,9 @@ def make(args: argparse.Namespace, seed: int) -> None:
         if base_name not in study:
             base = {f"init_noise_{scale}": evaluate(args, "base", scale, folder) for scale in args.init_noise}
             add_run(args.out, base_name, base)
-        runs = [run.resolve() for run in args.run] or [train(args, seed, folder)]
+        runs = [run.resolve() for run in args.run]
+        if not runs:
+            runs = [train(args, seed, args.iterations, [*args.overrides, *args.train_overrides], folder)]
         checkpoint, last = last_checkpoint(runs[-1], args.iterations)
         curve = join_curves(runs, last)
         after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in args.init_noise}

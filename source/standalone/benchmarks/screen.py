@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from finetune_lift import call, evaluate, last_checkpoint, share
+from finetune_lift import evaluate, last_checkpoint, share, train
 from learning_curves import curve_of
 from records import Record, add_run, read_study
 
@@ -55,11 +55,7 @@ def make(args: argparse.Namespace, setting: Setting, seed: int) -> None:
         return
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        command = ["-m", "gr00t_rl", "train", "--task", args.task, "--agent", args.agent, "--device", "cpu"]
-        command += ["--seed", str(seed), "--max_iterations", str(setting.iterations)]
-        command += ["--processes", str(args.processes)] if args.processes > 1 else []
-        call([*command, *setting.overrides, *args.overrides], folder)
-        run = next(folder.rglob("events.out.tfevents*")).parent
+        run = train(args, seed, setting.iterations, [*setting.overrides, *args.overrides], folder)
         checkpoint, last = last_checkpoint(run, setting.iterations)
         actor = [word for word in setting.overrides if word.startswith("agent.actor.")]
         after = evaluate(args, str(checkpoint), "1", folder, actor)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Self, overload
+from typing import Self
 
 import torch
 from tensordict import TensorDict
@@ -81,19 +81,20 @@ class FlowActor(PlainRecords, nn.Module):
         """Sample a chunk per row of ``observed`` [B]; see :class:`~gr00t_rl.models.policy.DecisionPolicy`."""
         field = self.velocity_field(observed)
         sample = self.head.sample(field.velocity, self.initial_noise(observed.batch_size[0]), field.condition)
-        mean, std = self._innovations(sample.mean, sample.std)
+        mean, std = self._scored(sample.mean), self._scored_std(sample.std)
         record = observed.copy()
         record["x"], record["x_next"], record["step"] = sample.transitions
         record["mean"], record["std"] = mean, std.expand_as(mean)
-        record["log_prob"] = chain_log_prob(self._innovations(sample.transitions.x_next), mean, std)
+        record["log_prob"] = chain_log_prob(self._scored(sample.transitions.x_next), mean, std)
         return self.env_actions(sample.actions, self.decision_state(observed)), record
 
     def evaluate(self, record: TensorDict) -> PolicyEvaluation:
         """Score stored decisions under the current weights."""
         transitions = Transitions(record["x"], record["x_next"], record["step"])
         field = self.velocity_field(record)
-        mean, std = self._innovations(*self.head.distribution(field.velocity, transitions, field.condition))
-        log_prob = chain_log_prob(self._innovations(record["x_next"]), mean, std)
+        mean, std = self.head.distribution(field.velocity, transitions, field.condition)
+        mean, std = self._scored(mean), self._scored_std(std)
+        log_prob = chain_log_prob(self._scored(record["x_next"]), mean, std)
 
         def kl() -> torch.Tensor:
             return chain_kl(record["mean"], record["std"], mean.detach(), std.detach())
@@ -104,22 +105,13 @@ class FlowActor(PlainRecords, nn.Module):
         """Return KL(p || q) [B] of two chains' means and standard deviations at the same visited states."""
         return chain_kl(*p, *q)
 
-    @overload
-    def _innovations(self, x: torch.Tensor) -> torch.Tensor: ...
-    @overload
-    def _innovations(self, x: torch.Tensor, std: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
+    def _scored(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what is scored of states or means [B, M, H, A]: their innovations, whose noise is independent."""
+        return self._counted(self.head.correlation.innovations(x))
 
-    def _innovations(
-        self, x: torch.Tensor, std: torch.Tensor | None = None
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """Return what is scored of states or means [B, M, H, A], and of their standard deviations if given.
-
-        The chunk's steps may have correlated noise; that of their innovations is independent, see
-        :class:`~gr00t_rl.flow.NoiseCorrelation`.
-        """
-        correlation = self.head.correlation
-        counted = self._counted(correlation.innovations(x))
-        return counted if std is None else (counted, self._counted(correlation.innovation_std(std)))
+    def _scored_std(self, std: torch.Tensor) -> torch.Tensor:
+        """Return the standard deviations of what :meth:`_scored` returns, for those of the transitions."""
+        return self._counted(self.head.correlation.innovation_std(std))
 
     def _counted(self, x: torch.Tensor) -> torch.Tensor:
         """Select what ``log_prob_over`` counts of [B, M, H, A]."""

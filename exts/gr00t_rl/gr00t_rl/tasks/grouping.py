@@ -115,9 +115,14 @@ def _shared_call(func: Callable[..., None], env_at: int = 0) -> Callable[..., No
     return call
 
 
+def is_evaluating(env: Any) -> bool:
+    """Whether an algorithm evaluates its policy in the env: its episodes are none of the training's then."""
+    return getattr(env, "evaluating", False)
+
+
 def _in_groups(env: Any, env_ids: torch.Tensor | slice, call: Callable[[Any], None]) -> None:
     """Call ``call(env_ids)``; for all envs at once, place by place in the groups with the same random numbers."""
-    size = 1 if getattr(env, "evaluating", False) else env.cfg.start_group_size
+    size = 1 if is_evaluating(env) else env.cfg.start_group_size
     ids = torch.arange(env.num_envs, device=env.device, dtype=torch.int32)
     everyone = len(ids[env_ids]) == len(ids) if isinstance(env_ids, slice) else len(env_ids) == len(ids)
     if size == 1 or not everyone:

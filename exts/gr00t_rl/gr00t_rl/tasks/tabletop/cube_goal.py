@@ -13,6 +13,9 @@ from .scene import RED, TabletopSceneCfg
 
 CUBE = {"name": "cube"}
 
+AREA = {"lower": (0.22, -0.42), "upper": (0.78, 0.42), "min_height": -0.02}
+"""Where a cube is within reach [m]; elsewhere it is lost."""
+
 
 @configclass
 class CubeSceneCfg(TabletopSceneCfg):
@@ -59,7 +62,5 @@ class CameraObservationsCfg(TabletopCameraObservationsCfg):
 class CubeTerminationsCfg:
     """The cube is out of reach, or the time is up. Tasks add what success is."""
 
-    cube_lost = TerminationTermCfg(
-        func=mdp.object_lost, params={**CUBE, "lower": (0.22, -0.42), "upper": (0.78, 0.42), "min_height": -0.02}
-    )
+    cube_lost = TerminationTermCfg(func=mdp.object_lost, params={**CUBE, **AREA})
     time_out = TerminationTermCfg(func=mdp.time_out, time_out=True)

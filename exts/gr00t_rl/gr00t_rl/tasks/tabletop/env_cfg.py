@@ -124,8 +124,7 @@ class TabletopEnvCfg(TaskOptions, ManagerBasedRLEnvCfg):
         self.compute_final_obs = True
 
     def add_cameras(self):
-        """Add the cameras that the groups of a camera variant read, and fewer envs: pictures cost time and memory."""
-        self.scene.num_envs = 64
+        """Add the cameras that the groups of a camera variant read."""
         self.scene.front = front_camera_cfg(self.camera_size)
         self.scene.wrist = wrist_camera_cfg(self.camera_size)
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gr00t_rl.assets import CUBE_SIZE
 from gr00t_rl.tasks.push.mdp import closer_goal
 from gr00t_rl.tasks.push.mdp.task import PUSH_STANDOFF
 from gr00t_rl.tasks.tabletop.mdp import (
     curriculum_level,
+    curriculum_range,
     curriculum_value,
     env_index,
     instruction_index,
-    place_at_rest,
+    place_on_table,
     set_goal,
     start_apart,
     start_rand,
@@ -62,15 +62,13 @@ def reset_layout(
     cube = start_uniform(env, ids, lower, upper)
     goal = start_apart(env, ids, lower, upper, cube, goal_distance)
     if curriculum_level(env) is not None:
-        now = [curriculum_value(env, *ends) for ends in zip(easy_goal_distance, goal_distance, strict=True)]
-        goal = closer_goal(cube, goal, goal_distance, now)
+        goal = closer_goal(cube, goal, goal_distance, curriculum_range(env, easy_goal_distance, goal_distance))
     behind = cube - torch.nn.functional.normalize(goal - cube, dim=-1) * PUSH_STANDOFF
-    apart = [curriculum_value(env, *ends) for ends in zip(easy_base_distance, base_distance, strict=True)]
+    apart = curriculum_range(env, easy_base_distance, base_distance)
     base = start_apart(env, ids, lower, upper, cube, apart, way=(behind, goal), clearance=clearance)
     yaw = max_yaw * (2.0 * start_rand(env, ids, 2) - 1.0)
-    on_table = torch.full_like(cube[:, :1], CUBE_SIZE / 2)
-    place_at_rest(env, "cube", ids, torch.cat((cube, on_table), dim=-1), yaw[:, 0])
-    place_at_rest(env, "base_cube", ids, torch.cat((base, on_table), dim=-1), yaw[:, 1])
+    place_on_table(env, "cube", ids, cube, yaw[:, 0])
+    place_on_table(env, "base_cube", ids, base, yaw[:, 1])
 
     share, coin = start_rand(env, ids, 2).unbind(dim=-1)
     task = instruction_index(env)[ids.long(), 0]

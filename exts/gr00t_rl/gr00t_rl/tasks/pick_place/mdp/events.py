@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gr00t_rl.assets import CUBE_SIZE
 from gr00t_rl.tasks.tabletop.mdp import (
     curriculum_level,
     curriculum_value,
     env_index,
-    place_at_rest,
+    place_on_table,
     set_goal,
     start_rand,
     start_uniform,
@@ -43,10 +42,9 @@ def reset_layout(
     ids = env_index(env, env_ids)
     cube = start_uniform(env, ids, lower[:2], upper[:2])
     yaw = max_yaw * (2.0 * start_rand(env, ids, 1)[:, 0] - 1.0)
-    height = torch.full_like(cube[:, :1], CUBE_SIZE / 2)
-    place_at_rest(env, "cube", ids, torch.cat((cube, height), dim=-1), yaw)
+    place_on_table(env, "cube", ids, cube, yaw)
     goal = start_uniform(env, ids, lower, upper)
     if curriculum_level(env) is not None:
-        over = torch.cat((cube, torch.full_like(height, lower[2])), dim=-1)
+        over = torch.cat((cube, torch.full_like(cube[:, :1], lower[2])), dim=-1)
         goal = over + curriculum_value(env, easy_share, 1.0) * (goal - over)
     set_goal(env, ids, goal)

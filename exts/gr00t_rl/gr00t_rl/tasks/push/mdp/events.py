@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gr00t_rl.assets import CUBE_SIZE
 from gr00t_rl.tasks.tabletop.mdp import (
     curriculum_level,
-    curriculum_value,
+    curriculum_range,
     env_index,
-    place_at_rest,
+    place_on_table,
     set_goal,
     start_apart,
     start_rand,
@@ -46,12 +45,10 @@ def reset_layout(
     cube = start_uniform(env, ids, lower, upper)
     goal = start_apart(env, ids, lower, upper, cube, distance)
     if curriculum_level(env) is not None:
-        now = [curriculum_value(env, easy, full) for easy, full in zip(easy_distance, distance, strict=True)]
-        goal = closer_goal(cube, goal, distance, now)
+        goal = closer_goal(cube, goal, distance, curriculum_range(env, easy_distance, distance))
     yaw = max_yaw * (2.0 * start_rand(env, ids, 1)[:, 0] - 1.0)
-    height = torch.full_like(cube[:, :1], CUBE_SIZE / 2)
-    place_at_rest(env, "cube", ids, torch.cat((cube, height), dim=-1), yaw)
-    set_goal(env, ids, torch.cat((goal, torch.zeros_like(height)), dim=-1))
+    place_on_table(env, "cube", ids, cube, yaw)
+    set_goal(env, ids, torch.nn.functional.pad(goal, (0, 1)))
 
 
 def closer_goal(

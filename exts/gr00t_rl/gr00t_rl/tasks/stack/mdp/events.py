@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gr00t_rl.assets import CUBE_SIZE
 from gr00t_rl.tasks.tabletop.mdp import (
-    curriculum_value,
+    curriculum_range,
     env_index,
-    place_at_rest,
+    place_on_table,
     start_apart,
     start_rand,
     start_uniform,
@@ -41,9 +40,7 @@ def reset_layout(
     """
     ids = env_index(env, env_ids)
     base = start_uniform(env, ids, lower, upper)
-    apart = [curriculum_value(env, easy, full) for easy, full in zip(easy_distance, distance, strict=True)]
-    cube = start_apart(env, ids, lower, upper, base, apart)
+    cube = start_apart(env, ids, lower, upper, base, curriculum_range(env, easy_distance, distance))
     yaw = max_yaw * (2.0 * start_rand(env, ids, 2) - 1.0)
-    height = torch.full_like(cube[:, :1], CUBE_SIZE / 2)
-    place_at_rest(env, "base_cube", ids, torch.cat((base, height), dim=-1), yaw[:, 0])
-    place_at_rest(env, "cube", ids, torch.cat((cube, height), dim=-1), yaw[:, 1])
+    place_on_table(env, "base_cube", ids, base, yaw[:, 0])
+    place_on_table(env, "cube", ids, cube, yaw[:, 1])

@@ -3,9 +3,9 @@
 
 from isaaclab.envs.mdp import action_rate_l2, time_out
 
-from .curriculum import curriculum_level, curriculum_value, success_curriculum
+from .curriculum import curriculum_level, curriculum_range, curriculum_value, success_curriculum
 from .events import reset_arm
-from .goal import goal_position, place_at_rest, set_goal
+from .goal import goal_position, place_at_rest, place_on_table, set_goal
 from .grasp import is_grasped, is_open, tcp_distance
 from .images import decision_image
 from .instructions import instruction_index, reset_instruction
@@ -31,6 +31,7 @@ from .terminations import held_success
 __all__ = [
     "action_rate_l2",
     "curriculum_level",
+    "curriculum_range",
     "curriculum_value",
     "decision_image",
     "distance_to_way",
@@ -54,6 +55,7 @@ __all__ = [
     "object_velocity",
     "object_yaw",
     "place_at_rest",
+    "place_on_table",
     "progress",
     "remaining_time",
     "reset_arm",

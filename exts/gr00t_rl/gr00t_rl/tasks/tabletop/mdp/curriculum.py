@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from isaaclab.managers import CurriculumTermCfg, ManagerTermBase
 
+from gr00t_rl.tasks.grouping import is_evaluating
+
 from .history import OutcomeHistory
-from .terminations import is_evaluating, just_ended
+from .terminations import just_ended
 
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedEnv, ManagerBasedRLEnv
@@ -29,6 +31,13 @@ def curriculum_value(env: ManagerBasedEnv, easy: float, full: float) -> torch.Te
     """A number that moves with the level from ``easy`` to ``full``, which it is without a curriculum."""
     level = curriculum_level(env)
     return full if level is None else easy + (full - easy) * level
+
+
+def curriculum_range(
+    env: ManagerBasedEnv, easy: tuple[float, float], full: tuple[float, float]
+) -> list[torch.Tensor | float]:
+    """The two ends of a range that moves with the level from ``easy`` to ``full``, see :func:`curriculum_value`."""
+    return [curriculum_value(env, *ends) for ends in zip(easy, full, strict=True)]
 
 
 class success_curriculum(ManagerTermBase):

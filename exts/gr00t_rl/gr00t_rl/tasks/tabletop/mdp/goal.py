@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gr00t_rl.assets import CUBE_SIZE
+
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedEnv
 
@@ -46,6 +48,21 @@ def place_at_rest(
     pose, asset = upright_pose(env, env_ids, position, yaw), env.scene[name]
     asset.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
     asset.write_root_velocity_to_sim_index(root_velocity=torch.zeros_like(pose[:, :6]), env_ids=env_ids)
+
+
+def place_on_table(
+    env: ManagerBasedEnv, name: str, env_ids: torch.Tensor, place: torch.Tensor, yaw: torch.Tensor
+) -> None:
+    """Put a cube on the table, at rest.
+
+    Args:
+        name: Rigid object of the scene.
+        env_ids: Env indices [n], int32.
+        place: Centre (x, y) [n, 2] [m] in the env frame.
+        yaw: Turn about the vertical [n] [rad].
+    """
+    height = torch.full_like(place[:, :1], CUBE_SIZE / 2)
+    place_at_rest(env, name, env_ids, torch.cat((place, height), dim=-1), yaw)
 
 
 def upright_pose(

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from isaaclab.managers import ManagerTermBase, TerminationTermCfg
 
+from gr00t_rl.tasks.grouping import is_evaluating
 from gr00t_rl.utils.instructions import SUCCESS_RATE_TAG, instruction_labels, task_names
 
 from .history import OutcomeHistory
@@ -80,11 +81,6 @@ class held_success(ManagerTermBase):
         tags = (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
         log.update(zip(tags, self._history.mean().unbind(), strict=True))
         log.update({f"{SUCCESS_RATE_TAG}/{name}": history.mean()[0] for name, history in self._histories.items()})
-
-
-def is_evaluating(env: Any) -> bool:
-    """Whether an algorithm evaluates its policy in the env: its episodes are none of the training's then."""
-    return getattr(env, "evaluating", False)
 
 
 def kinds_of_ending(success: torch.Tensor, terminated: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from isaaclab_tasks.utils import PresetCfg
 
 from gr00t_rl.assets import cube_cfg
 from gr00t_rl.tasks.tabletop import cube_goal
-from gr00t_rl.tasks.tabletop.cube_goal import CUBE, CubeSceneCfg, CubeTerminationsCfg
+from gr00t_rl.tasks.tabletop.cube_goal import AREA, CUBE, CubeSceneCfg, CubeTerminationsCfg
 from gr00t_rl.tasks.tabletop.env_cfg import (
     CurriculumPresetCfg,
     TabletopCameraObservationsCfg,
@@ -125,9 +125,7 @@ class RewardsPresetCfg(PresetCfg):
 class TerminationsCfg(CubeTerminationsCfg):
     """What the instruction asks for has been so for half a second, a cube is out of reach, or the time is up."""
 
-    base_cube_lost = TerminationTermCfg(
-        func=mdp.object_lost, params={**BASE, "lower": (0.22, -0.42), "upper": (0.78, 0.42), "min_height": -0.02}
-    )
+    base_cube_lost = TerminationTermCfg(func=mdp.object_lost, params={**BASE, **AREA})
     success = TerminationTermCfg(func=mdp.held_success, params={"test": mdp.is_success, "hold_s": 0.5})
 
 
@@ -176,4 +174,3 @@ class CubesFrankaCameraEnvCfg(CubesFrankaEnvCfg):
         super().__post_init__()
         self.show_goal()
         self.add_cameras()
-        self.scene.num_envs = 256  # a third of them for each task

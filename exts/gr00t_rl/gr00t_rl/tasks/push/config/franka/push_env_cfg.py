@@ -108,4 +108,3 @@ class PushCubeFrankaCameraEnvCfg(PushCubeFrankaEnvCfg):
         super().__post_init__()
         self.show_goal()
         self.add_cameras()
-        self.scene.num_envs = 256  # six decisions of fewer envs are too few to learn from

@@ -145,3 +145,4 @@ class ReachFrankaCameraEnvCfg(ReachFrankaEnvCfg):
         super().__post_init__()
         self.show_goal()
         self.add_cameras()
+        self.scene.num_envs = 64  # pictures cost time and memory

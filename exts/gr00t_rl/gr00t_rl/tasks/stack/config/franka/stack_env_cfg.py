@@ -13,6 +13,7 @@ from isaaclab.utils import configclass
 from isaaclab_tasks.utils import PresetCfg
 
 from gr00t_rl.assets import cube_cfg
+from gr00t_rl.tasks.tabletop.cube_goal import AREA, CUBE
 from gr00t_rl.tasks.tabletop.env_cfg import (
     CurriculumPresetCfg,
     ProprioceptionCfg,
@@ -28,8 +29,7 @@ from gr00t_rl.tasks.tabletop.scene import BLUE, RED, TabletopSceneCfg
 
 from ... import mdp
 
-CUBE, BASE = {"name": "cube"}, {"name": "base_cube"}
-AREA = {"lower": (0.22, -0.42), "upper": (0.78, 0.42), "min_height": -0.02}
+BASE = {"name": "base_cube"}
 
 
 @configclass
@@ -161,4 +161,3 @@ class StackCubeFrankaCameraEnvCfg(StackCubeFrankaEnvCfg):
     def __post_init__(self):
         super().__post_init__()
         self.add_cameras()
-        self.scene.num_envs = 256  # six decisions of fewer envs are too few to learn from

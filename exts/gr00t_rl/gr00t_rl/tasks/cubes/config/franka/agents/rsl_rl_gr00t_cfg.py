@@ -3,7 +3,7 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
+from gr00t_rl.cfg import Gr00tCameraFinetuneRunnerCfg, Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
 from gr00t_rl.tasks.tabletop.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
@@ -26,7 +26,7 @@ class CubesGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
 
 
 @configclass
-class CubesCameraGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
+class CubesCameraGr00tRunnerCfg(Gr00tCameraFinetuneRunnerCfg):
     """GR00T on pictures of both cameras and proprioception, with the settings for a base policy."""
 
     experiment_name: str = "gr00t_cubes_franka_camera"
@@ -34,8 +34,6 @@ class CubesCameraGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, CAMERA)
-        # Push's from pictures (docs/learning.md)
-        self.algorithm.gamma, self.algorithm.desired_kl = 0.98, 0.04
 
 
 @configclass

@@ -3,7 +3,12 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, MlpGrpoRunnerCfg
+from gr00t_rl.cfg import (
+    FlowMlpGrpoRunnerCfg,
+    Gr00tCameraGrpoFinetuneRunnerCfg,
+    Gr00tGrpoFinetuneRunnerCfg,
+    MlpGrpoRunnerCfg,
+)
 from gr00t_rl.tasks.tabletop.agents import act_on
 
 from .rsl_rl_gr00t_cfg import CAMERA, STATE
@@ -21,7 +26,7 @@ class CubesGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
 
 
 @configclass
-class CubesCameraGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
+class CubesCameraGr00tGrpoRunnerCfg(Gr00tCameraGrpoFinetuneRunnerCfg):
     """GR00T on pictures and proprioception, with the settings for a base policy."""
 
     experiment_name: str = "gr00t_cubes_franka_camera_grpo"
@@ -29,7 +34,6 @@ class CubesCameraGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, CAMERA)
-        self.algorithm.desired_kl = 0.04  # PPO's from pictures
 
 
 @configclass

@@ -29,6 +29,7 @@ EXTRAS = {
     "ovphysx": ("ovphysx", "isaaclab_ov"),
     "data": ("av", "pyarrow", "PIL"),
     "report": ("matplotlib", "tensorboard"),
+    "serve": ("msgpack", "zmq"),
     "wandb": ("wandb",),
 }
 """Extra of this package -> top-level modules that it brings."""

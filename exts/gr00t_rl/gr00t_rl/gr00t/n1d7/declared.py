@@ -37,7 +37,11 @@ def declared_modality(assets: Mapping[str, bytes], tag: str | None) -> tuple[str
     states = {
         name: StateKey("state", start, end) for name, (start, end) in _slices(recipe, tag, "state", tables).items()
     }
-    actions = {name: ActionKey(start, end) for name, (start, end) in _slices(recipe, tag, "action", tables).items()}
+    changes = _changes(recipe.modality(tag, "action"))
+    actions = {
+        name: ActionKey(start, end, absolute=name not in changes)
+        for name, (start, end) in _slices(recipe, tag, "action", tables).items()
+    }
     video = {name: name for name in recipe.modality(tag, "video").get("modality_keys") or ()}
     plain = Modality(tag, video, states, actions)
     relative = read_relative(recipe, plain)
@@ -56,6 +60,13 @@ def _scaled(key: StateKey, mode: str | None) -> StateKey:
     if mode == SIN_COS:
         return dataclasses.replace(key, normalization=None, sin_cos=True)
     return dataclasses.replace(key, normalization=mode)
+
+
+def _changes(config: Mapping[str, Any]) -> set[str]:
+    """Action keys that are steps, of which 0 means that nothing happens."""
+    tables = config.get("action_configs") or [{}] * len(config["modality_keys"])
+    pairs = zip(config["modality_keys"], tables, strict=True)
+    return {name for name, table in pairs if str(table.get("rep")).upper() == "DELTA"}
 
 
 def _slices(recipe: Recipe, tag: str, part: str, tables: Any) -> dict[str, tuple[int, int]]:

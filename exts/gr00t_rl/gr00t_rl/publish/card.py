@@ -30,7 +30,9 @@ class Facts:
     dtype: str
     """On disk."""
     base: str
-    """What the run started from: a hub id, a folder or "tiny"."""
+    """What the run started from: a hub id, a folder's name or "tiny"."""
+    base_on_hub: bool
+    """Whether it is a hub id."""
     fingerprint: str
     """SHA-256 of the base weights."""
     task: str | None
@@ -62,7 +64,7 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     """Return what the hub reads of a card."""
     content: dict[str, Any] = {"library_name": "gr00t_rl", "pipeline_tag": "robotics"}
     content["tags"] = ["robotics", "gr00t", f"gr00t-{facts.generation}", "reinforcement-learning", "isaac-lab"]
-    if HUB_ID.fullmatch(facts.base):  # the hub refuses folders
+    if facts.base_on_hub:  # the hub refuses folders
         content |= {"base_model": facts.base, "base_model_relation": "finetune"}
     return content | {"license": "other", "license_name": "as-base-weights"}
 
@@ -118,8 +120,7 @@ def _mode(mode: str | None) -> str:
 
 
 def _training(facts: Facts) -> str:
-    base = facts.base if HUB_ID.fullmatch(facts.base) else facts.base.rstrip("/").rpartition("/")[2]
-    rows = [("base weights", f"`{base}`"), ("their fingerprint (SHA-256)", f"`{facts.fingerprint}`")]
+    rows = [("base weights", f"`{facts.base}`"), ("their fingerprint (SHA-256)", f"`{facts.fingerprint}`")]
     rows += [(name, f"`{value}`") for name, value in facts.training.items()]
     lines = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return f"## Training\n\n| | |\n|---|---|\n{lines}"

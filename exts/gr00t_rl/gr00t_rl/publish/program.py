@@ -12,7 +12,7 @@ import torch
 from ..gr00t import CheckpointError, Gr00tNetwork, PolicySettings
 from ..models.trained import run_settings, trained_network
 from ..utils.errors import ConfigurationError
-from .card import CARD_FILE, Facts, model_card
+from .card import CARD_FILE, HUB_ID, Facts, model_card
 from .hub import check_target, push
 from .success import success_of
 
@@ -51,17 +51,22 @@ def facts_of(file: Path, model: Gr00tNetwork, out: Path, dtype: str, base: str |
     agent, _ = run_settings(file)
     content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     started = content["actor_state_dict"]["base"]
+    source = base or started["checkpoint"]
+    # as it was loaded: a folder that is there comes before a name on the hub
+    on_hub = HUB_ID.fullmatch(source) is not None and not Path(source).expanduser().exists()
+    tensors = {tensor.data_ptr(): tensor.numel() for tensor in model.export_tensors().values()}  # tied ones once
     return Facts(
         name=out.resolve().name,
         generation=model.config.generation,
-        parameters=sum(tensor.numel() for tensor in model.export_tensors().values()),
+        parameters=sum(tensors.values()),
         dtype=dtype,
-        base=base or started["checkpoint"],
+        base=source if on_hub else Path(source).name,
+        base_on_hub=on_hub,
         fingerprint=started["fingerprint"],
         task=_task(file.parent),
         settings=PolicySettings.read(model.assets),
         training=_training(agent, started, content),
-        success=success_of(file, content),
+        success=success_of(file, content, started["checkpoint"]),
     )
 
 

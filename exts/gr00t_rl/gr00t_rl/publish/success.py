@@ -15,6 +15,9 @@ BASE = "base"
 """``checkpoint`` of a result that judged the base weights."""
 
 
+_TOKENIZER = "agent.actor.tokenizer"
+
+
 class Success(NamedTuple):
     """A row of the card."""
 
@@ -26,7 +29,7 @@ class Success(NamedTuple):
     """Episodes, seed and noise."""
 
 
-def success_of(file: Path, content: Mapping[str, Any]) -> list[Success]:
+def success_of(file: Path, content: Mapping[str, Any], base: str) -> list[Success]:
     """Return what is known of a run's checkpoint and of the base weights, these first.
 
     Results that judged other checkpoints of the run are left out, and those that are not readable.
@@ -34,6 +37,7 @@ def success_of(file: Path, content: Mapping[str, Any]) -> list[Success]:
     Args:
         file: ``model_N.pt`` of the run, with ``evaluation/`` beside it.
         content: What the file holds.
+        base: ``agent.actor.checkpoint`` of the run: a result of other base weights is left out too.
     """
     before, after = [], []
     for path in sorted((file.parent / "evaluation").rglob(RESULT_FILE)):
@@ -44,7 +48,7 @@ def success_of(file: Path, content: Mapping[str, Any]) -> list[Success]:
         judged = str(result.get("checkpoint", ""))
         if result["success_rate"] is None:
             continue
-        if judged == BASE:
+        if judged == BASE and _override(result, "agent.actor.checkpoint") in (None, base):
             before.append(_row("base weights", result))
         elif _is_same(file, Path(judged)):
             after.append(_row("this policy", result))
@@ -58,10 +62,17 @@ def _is_same(file: Path, judged: Path) -> bool:
     return judged.name == file.name and judged.parent.name == file.resolve().parent.name
 
 
+def _override(result: Mapping[str, Any], name: str) -> str | None:
+    """Value of an override that an evaluation was given; None where it was not."""
+    found = [text.partition("=")[2] for text in result.get("overrides") or () if text.startswith(f"{name}=")]
+    return found[-1] if found else None
+
+
 def _row(what: str, result: Mapping[str, Any]) -> Success:
     noise = result.get("init_noise_scale")
     shown = "" if noise is None else f", initial noise {noise:g}"
-    changed = [text for text in result.get("overrides") or () if not text.startswith("agent.")]
+    # not those that name files of a machine
+    changed = [o for o in result.get("overrides") or () if not o.startswith(("agent.actor.checkpoint", _TOKENIZER))]
     changes = f", `{' '.join(changed)}`" if changed else ""
     how = f"{result['num_episodes']} episodes, seed {result.get('seed', '?')}{shown}{changes}"
     return Success(what, success_text(dict(result)), how)

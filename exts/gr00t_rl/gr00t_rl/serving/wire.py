@@ -136,7 +136,7 @@ def _array(content: Any) -> np.ndarray:
     try:
         flat = np.frombuffer(content, dtype, count, offset=file.tell()) if count else np.empty(0, dtype)
         return flat.reshape(shape, order="F" if by_column else "C")
-    except ValueError:  # more dimensions, or larger ones, than numpy takes
+    except (ValueError, OverflowError):  # more dimensions, or larger ones, than numpy takes
         raise WireError(f"an array has the shape {str(list(shape))[:80]}, which numpy does not take") from None
 
 

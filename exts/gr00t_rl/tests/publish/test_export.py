@@ -31,18 +31,19 @@ def run(tmp_path_factory) -> Path:
     write_result(file.parent, "base", "base", 2, 8)
     write_result(file.parent, "model_7_noise1_seed0", "logs/run/model_7.pt", 6, 8)
     write_result(file.parent, "model_3_noise1_seed0", "logs/run/model_3.pt", 8, 8)
+    write_result(file.parent, "base_of_another", "base", 8, 8, "agent.actor.checkpoint=/data/another")
     write_result(file.parent, "elsewhere", "logs/another/model_7.pt", 8, 8)
     (file.parent / "evaluation" / "broken").mkdir()
     (file.parent / "evaluation" / "broken" / "result.json").write_text("{")
     return file.parent
 
 
-def write_result(folder: Path, name: str, checkpoint: str, successes: int, episodes: int) -> None:
+def write_result(folder: Path, name: str, checkpoint: str, successes: int, episodes: int, *overrides: str) -> None:
     from gr00t_rl.utils.intervals import wilson_interval
 
     result = {"success_rate": successes / episodes, "success_ci95": wilson_interval(successes, episodes)}
     result |= {"num_episodes": episodes, "mean_return": 0.0, "mean_length": 1.0, "checkpoint": checkpoint}
-    result |= {"seed": 1, "init_noise_scale": 1.0, "overrides": ["agent.actor.dtype=float32", "env.rewards=sparse"]}
+    result |= {"seed": 1, "init_noise_scale": 1.0, "overrides": ["env.rewards=sparse", *overrides]}
     path = folder / "evaluation" / name / "result.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(result))
@@ -71,7 +72,7 @@ def test_an_exported_folder_can_be_served_and_says_what_it_is(run, tmp_path, cap
     assert "100.0 %" not in text, "results of other checkpoints"
     assert f"| `video.front` | RGB picture, 8 bits, {SIDE} × {SIDE} | |" in text
     assert "dit: lora, projectors: full (rank 2, alpha 16, merged)" in text and "NVIDIA's own licence" in text
-    assert str(run.parent) not in card, "a path of this machine"
+    assert "base_model" not in front and str(run.parent) not in card, "a path of this machine"
     assert "README.md says what it is" in capsys.readouterr().out
 
 
@@ -93,16 +94,16 @@ def test_settings_are_read_as_they_were_written(run, tmp_path):
 
 
 def facts(**changes) -> Facts:
-    known = {"name": "x", "generation": "n1.5", "parameters": 1, "dtype": "bfloat16", "base": "nvidia/GR00T-N1.5-3B"}
+    known = {"name": "x", "generation": "n1.5", "parameters": 1, "dtype": "bfloat16", "base": "org/name"}
+    known |= {"base_on_hub": True}
     return Facts(**{**known, "fingerprint": "f" * 64, "task": None, "settings": None, **changes})
 
 
 def test_the_hub_is_told_a_base_that_it_knows():
     """Folders are none, and it refuses them."""
-    assert front_matter(facts())["base_model"] == "nvidia/GR00T-N1.5-3B"
-    for base in ("/data/gr00t", "tiny", "./a/b", "a/b/c"):
-        assert "base_model" not in front_matter(facts(base=base))
-        assert yaml.safe_load(model_card(facts(base=base)).split("---")[1])["license"] == "other"
+    assert front_matter(facts())["base_model"] == "org/name"
+    assert "base_model" not in front_matter(facts(base_on_hub=False))
+    assert yaml.safe_load(model_card(facts()).split("---")[1])["license"] == "other"
 
 
 def test_a_card_says_what_is_not_known():
@@ -114,12 +115,12 @@ def test_a_card_says_what_is_not_known():
 def test_the_run_s_own_evaluation_counts_for_its_own_weights(tmp_path):
     best = {"iteration": 7, "episodes": 8, "successes": 6, "mean_return": 1.0}
     content = {"iter": 7, "algorithm_state_dict": {"best": best}}
-    (row,) = success_of(tmp_path / "model_7.pt", content)
+    (row,) = success_of(tmp_path / "model_7.pt", content, "tiny")
     assert row.text == "75.0 % [40.9, 92.9]" and "flatters" in row.how
-    assert success_of(tmp_path / "model_8.pt", content | {"iter": 8}) == []
-    assert success_of(tmp_path / "model_7.pt", {"iter": 7, "algorithm_state_dict": {"best": None}}) == []
+    assert success_of(tmp_path / "model_8.pt", content | {"iter": 8}, "tiny") == []
+    assert success_of(tmp_path / "model_7.pt", {"iter": 7, "algorithm_state_dict": {"best": None}}, "tiny") == []
     unknown = {"iter": 7, "algorithm_state_dict": {"best": best | {"successes": None}}}
-    assert success_of(tmp_path / "model_7.pt", unknown) == []
+    assert success_of(tmp_path / "model_7.pt", unknown, "tiny") == []
 
 
 # -- the hub ----------------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_the_other_endpoints(client):
         (msgpack.packb({"endpoint": "__init__"}), "Unknown endpoint: __init__; there are get_action"),
         (msgpack.packb({"endpoint": ["ping"]}), "Unknown endpoint: "),
         (msgpack.packb({"endpoint": "get_action"}), "data is a null; send a table"),
-        (msgpack.packb({"data": {"state.arm": 1}}), "state.yaw is missing"),
+        (msgpack.packb({"data": {"state.arm": 1}}), "video.wrist is missing"),
         (msgpack.packb({"data": {"__ndarray_class__": True, "as_npy": b"x"}}), "an array's as_npy is no npy file"),
     ],
 )

@@ -17,8 +17,8 @@ from ..gr00t.tokenizer import tokenizer_of
 from ..utils.errors import ConfigurationError
 from .policy import ServedPolicy
 
-LARGE = 500e6
-"""Parameters from which a network runs in bfloat16 where no type is given."""
+LARGE = 1e9
+"""Weights from which a network runs in bfloat16 where no type is given [bytes, as they are stored]."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,16 @@ def _of_run(file: Path, given: PolicySettings | None, choices: Choices) -> tuple
         )
     network = trained_network(file, choices.base)
     tokenizer = load_tokenizer(choices.tokenizer) if choices.tokenizer else tokenizer_of(network.assets)
-    return network.to(_dtype(network, choices.dtype)), tokenizer, settings
+    stored = sum(p.nbytes for p in network.parameters())
+    return network.to(_dtype(stored, choices.dtype)), tokenizer, settings
 
 
 def _of_folder(folder: str, given: PolicySettings | None, choices: Choices) -> tuple[Gr00tNetwork, Any, PolicySettings]:
     """Network, tokenizer and settings of a GR00T checkpoint."""
     path = resolve_folder(folder)
     tokenizer = load_tokenizer(choices.tokenizer or path)  # before gigabytes of weights
-    network = from_pretrained(path, dtype=None)
+    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    network = from_pretrained(path, dtype=_dtype(stored, choices.dtype))
     settings = given or PolicySettings.read(network.assets) or _declared(network, choices.embodiment_tag)
     if settings is None:
         raise ConfigurationError(
@@ -127,7 +129,7 @@ def _of_folder(folder: str, given: PolicySettings | None, choices: Choices) -> t
             "give --settings FILE"
         )
     network.action_head.slice_embodiment(settings.embodiment_id)
-    return network.to(_dtype(network, choices.dtype)), tokenizer, settings
+    return network, tokenizer, settings
 
 
 def _declared(network: Gr00tNetwork, tag: str | None) -> PolicySettings | None:
@@ -142,8 +144,6 @@ def _declared(network: Gr00tNetwork, tag: str | None) -> PolicySettings | None:
     return PolicySettings(found[1], known.row, known.steps)
 
 
-def _dtype(network: Gr00tNetwork, name: str | None) -> torch.dtype:
-    """Type of the weights: what was asked for, else bfloat16 for networks of the released size."""
-    if name is None:
-        name = "bfloat16" if sum(p.numel() for p in network.parameters()) >= LARGE else "float32"
-    return getattr(torch, name)
+def _dtype(stored: int, name: str | None) -> torch.dtype:
+    """Type of the weights, of so many bytes: what was asked for, else bfloat16 for networks of the released size."""
+    return getattr(torch, name or ("bfloat16" if stored >= LARGE else "float32"))

@@ -170,7 +170,10 @@ def chunk_of(actor: Gr00tActor, obs: TensorDict, noise: torch.Tensor) -> np.ndar
 
 
 def write_run(case: Case, actor: Gr00tActor, folder: Path, **settings: Any) -> Path:
-    """Move what an actor trains, and leave a run's folder as the runner and Isaac Lab's ``train`` do."""
+    """Move what an actor trains, and leave a run's folder as the runner and Isaac Lab's ``train`` do.
+
+    The order of keys in agent.yaml counts: it is that of the modality.
+    """
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in actor.parameters():
@@ -179,7 +182,7 @@ def write_run(case: Case, actor: Gr00tActor, folder: Path, **settings: Any) -> P
     known = {"checkpoint": str(case.folder), "n_action_steps": STEPS, "num_inference_timesteps": DENOISING}
     known |= {"modality": dataclasses.asdict(case.modality), **settings}
     (folder / "params").mkdir(parents=True)
-    (folder / "params" / "agent.yaml").write_text(yaml.safe_dump({"actor": known}))
+    (folder / "params" / "agent.yaml").write_text(yaml.safe_dump({"actor": known}, sort_keys=False))
     env = {"camera_size": SIDE, "decimation": 3, "sim": {"dt": 1 / 60}, "instruction": TEXTS[0]}
     (folder / "params" / "env.yaml").write_text(yaml.safe_dump(env))
     torch.save({"actor_state_dict": actor.state_dict(), "iter": 7}, folder / "model_7.pt")

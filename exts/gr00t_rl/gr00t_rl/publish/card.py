@@ -101,9 +101,9 @@ def _input_output(facts: Facts) -> str:
     for name in modality.video:
         size = " × ".join(map(str, settings.image_sizes[name])) if name in settings.image_sizes else "any size"
         rows.append(f"| `video.{name}` | RGB picture, 8 bits, {size} | |")
-    rows += [f"| `state.{n}` | {key.dim} numbers | {_mode(key.mode)} |" for n, key in modality.state.items()]
+    rows += [f"| `state.{n}` | {_numbers(key.dim)} | {_mode(key.mode)} |" for n, key in modality.state.items()]
     rows += [
-        f"| `action.{n}` | {key.dim} numbers{'' if key.absolute else ', a change'} | {_mode(key.normalization)} |"
+        f"| `action.{n}` | {_numbers(key.dim)}{'' if key.absolute else ', a change'} | {_mode(key.normalization)} |"
         for n, key in modality.action.items()
     ]
     rate = f", at {settings.control_hz:g} Hz" if settings.control_hz else ""
@@ -113,6 +113,10 @@ def _input_output(facts: Facts) -> str:
         f"chunk of actions.{steps if settings.n_action_steps else ''} Embodiment `{modality.embodiment_tag}`, row "
         f"{settings.embodiment_id} of the per-embodiment weights."
     )
+
+
+def _numbers(count: int) -> str:
+    return "1 number" if count == 1 else f"{count} numbers"
 
 
 def _mode(mode: str | None) -> str:

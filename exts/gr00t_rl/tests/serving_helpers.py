@@ -61,7 +61,7 @@ class Case(NamedTuple):
 
     @property
     def settings(self) -> PolicySettings:
-        sizes = dict.fromkeys(self.modality.video, (SIDE, SIDE))
+        sizes: dict[str, tuple[int, int]] = dict.fromkeys(self.modality.video, (SIDE, SIDE))
         return PolicySettings(self.modality, 0, STEPS, DENOISING, 1.0, TEXTS, sizes, 20.0)
 
 

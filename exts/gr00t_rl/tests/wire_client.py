@@ -27,7 +27,8 @@ class WireClient:
         request: dict[str, Any] = {} if endpoint is None else {"endpoint": endpoint}
         request |= {} if data is None else {"data": data}
         request |= {} if self._token is None else {"api_token": self._token}
-        return self.send(msgpack.packb(request, default=to_table))
+        message: Any = msgpack.packb(request, default=to_table)
+        return self.send(message)
 
     def send(self, message: bytes) -> Any:
         """Send bytes and return the one answer."""

@@ -184,7 +184,7 @@ def _texts(language: Mapping[str, Any], count: int) -> list[str]:
     name, value = names[0][:80], language[names[0]]
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    texts = [value] if isinstance(value, str) else value
+    texts: Any = [value] if isinstance(value, str) else value
     _expect(isinstance(texts, list), f"{name} is a {_kind(language[names[0]])}; send a list of texts")
     # of several steps of the past, as the nested form has them, there is one
     texts = [text[0] if isinstance(text, list) and len(text) == 1 else text for text in texts]

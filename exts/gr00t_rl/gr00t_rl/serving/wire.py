@@ -46,7 +46,8 @@ class ModalityConfig(NamedTuple):
 
 def encode(content: Any) -> bytes:
     """Return a message. Tables, lists, texts, numbers, numpy arrays and :class:`ModalityConfig` can be in it."""
-    return msgpack.packb(_plain(content), use_bin_type=True)
+    packed: Any = msgpack.packb(_plain(content), use_bin_type=True)
+    return packed
 
 
 def _plain(content: Any) -> Any:
@@ -106,7 +107,7 @@ def _restored(table: dict[Any, Any]) -> Any:
         return _array(table.get("as_npy"))
     if _CONFIG not in table:
         return table
-    content = table.get("as_json")
+    content: Any = table.get("as_json")
     as_text = isinstance(content, str)
     try:
         content = json.loads(content) if isinstance(content, str) else content

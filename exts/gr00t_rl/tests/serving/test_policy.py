@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,9 +142,9 @@ def test_few_prompts_are_kept(make_case, tmp_path):
 # -- what does not fit ------------------------------------------------------------------------------------------------
 
 
-def refusal(*args, **choices) -> str:
+def refusal(run_file: Path | None, folder: str | None, **choices: Any) -> str:
     with pytest.raises(ConfigurationError) as error:
-        load_policy(*args, Choices(**choices))
+        load_policy(run_file, folder, Choices(**choices))
     assert "\n" not in str(error.value)
     return str(error.value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -25,6 +26,12 @@ def npy(header: str, content: bytes = b"", version: tuple[int, int] = (1, 0)) ->
     return {"__ndarray_class__": True, "as_npy": magic + text + content}
 
 
+def packed(content: Any) -> bytes:
+    """A message that none of our code has written."""
+    message: Any = msgpack.packb(content, default=to_table)
+    return message
+
+
 def claim(descr: str, shape: str) -> str:
     return f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
 
@@ -40,7 +47,7 @@ def claim(descr: str, shape: str) -> str:
 def test_arrays_are_those_of_numpy_save_and_load(array, by_column):
     """In both directions; whatever their order in memory."""
     array = np.asfortranarray(array) if by_column else array
-    found = decode(msgpack.packb({"x": array}, default=to_table))["x"]
+    found = decode(packed({"x": array}))["x"]
     assert found.dtype == array.dtype and found.shape == array.shape
     np.testing.assert_array_equal(found, array)
     back = msgpack.unpackb(encode({"x": array}), object_hook=from_table)["x"]
@@ -68,7 +75,7 @@ BAD = {
     "nothing": b"",
     "a reserved byte": b"\xc1",
     "half a table": b"\x81",
-    "two messages": msgpack.packb({}) * 2,
+    "two messages": packed({}) * 2,
     "a list that claims 4 G entries": b"\xdd\xff\xff\xff\xff",
     "a text that claims 4 GB": b"\xdb\xff\xff\xff\xff",
     "lists without end": b"\x91" * 5000,

@@ -156,8 +156,8 @@ class Gr00tProcessor(nn.Module):
         return KnownEmbodiment()
 
     @classmethod
-    def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> tuple[str, Modality] | None:
-        """Return tag and keys of an embodiment, where a network's files say all of them; None where they do not.
+    def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> Modality | None:
+        """Return the keys of an embodiment, where a network's files say all of them; None where they do not.
 
         Args:
             assets: A network's files.

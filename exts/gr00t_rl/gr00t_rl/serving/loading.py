@@ -135,13 +135,13 @@ def _of_folder(folder: str, given: PolicySettings | None, choices: Choices) -> t
 def _declared(network: Gr00tNetwork, tag: str | None) -> PolicySettings | None:
     """Settings as the checkpoint's own files have them; None where they do not say all."""
     processor = generation(network.config.generation).Processor
-    found = processor.declared_modality(network.assets, tag)
-    if found is None:
+    modality = processor.declared_modality(network.assets, tag)
+    if modality is None:
         return None
-    known = processor.known_embodiment(network.assets, found[0])
+    known = processor.known_embodiment(network.assets, modality.embodiment_tag)
     if known.row is None:
-        raise CheckpointError(f"no file says the row of embodiment {found[0]!r}; give --settings FILE")
-    return PolicySettings(found[1], known.row, known.steps)
+        raise CheckpointError(f"no file says the row of embodiment {modality.embodiment_tag!r}; give --settings FILE")
+    return PolicySettings(modality, known.row, known.steps)
 
 
 def _dtype(stored: int, name: str | None) -> torch.dtype:

@@ -15,8 +15,8 @@ from .relative import read_relative
 from .statistics import STATISTICS_FILE
 
 
-def declared_modality(assets: Mapping[str, bytes], tag: str | None) -> tuple[str, Modality] | None:
-    """Return tag and keys of an embodiment; see :meth:`Gr00tProcessor.declared_modality`.
+def declared_modality(assets: Mapping[str, bytes], tag: str | None) -> Modality | None:
+    """Return the keys of an embodiment; see :meth:`Gr00tProcessor.declared_modality`.
 
     State and action are laid out key after key; all states are columns of one group, "state".
 
@@ -49,7 +49,7 @@ def declared_modality(assets: Mapping[str, bytes], tag: str | None) -> tuple[str
     def mode(part: str, name: str) -> str | None:
         return expected_modes(recipe, tag, part, name, part == "action" and name in relative)[0]
 
-    return tag, dataclasses.replace(
+    return dataclasses.replace(
         plain,
         state={name: _scaled(key, mode("state", name)) for name, key in states.items()},
         action={name: dataclasses.replace(key, normalization=mode("action", name)) for name, key in actions.items()},

@@ -63,7 +63,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         return KnownEmbodiment((read_table(assets, EMBODIMENT_FILE) or {}).get(tag), steps or None)
 
     @classmethod
-    def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> tuple[str, Modality] | None:
+    def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> Modality | None:
         """As ``processor_config.json`` and ``statistics.json`` say; see the base class."""
         return declared_modality(assets, tag)
 

@@ -36,7 +36,7 @@ def claim(descr: str, shape: str) -> str:
     return f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     arrays.arrays(
         st.sampled_from([np.uint8, np.float32, np.float64, np.int64, np.bool_, np.dtype(">f4"), np.dtype("<U3")]),
@@ -120,7 +120,7 @@ def test_long_messages_are_not_read(monkeypatch):
 WHOLE = encode({"endpoint": "get_action", "data": {"x": np.arange(6, dtype=np.float32), "t": ["go"]}})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255), st.integers(0, len(WHOLE)))
 def test_a_damaged_message_is_read_or_refused(place, byte, length):
     """A byte changed and the end cut off: there is no third outcome."""

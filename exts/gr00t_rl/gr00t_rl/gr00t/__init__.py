@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .n1d7.processor import Gr00tN1d7Processor
     from .network import Gr00tNetwork
     from .processor import Gr00tProcessor
+    from .settings import PolicySettings
     from .tokenizer import load_tokenizer, tokenizer_assets
 
 _MODULES = {
@@ -45,6 +46,7 @@ _MODULES = {
     "n1d7.processor": ("Gr00tN1d7Processor",),
     "network": ("Gr00tNetwork",),
     "processor": ("Gr00tProcessor",),
+    "settings": ("PolicySettings",),
     "tokenizer": ("load_tokenizer", "tokenizer_assets"),
 }
 
@@ -67,6 +69,7 @@ __all__ = [
     "HeadContext",
     "Modality",
     "NetworkConfig",
+    "PolicySettings",
     "StateKey",
     "Statistics",
     "from_pretrained",

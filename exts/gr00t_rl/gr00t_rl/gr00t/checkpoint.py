@@ -31,6 +31,8 @@ from .errors import CheckpointError
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+SETTINGS_FILE = "experiment_cfg/gr00t_rl.json"
+"""What the official files do not say of a policy, see ``settings.py``."""
 TOKENIZER_FILES = (
     "chat_template.json",
     "chat_template.jinja",
@@ -46,6 +48,7 @@ CHECKPOINT_FILES = (
     *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
     *("eagle_config.json", "experiment_cfg/metadata.json"),
     *("qwen3_vl_config.json", "statistics.json", "embodiment_id.json"),
+    SETTINGS_FILE,
 )
 """Files beside the weights in a checkpoint of any generation: a save replaces or removes them."""
 MAX_SHARD_BYTES = 5_000_000_000
@@ -144,7 +147,8 @@ def read_sizes_of(folder: Path, config_class: Any) -> Any:
 
 def read_assets(folder: Path, layout: Layout) -> dict[str, bytes]:
     """Contents of the asset files that ``folder`` has. In memory, so a save needs the source folder no more."""
-    return {name: (folder / name).read_bytes() for name in layout.assets if (folder / name).is_file()}
+    names = (*layout.assets, SETTINGS_FILE)
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 
 def load_tensors(

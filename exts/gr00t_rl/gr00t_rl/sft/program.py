@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from ..data import Demonstrations
 from ..data.task_modality import agent_cfg_of, modality_of
-from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, generation
+from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, PolicySettings, generation
+from ..gr00t.checkpoint import SETTINGS_FILE
 from ..utils.errors import ConfigurationError
 from .grounding import Grounding
 from .network import as_statistics, load_network, with_relative, write_statistics
@@ -70,6 +71,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
             image_sizes=[data.layout.cameras[key] for key in modality.video],
             assets=model.assets,
         )
+        model.assets[SETTINGS_FILE] = settings_of(args, data, modality).to_bytes()
         samples = Samples(data, processor, model.config.action_head.action_horizon, device)
     except CheckpointError as error:
         raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
@@ -107,6 +109,19 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     losses = [f"{name} {log[name]:.4f}" for name in ("train_loss", "held_out_loss") if log[name] is not None]
     print(f"{args.out}: {', '.join(losses)}, {log['seconds']:.0f} s")
     return log
+
+
+def settings_of(args: argparse.Namespace, data: Demonstrations, modality: Modality) -> PolicySettings:
+    """What the checkpoint's own files do not say of how it is run: whole chunks, of the pictures and at the rate of
+    the demonstrations.
+    """
+    return PolicySettings(
+        modality,
+        args.embodiment_id,
+        instructions=list(data.instructions),
+        image_sizes={key: data.layout.cameras[key] for key in modality.video},
+        control_hz=data.layout.fps,
+    )
 
 
 def train_and_log(training: Training, held_out: torch.Tensor, saved: SavedTraining) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..modality import Modality, Statistics
 from ..processor import Gr00tProcessor, KnownEmbodiment
 from ..tokenizer import check_image_token
 from ..tokens import Grid
+from .declared import declared_modality
 from .files import EMBODIMENT_FILE, files_with
 from .keys import check_keys
 from .language import mrope_positions
@@ -60,6 +61,11 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         """As ``embodiment_id.json`` and ``processor_config.json`` say."""
         steps = len(Recipe.read(assets).modality(tag, "action").get("delta_indices") or ())
         return KnownEmbodiment((read_table(assets, EMBODIMENT_FILE) or {}).get(tag), steps or None)
+
+    @classmethod
+    def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> Modality | None:
+        """As ``processor_config.json`` and ``statistics.json`` say; see the base class."""
+        return declared_modality(assets, tag)
 
     @classmethod
     def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:

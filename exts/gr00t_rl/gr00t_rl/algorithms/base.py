@@ -224,7 +224,7 @@ class DecisionAlgorithm:
         together, which they do before and after a rollout; one process alone, at every env step.
         """
         if self.stop is not None and any_rank(self.stop.asked, self.device, self.gpu_world_size):
-            leave(self.rescue, self.iteration)
+            leave(self.rescue, self.iteration, self.stop)
 
     def _reset_models(self, dones: torch.Tensor) -> None:
         """Tell the models which envs were reset, [N]."""

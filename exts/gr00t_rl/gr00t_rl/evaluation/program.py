@@ -84,14 +84,16 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
             found = _evaluate(env, policy, args)
         about = {"task": args.task, "agent": args.agent, "checkpoint": checkpoint or "base", "overrides": overrides}
         found.result |= about | {"seed": args.seed, "num_envs": args.num_envs, "init_noise_scale": noise}
-        for path in [args.json, folder and folder / RESULT_FILE]:
-            if path is not None:
-                write_result(path, found.result)
-        if folder is not None:
-            clips = _film(args, filmed, agent_cfg, policy, found.episodes) if filmed is not None else []
-            _report(args, folder, found, clips, comparison)
-        # last, below all that Isaac Lab prints
-        print(f"\n{as_text(found.result)}")
+        try:
+            for path in [args.json, folder and folder / RESULT_FILE]:
+                if path is not None:
+                    write_result(path, found.result)
+            if folder is not None:
+                clips = _film(args, filmed, agent_cfg, policy, found.episodes) if filmed is not None else []
+                _report(args, folder, found, clips, comparison)
+        finally:
+            # last, below all that Isaac Lab prints; the figures of an hour, even where no file can be written
+            print(f"\n{as_text(found.result)}", flush=True)
         if folder is not None:
             print(f"report: {folder / 'report.html'}{f' (no film: {why_not})' if why_not else ''}")
     return 0

@@ -12,6 +12,7 @@ import yaml
 from ..gr00t import TINY, Gr00tNetwork, tokenizer_assets
 from ..options import Gr00tActorOptions, declared
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import check_regular, read_text
 from .base_weights import fingerprint, load_base
 from .trainable import LORA, make_trainable, merge_adapters
 
@@ -77,6 +78,7 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tNetwork:
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the actor's state and the run's settings of agent and env."""
     try:
+        check_regular(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigurationError(f"--checkpoint {file} does not exist; set the model_N.pt of a run") from None
@@ -95,8 +97,10 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         path = file.parent / "params" / f"{name}.yaml"
         try:
             # Isaac Lab writes tuples and slices with Python tags: they are read as plain lists, or as nothing
-            settings.append(yaml.load(path.read_text(), Loader=_PlainLoader))
-        except (OSError, yaml.YAMLError) as error:
+            settings.append(yaml.load(read_text(path), Loader=_PlainLoader))
+            if not isinstance(settings[-1], dict):
+                raise ValueError("it holds no table")
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigurationError(
                 f"{path}, which the run wrote beside its checkpoints, cannot be read ({error}); copy the whole folder"
             ) from None

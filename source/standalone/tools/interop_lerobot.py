@@ -5,9 +5,9 @@
     python source/standalone/tools/interop_lerobot.py --checkpoint logs/rsl_rl/EXPERIMENT/RUN/model_9.pt
 
 It makes an environment of its own, because LeRobot wants transformers 4, and fills it once (uv, some gigabytes).
-Without ``--checkpoint`` it trains Push-Camera's shipped base for one tiny iteration first. The exported folder must hold every
-weight that the released classes have and no other, some weights that the base had not, and give the same actions for
-the same pictures, prompt, states, embodiments and noise, in float32. Anything else ends with exit status 1.
+Without ``--checkpoint`` it trains Push-Camera's shipped base for one tiny iteration first. The exported folder must
+hold every weight that the released classes have and no other, some that the base had not, and give the same actions
+for the same pictures, prompt, states, embodiments and noise, in float32. Anything else ends with exit status 1.
 """
 
 from __future__ import annotations

@@ -241,8 +241,8 @@ def _slices(
         start, end = entry.get("start"), entry.get("end")
         if not is_count(start) or not is_count(end) or not start < end <= width:
             raise ConfigurationError(
-                f"{root / MODALITY}: {name}.{key} has start {shown(start)} and end {shown(end)}, but {column} has {width} "
-                f"dimensions; set 0 <= start < end <= {width}"
+                f"{root / MODALITY}: {name}.{key} has start {shown(start)} and end {shown(end)}, but {column} has "
+                f"{width} dimensions; set 0 <= start < end <= {width}"
             )
         tables.of_type(root / MODALITY, entry, "absolute", bool, default=True)
     return {key: Slice(entry["start"], entry["end"], entry.get("absolute", True)) for key, entry in entries.items()}

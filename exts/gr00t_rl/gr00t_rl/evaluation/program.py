@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..launch.agent_cfg import for_installed_rsl_rl
 from ..launch.checkpoints import BASE, apply_checkpoint
 from ..utils.episode_recorder import EpisodeRecorder, Episodes
 from ..utils.errors import ConfigurationError
@@ -50,13 +51,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """
     from isaaclab.app import launch_simulation
     from isaaclab_rl.entrypoints.common import apply_env_overrides, show_run_summary, startup_screen
-    from isaaclab_rl.rsl_rl import check_rsl_rl_version, handle_deprecated_rsl_rl_cfg
     from isaaclab_tasks.utils import resolve_task_config
 
     comparison = Comparison([entry for path in args.compare for entry in load_entries(path)])
 
     env_cfg, resolved = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))
-    agent_cfg: Any = handle_deprecated_rsl_rl_cfg(resolved, check_rsl_rl_version())
+    agent_cfg: Any = for_installed_rsl_rl(resolved)
     checkpoint = apply_checkpoint(args.checkpoint, "evaluate", agent_cfg, args.task, args.agent)
     if checkpoint is None and args.checkpoint != BASE:
         checkpoint = agent_cfg.actor.checkpoint  # nothing is loaded over it, but result and report name it

@@ -156,6 +156,19 @@ def test_what_is_no_file(place):
                     assert lines[0], (name, place)
 
 
+@pytest.mark.parametrize("error", [OSError("no route\nto host"), ValueError("401"), RuntimeError("timed out")])
+def test_a_hub_that_cannot_be_reached(error, monkeypatch):
+    """It is asked at the start only, and ends in one line."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("gr00t_rl.gr00t.checkpoint.snapshot_download", fail)
+    for read in (from_pretrained, load_tokenizer):
+        line = ends_in_one_line(lambda r=read: r("some/model"), CheckpointError)
+        assert line and "as a hub id it cannot be fetched" in line and "check the name and the connection" in line
+
+
 @pytest.mark.parametrize("name", ESCAPES)
 def test_the_index_does_not_leave_its_folder(name, tmp_path):
     assert not is_inside(name) or name.startswith("~")

@@ -87,8 +87,8 @@ def test_models_are_made_of_settings_that_nobody_cleaned(actor):
     for part in ("actor", "critic"):
         cfg[part]["stochastic"] = False
     torch.manual_seed(0)
-    expected = make_runner(runner_cfg(actor), PointMassEnv()).alg.actor.state_dict()
+    expected = dict(make_runner(runner_cfg(actor), PointMassEnv()).alg.actor.named_parameters())
     torch.manual_seed(0)
-    found = make_runner(cfg, PointMassEnv()).alg.actor.state_dict()
+    found = dict(make_runner(cfg, PointMassEnv()).alg.actor.named_parameters())
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())

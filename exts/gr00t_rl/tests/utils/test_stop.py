@@ -92,6 +92,15 @@ def test_a_run_saves_and_leaves_at_the_next_step(tmp_path, capsys):
     later.learn(1)
 
 
+@pytest.fixture
+def _interruptible():
+    """A job that a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_saves_too_and_asks_for_no_restart(tmp_path, capsys):
     env = AskedEnv()
     env.by, env.cfg.log_dir = signal.SIGINT, str(tmp_path)  # type: ignore[attr-defined]

@@ -129,7 +129,8 @@ def _wrong(result: dict[str, Any]) -> tuple[str, Any] | None:
         if not is_finite(rate) or not 0 <= rate <= 1:
             return f"{where}success_rate", rate
         is_pair = isinstance(interval, list) and len(interval) == 2 and all(map(is_finite, interval))
-        if not is_pair or not 0 <= interval[0] <= rate <= interval[1] <= 1:
+        low, high = interval if is_pair else (1.0, 0.0)
+        if not 0 <= low <= rate <= high <= 1:
             return f"{where}success_ci95", interval
     return None
 

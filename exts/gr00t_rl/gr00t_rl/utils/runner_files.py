@@ -49,9 +49,8 @@ def install(algorithm_type: type) -> None:
         try:
             save_whole(state, path)
         except NotWritten as error:
-            raise NotWritten(
-                f"{str(error).removeprefix('[gr00t_rl] ')}; {advise(self.alg.newest_checkpoint)}"
-            ) from None  # type: ignore[attr-defined]
+            newest: str | None = self.alg.newest_checkpoint  # type: ignore[attr-defined]
+            raise NotWritten(f"{str(error).removeprefix('[gr00t_rl] ')}; {advise(newest)}") from None
         self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
         self.logger.save_model(path, self.current_learning_iteration)
         if not hasattr(self, "kept_checkpoints"):

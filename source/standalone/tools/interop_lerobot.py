@@ -43,7 +43,7 @@ def make_env(folder: Path) -> Path:
     if not (folder / "complete").exists():
         if shutil.which("uv") is None:
             sys.exit("interop_lerobot: there is no uv, which makes the environment; pip install uv, or give --released")
-        subprocess.run(["uv", "venv", "--clear", "--python", "3.12", str(folder)], check=True)
+        subprocess.run(["uv", "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
         subprocess.run(["uv", "pip", "install", "--python", str(python), *LEROBOT], check=True)
         (folder / "complete").touch()
     return python

@@ -52,9 +52,9 @@ def main() -> None:
         empty.mkdir(parents=True)
         ignored = shutil.ignore_patterns("*.egg-info", "build", "__pycache__")
         shutil.copytree(ROOT / "exts" / "gr00t_rl", source, ignore=ignored)  # a build leaves files beside the source
-        run(("uv", "build", str(source), "--out-dir", str(dist)), folder)
+        run(("uv", "build", "--python", sys.executable, str(source), "--out-dir", str(dist)), folder)
         (wheel,) = dist.glob("*.whl")
-        run(("uv", "venv", "--python", "3.12", str(env)), folder)
+        run(("uv", "venv", "--python", sys.executable, str(env)), folder)
         constraints = ("--constraint", str(ROOT / "constraints.txt"))
         run(("uv", "pip", "install", "--python", str(env), f"{wheel}[isaaclab]", *constraints), folder)
         for command in COMMANDS:

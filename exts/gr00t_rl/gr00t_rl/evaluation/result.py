@@ -128,9 +128,9 @@ def _wrong(result: dict[str, Any]) -> tuple[str, Any] | None:
             continue
         if not is_finite(rate) or not 0 <= rate <= 1:
             return f"{where}success_rate", rate
-        is_pair = isinstance(interval, list) and len(interval) == 2 and all(map(is_finite, interval))
-        low, high = interval if is_pair else (1.0, 0.0)
-        if not 0 <= low <= rate <= high <= 1:
+        if not isinstance(interval, list) or len(interval) != 2 or not all(map(is_finite, interval)):
+            return f"{where}success_ci95", interval
+        if not 0 <= interval[0] <= rate <= interval[1] <= 1:
             return f"{where}success_ci95", interval
     return None
 

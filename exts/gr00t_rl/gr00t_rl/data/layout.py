@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import is_count, shown
 from ..utils.whole_files import write_whole
+from . import tables
 
 if TYPE_CHECKING:
     from ..gr00t import Modality  # loads transformers
@@ -178,21 +180,25 @@ def read_layout(root: Path) -> Layout:
     Raises:
         ConfigurationError: a table that is missing or broken, or a key of modality.json that the dataset does not have.
     """
-    info, modality = read_json(root / INFO), read_json(root / MODALITY)
+    info, modality = tables.read_json(root / INFO), tables.read_json(root / MODALITY)
     for name in ("features", "fps", "data_path"):
         if name not in info:
             raise ConfigurationError(f"{root / INFO} has no {name!r}; give the folder of a LeRobot v2 dataset")
-    features = info["features"]
-    cameras = {key: _camera(root, features, key, entry) for key, entry in modality.get("video", {}).items()}
-    kinds = {"png" if features[image_column(key)]["dtype"] == "image" else "mp4" for key in cameras}
+    features = tables.table(root / INFO, info, "features")
+    videos = tables.table(root / MODALITY, modality, "video", default={})
+    cameras = {key: _camera(root, features, key, entry) for key, entry in videos.items()}
+    kinds = {"png" if features[image_column(key)].get("dtype") == "image" else "mp4" for key in cameras}
     if len(kinds) > 1:
         raise ConfigurationError(f"{root / INFO}: some cameras are stored as videos, some as images; store them alike")
     images = kinds.pop() if kinds else "mp4"
     if images == "mp4" and cameras and "video_path" not in info:
         raise ConfigurationError(f"{root / INFO} has no 'video_path'; give the folder of a LeRobot v2 dataset")
     state, action = (_slices(root, features, modality, *part) for part in (("state", STATE), ("action", ACTION)))
-    privileged = tuple(features.get(PRIVILEGED, {"names": ()})["names"])
-    return Layout(cameras, state, action, info["fps"], info.get("robot_type") or "unknown", images, privileged)
+    names = features.get(PRIVILEGED, {"names": []}).get("names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise ConfigurationError(f"{root / INFO}: {PRIVILEGED}.names is {shown(names)}; set a list of different names")
+    fps, robot = tables.rate(root / INFO, info, "fps"), str(info.get("robot_type") or "unknown")
+    return Layout(cameras, state, action, fps, robot, images, tuple(names))
 
 
 def _camera(root: Path, features: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> tuple[int, int]:
@@ -210,8 +216,8 @@ def _camera(root: Path, features: Mapping[str, Any], key: str, entry: Mapping[st
             f"{', '.join(there) or 'none'}); take the camera out of {MODALITY}, or record it"
         )
     shape = features[column].get("shape")
-    if not isinstance(shape, list) or len(shape) != 3 or shape[2] != 3:
-        raise ConfigurationError(f"{root / INFO}: {column}.shape is {shape!r}; set [height, width, 3]")
+    if not isinstance(shape, list) or len(shape) != 3 or shape[2] != 3 or not all(is_count(n, 1) for n in shape):
+        raise ConfigurationError(f"{root / INFO}: {column}.shape is {shown(shape)}; set [height, width, 3]")
     return shape[0], shape[1]
 
 
@@ -221,10 +227,11 @@ def _slices(
     """Where the keys of the state or of the action lie."""
     if column not in features:
         raise ConfigurationError(f"{root / INFO} has no feature {column!r}; give a dataset that recorded it")
-    width = features[column]["shape"][0]
-    entries = {
-        key: entry for key, entry in modality.get(name, {}).items() if entry.get("original_key", column) == column
-    }
+    shape = features[column].get("shape")
+    if not isinstance(shape, list) or len(shape) != 1 or not is_count(width := shape[0], 1):
+        raise ConfigurationError(f"{root / INFO}: {column}.shape is {shown(shape)}; set [the number of dimensions]")
+    whole = tables.table(root / MODALITY, modality, name, default={})
+    entries = {key: entry for key, entry in whole.items() if entry.get("original_key", column) == column}
     if not entries:
         raise ConfigurationError(
             f"{root / MODALITY}: {name!r} has no key that lies in {column}; set one, such as "
@@ -232,11 +239,12 @@ def _slices(
         )
     for key, entry in entries.items():
         start, end = entry.get("start"), entry.get("end")
-        if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= width:
+        if not is_count(start) or not is_count(end) or not start < end <= width:
             raise ConfigurationError(
-                f"{root / MODALITY}: {name}.{key} has start {start!r} and end {end!r}, but {column} has {width} "
-                f"dimensions; set 0 <= start < end <= {width}"
+                f"{root / MODALITY}: {name}.{key} has start {shown(start)} and end {shown(end)}, but {column} has "
+                f"{width} dimensions; set 0 <= start < end <= {width}"
             )
+        tables.of_type(root / MODALITY, entry, "absolute", bool, default=True)
     return {key: Slice(entry["start"], entry["end"], entry.get("absolute", True)) for key, entry in entries.items()}
 
 
@@ -253,27 +261,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON table per line, whole or not at all."""
     write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON table of the dataset. Raises ConfigurationError where it is missing, broken or no table."""
-    content = _parse(path, lambda text: json.loads(text))
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds a {type(content).__name__}, not a table; write or copy it again")
-    return content
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a file of one JSON table per line. Raises ConfigurationError where it is missing or broken."""
-    return _parse(path, lambda text: [json.loads(line) for line in text.splitlines() if line.strip()])
-
-
-def _parse(path: Path, parse: Any) -> Any:
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{path} does not exist; give the folder of a LeRobot v2 dataset with GR00T's {MODALITY}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read ({error}); write or copy it again") from None

@@ -15,7 +15,9 @@ import torch
 from tqdm import tqdm
 
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import check_regular, is_inside
 from . import layout as files
+from . import tables
 from .layout import ACTION, PRIVILEGED, STATE, Layout, Slice, episode_path, image_column, read_layout
 from .pictures import decode_png, decode_video
 from .statistics import by_key, statistics
@@ -165,9 +167,16 @@ class _Part:
 
 
 def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
-    info, layout = files.read_json(root / files.INFO), read_layout(root)
-    tasks = {row["task"]: row["task_index"] for row in files.read_jsonl(root / files.TASKS)}
-    listed = files.read_jsonl(root / files.EPISODES)
+    layout, source = read_layout(root), _Source(root)
+    named, file = root / files.TASKS, root / files.EPISODES
+    tasks = {
+        tables.of_type(named, row, "task", str): tables.count(named, row, "task_index")
+        for row in tables.read_jsonl(named)
+    }
+    listed = tables.read_jsonl(file)
+    for row in listed:
+        tables.count(file, row, "episode_index")
+        tables.count(file, row, "length", least=1)
     rows = [row for row in listed if row.get("success", True) or not only_success]
     if not rows or (episodes is not None and episodes > len(rows)):
         kind = "successful episodes" if only_success else "episodes"
@@ -177,23 +186,29 @@ def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
         )
     rows = rows[:episodes]
     total = sum(row["length"] for row in rows)
-    state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
-    privileged = torch.empty(total, len(layout.privileged))
-    task = torch.empty(total, dtype=torch.long)
-    pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in layout.cameras.items()}
+    try:
+        state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
+        privileged = torch.empty(total, len(layout.privileged))
+        task = torch.empty(total, dtype=torch.long)
+        pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in layout.cameras.items()}
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        raise ConfigurationError(
+            f"--dataset {root}: {total} frames do not fit into memory ({str(error).splitlines()[0]}); set --episodes, "
+            "or copy meta again"
+        ) from None
     start = 0
     for row in tqdm(rows, desc=f"reading {root}", unit="episode", delay=2):
         index, frames = row["episode_index"], slice(start, start + row["length"])
         try:
-            table = pq.read_table(episode_path(root, info["data_path"], index))
+            table = source.table(index)
             state[frames] = vectors(table, STATE)[:, : layout.state_dim]
             action[frames] = vectors(table, ACTION)[:, : layout.action_dim]
             if layout.privileged:
                 privileged[frames] = vectors(table, PRIVILEGED)
-            task[frames] = torch.from_numpy(table["task_index"].to_numpy().copy())
+            task[frames] = _task_numbers(table, tasks)
             for key, buffer in pictures.items():
-                buffer[frames] = _pictures(root, info, layout, table, key, index)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+                buffer[frames] = source.pictures(layout, table, key, index)
+        except Exception as error:  # whatever pyarrow, PyAV and Pillow make of foreign bytes
             reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
             raise ConfigurationError(
                 f"--dataset {root}: episode {index} cannot be read ({reason}); copy or collect the dataset again"
@@ -202,19 +217,49 @@ def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
     return _Part(layout, rows, pictures, state, action, privileged, task, tasks)
 
 
-def _pictures(root: Path, info: dict[str, Any], layout: Layout, table: pa.Table, key: str, index: int) -> torch.Tensor:
-    """The episode's pictures of one camera, uint8 [T, H, W, 3]."""
-    if layout.images == "png":
-        return torch.stack([decode_png(cell["bytes"].as_py()) for cell in table[image_column(key)]])
-    return decode_video(episode_path(root, info["video_path"], index, video_key=image_column(key)))
+class _Source:
+    """The files of a dataset's episodes, none of them outside its folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, info = root, tables.read_json(root / files.INFO)
+        fields = ("episode_chunk", "episode_index")
+        self._data = tables.pattern(root / files.INFO, info, "data_path", fields)
+        self._video = None
+        if info.get("video_path") is not None:
+            self._video = tables.pattern(root / files.INFO, info, "video_path", (*fields, "video_key"))
+
+    def table(self, index: int) -> pa.Table:
+        """The episode's table."""
+        path = episode_path(self._root, self._data, index)
+        check_regular(path)
+        return pq.read_table(path)
+
+    def pictures(self, layout: Layout, table: pa.Table, key: str, index: int) -> torch.Tensor:
+        """The episode's pictures of one camera, uint8 [T, H, W, 3]."""
+        if layout.images == "png":
+            return torch.stack([decode_png(cell["bytes"].as_py()) for cell in table[image_column(key)]])
+        if self._video is None:
+            raise ValueError("info.json has no video_path")
+        if not is_inside(image_column(key)):
+            raise ValueError(f"the camera's name {key!r} leaves the dataset")
+        path = episode_path(self._root, self._video, index, video_key=image_column(key))
+        check_regular(path)
+        return decode_video(path)
+
+
+def _task_numbers(table: pa.Table, tasks: dict[str, int]) -> torch.Tensor:
+    """Numbers of an episode's instructions, int64 [T], all of them in the list ``tasks``."""
+    numbers = torch.from_numpy(table["task_index"].to_numpy().astype("int64"))
+    if unknown := sorted({*numbers.tolist()} - {*tasks.values()}):
+        raise ValueError(f"task_index is {unknown[0]}, which is not in {files.TASKS}")
+    return numbers
 
 
 def _renumber(part: _Part, instructions: list[str]) -> torch.Tensor:
     """The part's task numbers in the list of all instructions."""
-    table = torch.zeros(max(part.instructions.values(), default=0) + 1, dtype=torch.long)
-    for text, number in part.instructions.items():
-        table[number] = instructions.index(text)
-    return table[part.task]
+    there, positions = part.task.unique(return_inverse=True)
+    texts = {number: text for text, number in part.instructions.items()}
+    return torch.tensor([instructions.index(texts[number]) for number in there.tolist()])[positions]
 
 
 def _privileged(part: _Part, names: tuple[str, ...]) -> torch.Tensor:

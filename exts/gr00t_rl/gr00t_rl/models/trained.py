@@ -13,6 +13,7 @@ from ..gr00t import TINY, Gr00tNetwork, PolicySettings, tokenizer_assets
 from ..gr00t.checkpoint import SETTINGS_FILE
 from ..options import Gr00tActorOptions, declared
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import check_regular, read_text
 from .base_weights import fingerprint, load_base
 from .trainable import LORA, make_trainable, merge_adapters
 
@@ -116,6 +117,7 @@ def _instructions(env: dict[str, Any]) -> Any:
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the actor's state and the run's settings of agent and env."""
     try:
+        check_regular(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigurationError(f"--checkpoint {file} does not exist; set the model_N.pt of a run") from None
@@ -146,8 +148,10 @@ def run_settings(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         path = file.parent / "params" / f"{name}.yaml"
         try:
             # Isaac Lab writes tuples and slices with Python tags: they are read as plain lists, or as nothing
-            settings.append(yaml.load(path.read_text(), Loader=_PlainLoader))
-        except (OSError, yaml.YAMLError) as error:
+            settings.append(yaml.load(read_text(path), Loader=_PlainLoader))
+            if not isinstance(settings[-1], dict):
+                raise ValueError("it holds no table")
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigurationError(
                 f"{path}, which the run wrote beside its checkpoints, cannot be read ({error}); copy the whole folder"
             ) from None

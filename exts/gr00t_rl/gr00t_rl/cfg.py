@@ -163,8 +163,7 @@ class Gr00tRunnerCfg(RunnerCfg):
     obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
     # from random weights the initial noise is but noise: start the chain at zero, and let the SDE explore
     actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=0.0, noise_level=0.5)  # type: ignore[assignment]
-    # metres, radians and radians per second in one vector: a critic that takes them as they are explains little
-    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 256], activation="elu", obs_normalization=True)
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 256], activation="elu")
     # gamma and the KL target per iteration are those with which chunks of 8 steps at 20 Hz learned
     algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
         gamma=0.995,
@@ -197,8 +196,6 @@ class Gr00tFinetuneRunnerCfg(Gr00tRunnerCfg):
     algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
         gamma=0.995,
         num_critic_warmup_iterations=1,
-        # cheap beside the policy's, and the critic explains twice as much (docs/learning.md)
-        num_critic_epochs=10,
         learning_rate=8e-5,
         critic_learning_rate=1e-3,
         schedule="adaptive",

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The LeRobot v2.1 layout with GR00T's ``modality.json``: names of files and columns, and the files under ``meta/``.
+"""The LeRobot layout with GR00T's ``modality.json``: names of files and columns, and the tables under ``meta/``.
 
-Source: the LeRobot v2.1 dataset format and "GR00T LeRobot", its flavour in NVIDIA's Isaac-GR00T N1.5 release.
+Ours is v2.1, see :mod:`.writer`; what other tools write is read by :mod:`.described`. Source: the LeRobot dataset
+format and "GR00T LeRobot", its flavour in NVIDIA's Isaac-GR00T N1.5 release.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from ..utils.errors import ConfigurationError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 CODEBASE_VERSION = "v2.1"
 CHUNK_SIZE = 1000
-"""Episodes per ``chunk-*`` folder."""
+"""Episodes per ``chunk-*`` folder, where info.json says nothing else."""
 DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
@@ -29,6 +30,9 @@ PRIVILEGED = "observation.privileged"
 """Column of what only a simulator knows, where it was recorded; no part of ``modality.json``, so no policy reads it."""
 ANNOTATION = "human.task_description"
 """The language annotation; its column is ``annotation.human.task_description``, an index into tasks.jsonl."""
+
+TASK_INDEX = "task_index"
+"""Column with the number of each frame's task, where no annotation tells the instruction."""
 
 INFO, MODALITY, STATS = "meta/info.json", "meta/modality.json", "meta/stats.json"
 EPISODES, TASKS, EPISODES_STATS = "meta/episodes.jsonl", "meta/tasks.jsonl", "meta/episodes_stats.jsonl"
@@ -77,6 +81,13 @@ class Layout:
     """Where pictures are: "mp4" (a video per episode and camera) or "png" (in the parquet files)."""
     privileged: tuple[str, ...] = ()
     """A name for each dimension of the privileged observations; empty where none are recorded."""
+    state_columns: tuple[str, ...] = (STATE,)
+    """Columns whose vectors, one after the other, are the state."""
+    action_columns: tuple[str, ...] = (ACTION,)
+    camera_columns: Mapping[str, str] = field(default_factory=dict)
+    """Column, and folder of videos, of the cameras that lie elsewhere than :func:`image_column` says."""
+    task_column: str = f"annotation.{ANNOTATION}"
+    """Column with the number of each frame's instruction."""
 
     @classmethod
     def of(
@@ -102,6 +113,10 @@ class Layout:
             start += key.dim
         action = {name: Slice(key.start, key.end, key.absolute) for name, key in modality.action.items()}
         return cls(cameras, state, action, fps, images=images, privileged=privileged)
+
+    def camera_column(self, key: str) -> str:
+        """Column, and folder of videos, of the camera ``key``."""
+        return self.camera_columns.get(key, image_column(key))
 
     @property
     def state_dim(self) -> int:
@@ -172,77 +187,30 @@ def _names(parts: Mapping[str, Slice], dim: int) -> list[str]:
     return names
 
 
-def read_layout(root: Path) -> Layout:
-    """The layout that a dataset's ``meta/info.json`` and ``meta/modality.json`` describe.
+def path_in(root: Path, pattern: str, **names: Any) -> Path:
+    """Path of a file of the dataset, from a pattern of info.json such as ``data_path``.
 
     Raises:
-        ConfigurationError: a table that is missing or broken, or a key of modality.json that the dataset does not have.
+        ConfigurationError: The pattern asks for something else than ``names``, or leads out of the folder.
     """
-    info, modality = read_json(root / INFO), read_json(root / MODALITY)
-    for name in ("features", "fps", "data_path"):
-        if name not in info:
-            raise ConfigurationError(f"{root / INFO} has no {name!r}; give the folder of a LeRobot v2 dataset")
-    features = info["features"]
-    cameras = {key: _camera(root, features, key, entry) for key, entry in modality.get("video", {}).items()}
-    kinds = {"png" if features[image_column(key)]["dtype"] == "image" else "mp4" for key in cameras}
-    if len(kinds) > 1:
-        raise ConfigurationError(f"{root / INFO}: some cameras are stored as videos, some as images; store them alike")
-    images = kinds.pop() if kinds else "mp4"
-    if images == "mp4" and cameras and "video_path" not in info:
-        raise ConfigurationError(f"{root / INFO} has no 'video_path'; give the folder of a LeRobot v2 dataset")
-    state, action = (_slices(root, features, modality, *part) for part in (("state", STATE), ("action", ACTION)))
-    privileged = tuple(features.get(PRIVILEGED, {"names": ()})["names"])
-    return Layout(cameras, state, action, info["fps"], info.get("robot_type") or "unknown", images, privileged)
-
-
-def _camera(root: Path, features: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of a camera's pictures."""
-    column = entry.get("original_key") or key
-    if column != image_column(key):
+    try:
+        path = PurePosixPath(pattern.format(**names))
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise ConfigurationError(
-            f"{root / MODALITY}: video.{key} lies in {column!r}, but pictures of a camera {key!r} are read from "
-            f"{image_column(key)!r} only; name the feature so, and set video.{key}.original_key to it"
-        )
-    if column not in features:
-        there = [name for name in features if name.startswith(image_column(""))]
+            f"{root / INFO}: the path {pattern!r} cannot be filled in ({type(error).__name__}: {error}); it may hold "
+            f"{', '.join(f'{{{name}}}' for name in names)}"
+        ) from None
+    if path.is_absolute() or ".." in path.parts:
         raise ConfigurationError(
-            f"{root / MODALITY}: video.{key} is {column!r}, which is no feature in {INFO} (pictures there: "
-            f"{', '.join(there) or 'none'}); take the camera out of {MODALITY}, or record it"
+            f"{root / INFO} or its index names the file {str(path)!r}, which is not in the dataset's folder; use a "
+            "dataset that you trust, and paths inside it"
         )
-    shape = features[column].get("shape")
-    if not isinstance(shape, list) or len(shape) != 3 or shape[2] != 3:
-        raise ConfigurationError(f"{root / INFO}: {column}.shape is {shape!r}; set [height, width, 3]")
-    return shape[0], shape[1]
+    return root / path
 
 
-def _slices(
-    root: Path, features: Mapping[str, Any], modality: Mapping[str, Any], name: str, column: str
-) -> dict[str, Slice]:
-    """Where the keys of the state or of the action lie."""
-    if column not in features:
-        raise ConfigurationError(f"{root / INFO} has no feature {column!r}; give a dataset that recorded it")
-    width = features[column]["shape"][0]
-    entries = {
-        key: entry for key, entry in modality.get(name, {}).items() if entry.get("original_key", column) == column
-    }
-    if not entries:
-        raise ConfigurationError(
-            f"{root / MODALITY}: {name!r} has no key that lies in {column}; set one, such as "
-            f'{{"{name}": {{"arm": {{"start": 0, "end": {width}}}}}}}'
-        )
-    for key, entry in entries.items():
-        start, end = entry.get("start"), entry.get("end")
-        if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= width:
-            raise ConfigurationError(
-                f"{root / MODALITY}: {name}.{key} has start {start!r} and end {end!r}, but {column} has {width} "
-                f"dimensions; set 0 <= start < end <= {width}"
-            )
-    return {key: Slice(entry["start"], entry["end"], entry.get("absolute", True)) for key, entry in entries.items()}
-
-
-def episode_path(root: Path, pattern: str, episode: int, **names: str) -> Path:
-    """Path of an episode's file; ``pattern`` is ``data_path`` or ``video_path`` of info.json."""
-    return root / pattern.format(episode_chunk=episode // CHUNK_SIZE, episode_index=episode, **names)
+def episode_path(root: Path, pattern: str, episode: int, chunk_size: int = CHUNK_SIZE, **names: str) -> Path:
+    """Path of an episode's own file (v2); ``pattern`` is ``data_path`` or ``video_path`` of info.json."""
+    return path_in(root, pattern, episode_chunk=episode // chunk_size, episode_index=episode, **names)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -273,7 +241,7 @@ def _parse(path: Path, parse: Any) -> Any:
         return parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigurationError(
-            f"{path} does not exist; give the folder of a LeRobot v2 dataset with GR00T's {MODALITY}"
+            f"{path} does not exist; give the folder of a LeRobot dataset (v2.0, v2.1 or v3.0)"
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be read ({error}); write or copy it again") from None

@@ -8,6 +8,7 @@ torchvision, torchcodec) play it.
 
 from __future__ import annotations
 
+import functools
 import io
 from pathlib import Path
 
@@ -38,7 +39,64 @@ def decode_video(path: Path) -> torch.Tensor:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
-        return torch.from_numpy(np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]))
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    if not pictures:
+        raise ValueError(f"{path.name} holds no picture")
+    return torch.from_numpy(np.stack(pictures))
+
+
+def stored_frames(path: Path) -> int:
+    """How many pictures a video holds, as its header says, or counted where it does not."""
+    with av.open(str(path)) as container:
+        frames = container.streams.video[0].frames
+    return frames or len(picture_times(path)[0])
+
+
+@functools.lru_cache(maxsize=4096)
+def picture_times(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """When a video's pictures are shown, in order: int64 in the stream's own units, and float64 [s].
+
+    The file is read for it, but nothing decoded. Raises OSError or ValueError (of PyAV) for a broken file.
+    """
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stamps = [p.pts for p in container.demux(stream) if p.pts is not None and not p.is_discard]
+        base = float(stream.time_base or 0)
+    ordered = np.sort(np.array(stamps, dtype=np.int64))
+    return ordered, ordered * base
+
+
+def decode_part(path: Path, start: int, stop: int) -> torch.Tensor:
+    """Pictures ``start`` to ``stop`` - 1 of a video, uint8 [stop - start, H, W, 3], decoded from the last key frame on.
+
+    Raises:
+        OSError, ValueError: A broken file (of PyAV), or one that does not give these pictures.
+    """
+    stamps = picture_times(path)[0]
+    if not 0 <= start < stop <= len(stamps):
+        raise ValueError(f"{path.name} holds {len(stamps)} pictures, number {stop - 1} is wanted")
+    # pictures may be stored in another order than shown: a key frame just before may come too late
+    for place in dict.fromkeys((start, max(0, start - 32), 0)):
+        found = _decode_from(path, int(stamps[place]) if place else None, int(stamps[start]), int(stamps[stop - 1]))
+        if len(found) == stop - start:
+            return torch.from_numpy(np.stack(found))
+    raise ValueError(f"{path.name} gives {len(found)} of the {stop - start} pictures from number {start} on")
+
+
+def _decode_from(path: Path, seek: int | None, first: int, last: int) -> list[np.ndarray]:
+    """Pictures shown from ``first`` to ``last``, decoded from the key frame at or before ``seek``; all in its units."""
+    found = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_count = 1
+        if seek is not None:
+            container.seek(seek, stream=stream, backward=True)
+        for frame in container.decode(stream):
+            if frame.pts is not None and frame.pts > last:
+                break
+            if frame.pts is not None and frame.pts >= first:
+                found.append(frame.to_ndarray(format="rgb24"))
+    return found
 
 
 def encode_png(picture: torch.Tensor) -> bytes:

@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading demonstrations: whole datasets as tensors, and chunks of actions out of them."""
+"""Reading demonstrations: datasets as tensors, and chunks of actions out of them."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
 from ..utils.errors import ConfigurationError
-from . import layout as files
-from .layout import ACTION, PRIVILEGED, STATE, Layout, Slice, episode_path, image_column, read_layout
-from .pictures import decode_png, decode_video
+from .clips import Clip, first_frame
+from .described import Described, EpisodeFiles, describe
+from .frame_cache import CachedView, FrameCache
+from .layout import PRIVILEGED, Layout, Slice
 from .statistics import by_key, statistics
 from .writer import vectors
 
@@ -30,8 +34,8 @@ class Demonstrations:
     """All frames F of one or more datasets of the same layout, episode after episode, on the CPU."""
 
     layout: Layout
-    pictures: dict[str, torch.Tensor]
-    """Camera -> uint8 [F, H, W, 3]."""
+    pictures: Mapping[str, torch.Tensor | CachedView]
+    """Camera -> uint8 [F, H, W, 3]; where they are larger than memory, what decodes them when they are asked for."""
     state: torch.Tensor
     """Raw states, float32 [F, S]."""
     action: torch.Tensor
@@ -49,36 +53,54 @@ class Demonstrations:
     success: torch.Tensor
     """Whether each episode succeeded, bool [E]; True where a dataset does not say."""
 
+    cache: FrameCache | None = None
+    """What decodes pictures that are larger than memory; None where they are all in it."""
+
     @classmethod
-    def load(cls, roots: Sequence[str | Path], only_success: bool = False, episodes: int | None = None) -> Self:
+    def load(
+        cls,
+        roots: Sequence[str | Path],
+        only_success: bool = False,
+        episodes: int | None = None,
+        *,
+        cameras: Sequence[str] | None = None,
+        max_bytes: float = math.inf,
+        modality: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Read datasets from their folders.
 
         Args:
-            roots: Folders in the LeRobot v2 layout with GR00T's modality.json.
+            roots: Folders in the LeRobot layout, v2.0, v2.1 or v3.0, with GR00T's modality.json.
             only_success: Leave out episodes that are marked as failures.
             episodes: Read only the first so many of each folder.
+            cameras: Cameras whose pictures are read, of those that the datasets have; all where None.
+            max_bytes: Most memory for pictures. Where they take more they are decoded while they are used.
+            modality: What stands for the content of the folders' modality.json.
 
         Raises:
             ConfigurationError: A folder that is no such dataset, a broken file, datasets of different layouts, or too
                 few episodes.
         """
-        parts = [_read(Path(root).expanduser(), only_success, episodes) for root in roots]
+        parts = [_read(Path(root).expanduser(), only_success, episodes, modality) for root in roots]
         first = parts[0].layout
         for root, part in zip(roots, parts, strict=True):
             _check_alike(root, part.layout, first)
-        instructions = list(dict.fromkeys(text for part in parts for text in part.instructions))
+        instructions = list(dict.fromkeys(text for part in parts for text in part.described.tasks.values()))
         privileged = tuple(dict.fromkeys(name for part in parts for name in part.layout.privileged))
-        lengths = [length for part in parts for length in part.lengths]
+        start = torch.tensor([0, *(length for part in parts for length in part.lengths)]).cumsum(0)
+        wanted = [key for key in first.cameras if cameras is None or key in cameras]
+        pictures, cache = _pictures(parts, wanted, start, max_bytes)
         return cls(
             dataclasses.replace(first, privileged=privileged),
-            {key: torch.cat([part.pictures[key] for part in parts]) for key in first.cameras},
+            pictures,
             torch.cat([part.state for part in parts]),
             torch.cat([part.action for part in parts]),
             torch.cat([_privileged(part, privileged) for part in parts]),
             torch.cat([_renumber(part, instructions) for part in parts]),
             instructions,
-            torch.tensor([0, *lengths]).cumsum(0),
-            torch.tensor([bool(row.get("success", True)) for part in parts for row in part.rows]),
+            start,
+            torch.tensor([episode.success for part in parts for episode in part.episodes]),
+            cache,
         )
 
     def __len__(self) -> int:
@@ -149,70 +171,154 @@ class Demonstrations:
 class _Part:
     """One dataset."""
 
-    layout: Layout
-    rows: list[dict[str, Any]]
-    """Lines of episodes.jsonl."""
-    pictures: dict[str, torch.Tensor]
+    described: Described
+    episodes: list[EpisodeFiles]
+    clips: dict[str, list[Clip]]
+    """Camera -> the pictures of each episode."""
     state: torch.Tensor
     action: torch.Tensor
     privileged: torch.Tensor
     task: torch.Tensor
-    instructions: dict[str, int]
+
+    @property
+    def layout(self) -> Layout:
+        return self.described.layout
 
     @property
     def lengths(self) -> list[int]:
-        return [row["length"] for row in self.rows]
+        return [episode.length for episode in self.episodes]
 
 
-def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
-    info, layout = files.read_json(root / files.INFO), read_layout(root)
-    tasks = {row["task"]: row["task_index"] for row in files.read_jsonl(root / files.TASKS)}
-    listed = files.read_jsonl(root / files.EPISODES)
-    rows = [row for row in listed if row.get("success", True) or not only_success]
-    if not rows or (episodes is not None and episodes > len(rows)):
+def _read(root: Path, only_success: bool, episodes: int | None, modality: Mapping[str, Any] | None) -> _Part:
+    described = describe(root, modality)
+    layout = described.layout
+    chosen = [episode for episode in described.episodes if episode.success or not only_success]
+    if not chosen or (episodes is not None and episodes > len(chosen)):
         kind = "successful episodes" if only_success else "episodes"
         raise ConfigurationError(
-            f"--dataset {root} has {len(rows)} {kind} of {len(listed)} in all, {episodes or 1} are wanted; "
-            + (f"set --episodes to at most {len(rows)}" if rows else "collect some first")
+            f"--dataset {root} has {len(chosen)} {kind} of {len(described.episodes)} in all, {episodes or 1} are "
+            "wanted; " + (f"set --episodes to at most {len(chosen)}" if chosen else "collect some first")
         )
-    rows = rows[:episodes]
-    total = sum(row["length"] for row in rows)
+    chosen = chosen[:episodes]
+    total = sum(episode.length for episode in chosen)
     state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
     privileged = torch.empty(total, len(layout.privileged))
     task = torch.empty(total, dtype=torch.long)
-    pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in layout.cameras.items()}
-    start = 0
-    for row in tqdm(rows, desc=f"reading {root}", unit="episode", delay=2):
-        index, frames = row["episode_index"], slice(start, start + row["length"])
-        try:
-            table = pq.read_table(episode_path(root, info["data_path"], index))
-            state[frames] = vectors(table, STATE)[:, : layout.state_dim]
-            action[frames] = vectors(table, ACTION)[:, : layout.action_dim]
+    clips: dict[str, list[Clip]] = {key: [] for key in layout.cameras}
+    tables, start = _Tables(layout), 0
+    for episode in tqdm(chosen, desc=f"reading {root}", unit="episode", delay=2):
+        frames = slice(start, start + episode.length)
+        with reading(root, episode.index):
+            table, row = tables.of(episode)
+            state[frames] = _joined(table, layout.state_columns)[:, : layout.state_dim]
+            action[frames] = _joined(table, layout.action_columns)[:, : layout.action_dim]
             if layout.privileged:
                 privileged[frames] = vectors(table, PRIVILEGED)
-            task[frames] = torch.from_numpy(table["task_index"].to_numpy().copy())
-            for key, buffer in pictures.items():
-                buffer[frames] = _pictures(root, info, layout, table, key, index)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
-            raise ConfigurationError(
-                f"--dataset {root}: episode {index} cannot be read ({reason}); copy or collect the dataset again"
-            ) from None
+            task[frames] = torch.from_numpy(table[layout.task_column].to_numpy().astype("int64"))
+            for key, found in clips.items():
+                found.append(_clip(described, episode, key, row))
         start = frames.stop
-    return _Part(layout, rows, pictures, state, action, privileged, task, tasks)
+    return _Part(described, chosen, clips, state, action, privileged, task)
 
 
-def _pictures(root: Path, info: dict[str, Any], layout: Layout, table: pa.Table, key: str, index: int) -> torch.Tensor:
-    """The episode's pictures of one camera, uint8 [T, H, W, 3]."""
+@contextlib.contextmanager
+def reading(root: Path, episode: int) -> Iterator[None]:
+    """Turn what goes wrong with an episode's files into one line."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
+        raise ConfigurationError(
+            f"--dataset {root}: episode {episode} cannot be read ({reason}); copy or collect the dataset again"
+        ) from None
+
+
+class _Tables:
+    """Rows of one episode after the other; a file of several is read once."""
+
+    def __init__(self, layout: Layout):
+        self._columns = {*layout.state_columns, *layout.action_columns, layout.task_column, "episode_index"}
+        self._columns |= {PRIVILEGED} if layout.privileged else set()
+        self._path: Path | None = None
+        self._table = pa.table({})
+
+    def of(self, episode: EpisodeFiles) -> tuple[pa.Table, int]:
+        """The rows of an episode without its pictures, and which row of the file is the first."""
+        if self._path != episode.table:
+            file = pq.ParquetFile(episode.table)
+            self._table = file.read(columns=[name for name in file.schema_arrow.names if name in self._columns])
+            self._path = episode.table
+        if episode.begins is None:
+            rows, first = self._table, 0
+        else:
+            numbers = np.flatnonzero(self._table["episode_index"].to_numpy() == episode.index)
+            first = int(numbers[0]) if len(numbers) else 0
+            if len(numbers) and numbers[-1] - first + 1 != len(numbers):
+                raise ValueError(f"its rows in {episode.table.name} do not follow each other")
+            rows = self._table.slice(first, len(numbers))
+        if len(rows) != episode.length:
+            raise ValueError(f"{episode.table.name} holds {len(rows)} rows of it, its length is {episode.length}")
+        return rows, first
+
+
+def _joined(table: pa.Table, columns: Sequence[str]) -> torch.Tensor:
+    """Columns of vectors, one after the other, float32 [T, D]."""
+    found = [vectors(table, column) for column in columns]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+
+
+def _pictures(
+    parts: Sequence[_Part], cameras: Sequence[str], start: torch.Tensor, max_bytes: float
+) -> tuple[dict[str, torch.Tensor | CachedView], FrameCache | None]:
+    """All pictures in memory where they fit, and what decodes them otherwise."""
+    total, sizes = int(start[-1]), {key: parts[0].layout.cameras[key] for key in cameras}
+    if sum(3 * height * width for height, width in sizes.values()) * total > max_bytes:
+        for part in parts:
+            for number, episode in enumerate(part.episodes):
+                with reading(part.described.root, episode.index):
+                    for key in cameras:
+                        part.clips[key][number].check()
+        clips = {key: [clip for part in parts for clip in part.clips[key]] for key in cameras}
+        cache = FrameCache(clips, start, max_bytes)
+        return {key: CachedView(cache, key, total, size) for key, size in sizes.items()}, cache
+    pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in sizes.items()}
+    begin = 0
+    for part in parts:
+        episodes = part.episodes if cameras else []
+        for number, episode in enumerate(
+            tqdm(episodes, desc=f"pictures of {part.described.root}", unit="episode", delay=2)
+        ):
+            with reading(part.described.root, episode.index):
+                for key, buffer in pictures.items():
+                    buffer[begin : begin + episode.length] = part.clips[key][number].read()
+            begin += episode.length
+    return {**pictures}, None
+
+
+def _clip(described: Described, episode: EpisodeFiles, key: str, row: int) -> Clip:
+    """Where the episode's pictures of a camera lie; ``row`` is its first in its table."""
+    layout = described.layout
+    size, length, own = layout.cameras[key], episode.length, episode.begins is None
     if layout.images == "png":
-        return torch.stack([decode_png(cell["bytes"].as_py()) for cell in table[image_column(key)]])
-    return decode_video(episode_path(root, info["video_path"], index, video_key=image_column(key)))
+        return Clip(episode.table, length, size, row, layout.camera_column(key), own)
+    path = episode.videos[key]
+    if episode.begins is None:
+        return Clip(path, length, size)
+    return Clip(path, length, size, first_frame(path, episode.begins[key], length, layout.fps), whole=False)
 
 
 def _renumber(part: _Part, instructions: list[str]) -> torch.Tensor:
     """The part's task numbers in the list of all instructions."""
-    table = torch.zeros(max(part.instructions.values(), default=0) + 1, dtype=torch.long)
-    for text, number in part.instructions.items():
+    tasks = part.described.tasks
+    if unknown := sorted(set(part.task.unique().tolist()) - set(tasks)):
+        raise ConfigurationError(
+            f"--dataset {part.described.root}: the column {part.layout.task_column!r} has the task {unknown[0]}, which "
+            f"has no text; the dataset's tasks are {sorted(tasks)}"
+        )
+    table = torch.zeros(max(tasks, default=0) + 1, dtype=torch.long)
+    for number, text in tasks.items():
         table[number] = instructions.index(text)
     return table[part.task]
 

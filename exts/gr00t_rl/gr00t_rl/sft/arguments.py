@@ -71,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--held_out", type=float, default=0.05, help="share of the episodes that is only evaluated (default 0.05)")
     add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
     add("--dtype", choices=DTYPES, default="float32", help="type of the weights on disk (default float32)")
+    add(
+        "--pictures_gb",
+        type=float,
+        default=8.0,
+        help="most memory for decoded pictures; of a larger dataset they are decoded while it trains (default 8)",
+    )
     add("--cache_gb", type=float, default=4.0, help="most memory for a frozen backbone's features (default 4)")
     sizes = parser.add_argument_group("sizes of tiny")
     for name in ALL_SIZES:
@@ -100,6 +106,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
         ("lr", 0 < args.lr < math.inf, "more than 0"),
         ("grounding", 0 <= args.grounding < math.inf, "0 or more"),
         ("save_interval", args.save_interval >= 1, "1 or more"),
+        ("pictures_gb", args.pictures_gb > 0, "more than 0"),
         ("held_out", 0 <= args.held_out < 1, "0 or more, less than 1"),
         ("dropout", args.dropout is None or 0 <= args.dropout < 1, "0 or more, less than 1"),
     ):

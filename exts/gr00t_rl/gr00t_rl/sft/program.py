@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> None:
     if args.embodiment_id is None:
         args.embodiment_id = agent_cfg.actor.embodiment_id
     tuned = tuned_parts(args)
-    data = Demonstrations.load(args.dataset, episodes=args.episodes)
+    cameras, max_bytes = list(modality.video), args.pictures_gb * 1e9
+    data = Demonstrations.load(args.dataset, episodes=args.episodes, cameras=cameras, max_bytes=max_bytes)
     data.check(modality)
     finetune(args, data, modality, tuned)
 
@@ -87,6 +88,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
         f"instructions; {sum(p.numel() for p in trainer.parameters) / 1e6:.2f} of "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters are trained"
         f"{', features are cached' if trainer.is_cached else ''}"
+        f"{', pictures are decoded as they are needed' if samples.cache and not trainer.is_cached else ''}"
     )
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
     settings["dataset"] = [str(root) for root in args.dataset]

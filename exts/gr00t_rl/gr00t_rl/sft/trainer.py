@@ -74,7 +74,7 @@ class Trainer:
             return None
         cache = torch.empty(shape, dtype=dtype, device=samples.device)
         with tqdm(total=frames, desc="features", unit="frame", delay=2) as bar:
-            for rows in torch.arange(frames, device=samples.device).split(ENCODE_BATCH):
+            for rows in samples.in_turn(torch.arange(frames, device=samples.device), ENCODE_BATCH):
                 cache[rows] = self._encode(rows).to(dtype)
                 bar.update(len(rows))
         return cache
@@ -191,7 +191,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         total = 0.0
         with self._evaluating():
-            for rows in frames.to(device).split(batch_size):
+            for rows in self._in_turn(frames, batch_size):
                 noise = torch.randn(len(rows), config.action_horizon, config.action_dim, generator=generator)
                 # by the quantiles of Beta(a, 1): b = u^(1/a); torch's own sampler takes no generator
                 b = torch.rand(len(rows), generator=generator) ** (1.0 / config.noise_beta_alpha)
@@ -204,10 +204,15 @@ class Trainer:
         """Root mean square error of each privileged observation [P] in ``frames``, in the env's units."""
         assert self.grounding is not None
         with self._evaluating(), self._computing():
-            batches = frames.to(self.samples.device).split(batch_size)
+            batches = self._in_turn(frames, batch_size)
             found = [self._grounding_errors(rows, self.features(rows)) for rows in batches]
         errors, known = (torch.cat(part) for part in zip(*found, strict=True))
         return ((errors.sum(0) / known.sum(0)).sqrt() * self.grounding.unit).tolist()
+
+    def _in_turn(self, frames: Tensor, count: int) -> Iterator[Tensor]:
+        """``frames`` on the samples' device, ``count`` at a time."""
+        frames = frames.to(self.samples.device)
+        return iter(frames.split(count)) if self.is_cached else self.samples.in_turn(frames, count)
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+
 from gr00t_rl.data import Demonstrations
 from gr00t_rl.sft.training import Batches
 
@@ -122,13 +123,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gr00t_rl_large_") as folder:
         write_dataset(Path(folder), args)
         disk = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e9
-        print(f"{args.episodes} episodes, {args.episodes * args.frames} frames of {len(CAMERAS)} cameras of "
-              f"{args.height} x {args.width}, a key frame every {args.gop}: {raw:.2f} GB, on disk {disk:.2f} GB")  # fmt: skip
+        print(
+            f"{args.episodes} episodes, {args.episodes * args.frames} frames of {len(CAMERAS)} cameras of "
+            f"{args.height} x {args.width}, a key frame every {args.gop}: {raw:.2f} GB, on disk {disk:.2f} GB"
+        )
         for way in ("none", "in memory", "on demand"):
             command = [sys.executable, __file__, *sys.argv[1:], "--measure", folder, way]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            print(f"{way:10} load {found['load_s']:6.1f} s  {found['frames_per_s']:7.0f} frames/s  "
-                  f"peak {found['peak_gb']:.2f} GB")  # fmt: skip
+            print(
+                f"{way:10} load {found['load_s']:6.1f} s  {found['frames_per_s']:7.0f} frames/s  peak "
+                f"{found['peak_gb']:.2f} GB"
+            )
 
 
 if __name__ == "__main__":

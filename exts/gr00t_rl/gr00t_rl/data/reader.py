@@ -81,7 +81,7 @@ class Demonstrations:
             ConfigurationError: A folder that is no such dataset, a broken file, datasets of different layouts, or too
                 few episodes.
         """
-        parts = [_read(Path(root).expanduser(), only_success, episodes, modality) for root in roots]
+        parts = [read_dataset(Path(root).expanduser(), only_success, episodes, modality) for root in roots]
         first = parts[0].layout
         for root, part in zip(roots, parts, strict=True):
             _check_alike(root, part.layout, first)
@@ -168,7 +168,7 @@ class Demonstrations:
 
 
 @dataclass(frozen=True)
-class _Part:
+class DatasetPart:
     """One dataset."""
 
     described: Described
@@ -189,7 +189,10 @@ class _Part:
         return [episode.length for episode in self.episodes]
 
 
-def _read(root: Path, only_success: bool, episodes: int | None, modality: Mapping[str, Any] | None) -> _Part:
+def read_dataset(
+    root: Path, only_success: bool = False, episodes: int | None = None, modality: Mapping[str, Any] | None = None
+) -> DatasetPart:
+    """Read a dataset without its pictures; see :meth:`Demonstrations.load`."""
     described = describe(root, modality)
     layout = described.layout
     chosen = [episode for episode in described.episodes if episode.success or not only_success]
@@ -218,7 +221,7 @@ def _read(root: Path, only_success: bool, episodes: int | None, modality: Mappin
             for key, found in clips.items():
                 found.append(_clip(described, episode, key, row))
         start = frames.stop
-    return _Part(described, chosen, clips, state, action, privileged, task)
+    return DatasetPart(described, chosen, clips, state, action, privileged, task)
 
 
 @contextlib.contextmanager
@@ -270,7 +273,7 @@ def _joined(table: pa.Table, columns: Sequence[str]) -> torch.Tensor:
 
 
 def _pictures(
-    parts: Sequence[_Part], cameras: Sequence[str], start: torch.Tensor, max_bytes: float
+    parts: Sequence[DatasetPart], cameras: Sequence[str], start: torch.Tensor, max_bytes: float
 ) -> tuple[dict[str, torch.Tensor | CachedView], FrameCache | None]:
     """All pictures in memory where they fit, and what decodes them otherwise."""
     total, sizes = int(start[-1]), {key: parts[0].layout.cameras[key] for key in cameras}
@@ -309,7 +312,7 @@ def _clip(described: Described, episode: EpisodeFiles, key: str, row: int) -> Cl
     return Clip(path, length, size, first_frame(path, episode.begins[key], length, layout.fps), whole=False)
 
 
-def _renumber(part: _Part, instructions: list[str]) -> torch.Tensor:
+def _renumber(part: DatasetPart, instructions: list[str]) -> torch.Tensor:
     """The part's task numbers in the list of all instructions."""
     tasks = part.described.tasks
     if unknown := sorted(set(part.task.unique().tolist()) - set(tasks)):
@@ -323,7 +326,7 @@ def _renumber(part: _Part, instructions: list[str]) -> torch.Tensor:
     return table[part.task]
 
 
-def _privileged(part: _Part, names: tuple[str, ...]) -> torch.Tensor:
+def _privileged(part: DatasetPart, names: tuple[str, ...]) -> torch.Tensor:
     """The part's privileged observations under all ``names``, float32 [F, P]: NaN for those that it does not have."""
     found = torch.full((len(part.action), len(names)), torch.nan)
     found[:, [names.index(name) for name in part.layout.privileged]] = part.privileged

@@ -12,6 +12,7 @@ import torch
 from . import checkpoint
 from .errors import CheckpointError
 from .generations import Generation, generation_of_config
+from .modality import Statistics
 from .network import Gr00tNetwork
 
 
@@ -41,6 +42,20 @@ def from_pretrained(path_or_hub_id: str | os.PathLike[str], **kwargs: Any) -> Gr
     """
     folder = checkpoint.resolve_folder(path_or_hub_id)
     return generation_of_folder(folder).Network.from_pretrained(folder, **kwargs)
+
+
+def statistics_of(path_or_hub_id: str | os.PathLike[str]) -> dict[str, Statistics]:
+    """Return what a checkpoint says of the data of each embodiment: tag -> statistics. No weights are read.
+
+    Raises:
+        CheckpointError: Anything wrong with the checkpoint, in one line.
+    """
+    folder = checkpoint.resolve_folder(path_or_hub_id)
+    of = generation_of_folder(folder)
+    try:
+        return of.Processor.all_statistics(checkpoint.read_assets(folder, of.LAYOUT))
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
 
 
 def without_weights(

@@ -127,6 +127,15 @@ class Gr00tProcessor(nn.Module):
         raise NotImplementedError
 
     @classmethod
+    def all_statistics(cls, assets: Mapping[str, bytes]) -> dict[str, Statistics]:
+        """Return what a network's files say of the data of every embodiment: tag -> statistics of all its keys.
+
+        Raises:
+            CheckpointError, ValueError: The file is not readable.
+        """
+        raise NotImplementedError
+
+    @classmethod
     def with_statistics(
         cls,
         assets: Mapping[str, bytes],

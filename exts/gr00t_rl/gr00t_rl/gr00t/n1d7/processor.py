@@ -22,7 +22,7 @@ from .prompt import IMAGE_TOKEN, render_prompt
 from .recipe import Recipe, read_table
 from .relative import RelativeActions, read_relative
 from .scaling import ScaledKey, Scaler
-from .statistics import check_statistics, read_statistics
+from .statistics import check_statistics, read_all, read_statistics
 
 if TYPE_CHECKING:
     from .config import Gr00tN1d7Config
@@ -40,6 +40,11 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
         """Statistics of the modality's keys in ``statistics.json``; see the base class."""
         return read_statistics(assets, modality)
+
+    @classmethod
+    def all_statistics(cls, assets: Mapping[str, bytes]) -> dict[str, Statistics]:
+        """All of ``statistics.json``; see the base class."""
+        return read_all(assets)
 
     @classmethod
     def with_statistics(

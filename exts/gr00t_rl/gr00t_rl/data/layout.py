@@ -65,6 +65,10 @@ class Slice:
     absolute: bool = True
     """False for a change, which is 0 where nothing happens: with that, chunks are padded at an episode's end."""
 
+    def __len__(self) -> int:
+        """Dimensions."""
+        return self.end - self.start
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -137,27 +137,54 @@ class Demonstrations:
         return mask
 
     def check(self, modality: Modality) -> None:
-        """Make sure that the dataset holds what an embodiment's modality names, in the same places.
+        """Make sure that the dataset holds what an embodiment's modality names.
 
         Raises:
-            ConfigurationError: A camera or a key that the dataset does not have, has elsewhere, or has too many.
+            ConfigurationError: A camera or a key that the dataset does not have, or not alike; a number that is none.
         """
-        wanted = Layout.of(modality, {}, self.layout.fps)
         if missing := [key for key in modality.video if key not in self.layout.cameras]:
             raise ConfigurationError(
-                f"the task's modality has the camera {missing[0]!r}, the dataset has "
-                f"{', '.join(self.layout.cameras) or 'no camera'}; give demonstrations of this --task, or the --task "
-                "that they show"
+                f"the modality has the camera {missing[0]!r}, the dataset has "
+                f"{', '.join(self.layout.cameras) or 'no camera'}; give demonstrations of this --task or --modality, "
+                "or the one that they show"
             )
-        for part, found, needed in (
-            ("state", self.layout.state, wanted.state),
-            ("action", self.layout.action, wanted.action),
-        ):
-            if dict(found) != dict(needed):
-                raise ConfigurationError(
-                    f"the dataset's {part} is {_text(found)}, the task's modality has {_text(needed)}; give "
-                    "demonstrations of this --task, or the --task that they show"
-                )
+        wanted = Layout.of(modality, {}, self.layout.fps)
+        for part in ("state", "action"):
+            found, needed, values = getattr(self.layout, part), getattr(wanted, part), getattr(self, part)
+            for key, place in needed.items():
+                there = found.get(key)
+                if there is None or (len(there), there.absolute) != (len(place), place.absolute):
+                    raise ConfigurationError(
+                        f"the dataset's {part} is {_text(found)}, the modality has {_text(needed)}; give "
+                        "demonstrations of this --task or --modality, or the one that they show"
+                    )
+                bad = (~values[:, there.start : there.end].isfinite()).any(dim=1).nonzero().flatten()
+                if len(bad):
+                    raise ConfigurationError(
+                        f"{part}.{key} is no finite number in {len(bad)} frames, first in episode "
+                        f"{int(self.episode[bad[0]])} of those read; `gr00t-rl dataset inspect` counts them: repair or "
+                        "leave out these episodes"
+                    )
+
+    def arranged(self, modality: Modality) -> Demonstrations:
+        """The same frames with states and actions as a modality has them: its keys alone, in its places.
+
+        Raises:
+            ConfigurationError: See :meth:`check`.
+        """
+        self.check(modality)
+        wanted = Layout.of(modality, {}, self.layout.fps)
+        if (dict(self.layout.state), dict(self.layout.action)) == (wanted.state, wanted.action):
+            return self
+        state, action = (
+            values[:, [column for key, _ in _in_place(needed) for column in range(found[key].start, found[key].end)]]
+            for values, found, needed in (
+                (self.state, self.layout.state, wanted.state),
+                (self.action, self.layout.action, wanted.action),
+            )
+        )
+        layout = dataclasses.replace(self.layout, state=wanted.state, action=wanted.action)
+        return dataclasses.replace(self, layout=layout, state=state, action=action)
 
     def statistics(self) -> dict[str, dict[str, dict[str, list[float]]]]:
         """Statistics of all frames, ``"state"`` or ``"action"`` -> key -> statistic -> a number per dimension."""
@@ -331,6 +358,11 @@ def _privileged(part: DatasetPart, names: tuple[str, ...]) -> torch.Tensor:
     found = torch.full((len(part.action), len(names)), torch.nan)
     found[:, [names.index(name) for name in part.layout.privileged]] = part.privileged
     return found
+
+
+def _in_place(parts: Mapping[str, Slice]) -> list[tuple[str, Slice]]:
+    """Keys in the order of their places, which follow each other."""
+    return sorted(parts.items(), key=lambda item: item[1].start)
 
 
 def _text(parts: dict[str, Slice]) -> str:

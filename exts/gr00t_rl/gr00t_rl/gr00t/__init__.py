@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .errors import CheckpointError
     from .generations import GENERATIONS, TINY, NetworkConfig, generation
     from .head_config import ActionHeadConfig
-    from .loading import from_pretrained, generation_of_folder, statistics_of, without_weights
+    from .loading import files_of, from_pretrained, generation_of_folder, statistics_of, without_weights
     from .modality import METADATA_FILE, ActionKey, Modality, StateKey, Statistics, make_metadata, read_statistics
     from .n1d5.config import Gr00tN1d5Config
     from .n1d5.model import Gr00tN1d5
@@ -32,7 +32,7 @@ _MODULES = {
     "errors": ("CheckpointError",),
     "generations": ("GENERATIONS", "TINY", "NetworkConfig", "generation"),
     "head_config": ("ActionHeadConfig",),
-    "loading": ("from_pretrained", "generation_of_folder", "statistics_of", "without_weights"),
+    "loading": ("files_of", "from_pretrained", "generation_of_folder", "statistics_of", "without_weights"),
     "modality": (
         *("METADATA_FILE", "ActionKey", "Modality", "StateKey", "Statistics"),
         *("make_metadata", "read_statistics"),
@@ -69,6 +69,7 @@ __all__ = [
     "NetworkConfig",
     "StateKey",
     "Statistics",
+    "files_of",
     "from_pretrained",
     "generation",
     "generation_of_folder",

@@ -44,18 +44,28 @@ def from_pretrained(path_or_hub_id: str | os.PathLike[str], **kwargs: Any) -> Gr
     return generation_of_folder(folder).Network.from_pretrained(folder, **kwargs)
 
 
-def statistics_of(path_or_hub_id: str | os.PathLike[str]) -> dict[str, Statistics]:
-    """Return what a checkpoint says of the data of each embodiment: tag -> statistics. No weights are read.
+def files_of(path_or_hub_id: str | os.PathLike[str]) -> tuple[Generation, dict[str, bytes]]:
+    """Return the generation of a checkpoint and its small files, by name. No weights are read.
 
     Raises:
         CheckpointError: Anything wrong with the checkpoint, in one line.
     """
     folder = checkpoint.resolve_folder(path_or_hub_id)
     of = generation_of_folder(folder)
+    return of, checkpoint.read_assets(folder, of.LAYOUT)
+
+
+def statistics_of(path_or_hub_id: str | os.PathLike[str]) -> dict[str, Statistics]:
+    """Return what a checkpoint says of the data of each embodiment: tag -> statistics. No weights are read.
+
+    Raises:
+        CheckpointError: Anything wrong with the checkpoint, in one line.
+    """
+    of, assets = files_of(path_or_hub_id)
     try:
-        return of.Processor.all_statistics(checkpoint.read_assets(folder, of.LAYOUT))
+        return of.Processor.all_statistics(assets)
     except ValueError as error:
-        raise CheckpointError(f"{folder}: {error}") from None
+        raise CheckpointError(f"{path_or_hub_id}: {error}") from None
 
 
 def without_weights(

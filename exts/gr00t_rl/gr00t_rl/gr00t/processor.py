@@ -165,6 +165,14 @@ class Gr00tProcessor(nn.Module):
         return KnownEmbodiment()
 
     @classmethod
+    def as_trained(cls, assets: Mapping[str, bytes], modality: Modality) -> Modality:
+        """Return a modality with its keys ordered and scaled as a network's files say of the embodiment.
+
+        Files that say nothing of it leave the modality as it is.
+        """
+        return modality
+
+    @classmethod
     def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:
         """Return whether the network gives any of the actions relative to the state."""
         return False

@@ -28,7 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a training, and one for each size of a tiny network."""
     add = parser.add_argument
     add("--dataset", type=Path, nargs="+", required=True, help="folders of LeRobot datasets that were recorded alike")
-    add("--task", required=True, help="task whose agent declares the modality")
+    add("--task", help="task whose agent declares the modality; without one, give --embodiment_tag or --modality")
+    add(
+        "--modality",
+        type=Path,
+        metavar="FILE",
+        help="JSON or YAML file with the keys, in the form of a dataset's meta/modality.json (which it then stands for) "
+        "or with the fields of gr00t_rl.gr00t.Modality (default: the first dataset's meta/modality.json)",
+    )
+    add("--embodiment_tag", help="what the checkpoint calls the robot, where no task and no file says it")
     add(
         "--checkpoint",
         required=True,
@@ -36,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
     add("--tokenizer", help="folder or hub id of the tokenizer assets (default: the checkpoint's own folder)")
-    add("--embodiment_id", type=int, help="row of the per-embodiment weights to train (default: the task's agent's)")
+    add(
+        "--embodiment_id",
+        type=int,
+        help="row of the per-embodiment weights to train (default: the task's, or the checkpoint's for the tag)",
+    )
     add("--episodes", type=int, help="use only the first of each dataset (default: all)")
     add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
     for name, kind, what in (
@@ -94,6 +106,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
     """
     import torch
 
+    _check_ways(args)
     args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     for name, value in (FROM_RANDOM if args.checkpoint in TINY else OFFICIAL).items():
         if getattr(args, name) is None:
@@ -136,3 +149,18 @@ def complete_arguments(args: argparse.Namespace) -> None:
 def sizes_of(args: argparse.Namespace) -> dict[str, int]:
     """The sizes of the tiny network that were given."""
     return {name: getattr(args, name) for name in ALL_SIZES if getattr(args, name) is not None}
+
+
+def _check_ways(args: argparse.Namespace) -> None:
+    """Make sure that the embodiment is named in one way. Raises ConfigurationError."""
+    others = {"--modality": args.modality, "--embodiment_tag": args.embodiment_tag}
+    given = [name for name, value in others.items() if value is not None]
+    if args.task is not None and given:
+        raise ConfigurationError(
+            f"--task declares the modality, and {given[0]} another; give --task, or {' and '.join(given)}, not both"
+        )
+    if args.task is None and not given:
+        raise ConfigurationError(
+            "nothing says what is trained; give --task, whose agent declares the modality, or --embodiment_tag with "
+            "the keys of the dataset's meta/modality.json, or --modality FILE"
+        )

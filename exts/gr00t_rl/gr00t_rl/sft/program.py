@@ -13,9 +13,9 @@ import torch
 from tqdm import tqdm
 
 from ..data import Demonstrations
-from ..data.task_modality import agent_cfg_of, modality_of
 from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, generation
 from ..utils.errors import ConfigurationError
+from .embodiment import chosen_modality
 from .grounding import Grounding
 from .network import as_statistics, load_network, with_relative, write_statistics
 from .parts import Tuned
@@ -32,15 +32,16 @@ LOG_POINTS = 100
 
 def run(args: argparse.Namespace) -> None:
     """Train as the completed options say."""
-    agent_cfg = agent_cfg_of(args.task)
-    modality = modality_of(agent_cfg, args.task)
-    if args.embodiment_id is None:
-        args.embodiment_id = agent_cfg.actor.embodiment_id
+    modality, content = chosen_modality(args)
     tuned = tuned_parts(args)
-    cameras, max_bytes = list(modality.video), args.pictures_gb * 1e9
-    data = Demonstrations.load(args.dataset, episodes=args.episodes, cameras=cameras, max_bytes=max_bytes)
-    data.check(modality)
-    finetune(args, data, modality, tuned)
+    data = Demonstrations.load(
+        args.dataset,
+        episodes=args.episodes,
+        cameras=list(modality.video),
+        max_bytes=args.pictures_gb * 1e9,
+        modality=content,
+    )
+    finetune(args, data.arranged(modality), modality, tuned)
 
 
 def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality, tuned: Tuned) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..processor import Gr00tProcessor, KnownEmbodiment
 from ..tokenizer import check_image_token
 from ..tokens import Grid
 from .files import EMBODIMENT_FILE, files_with
-from .keys import check_keys
+from .keys import check_keys, in_order, scaled
 from .language import mrope_positions
 from .pictures import PicturePatches, to_values
 from .prompt import IMAGE_TOKEN, render_prompt
@@ -65,6 +65,13 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         """As ``embodiment_id.json`` and ``processor_config.json`` say."""
         steps = len(Recipe.read(assets).modality(tag, "action").get("delta_indices") or ())
         return KnownEmbodiment((read_table(assets, EMBODIMENT_FILE) or {}).get(tag), steps or None)
+
+    @classmethod
+    def as_trained(cls, assets: Mapping[str, bytes], modality: Modality) -> Modality:
+        """As ``processor_config.json`` says; see the base class."""
+        recipe = Recipe.read(assets)
+        ordered = in_order(recipe, modality)
+        return scaled(recipe, ordered, read_relative(recipe, ordered))
 
     @classmethod
     def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A modality from a file, where no task declares one.
 
-Two forms are read, as JSON or YAML: the fields of :class:`~gr00t_rl.gr00t.Modality`, as its ``from_dict`` takes them, and
-the ``meta/modality.json`` of a dataset, which says where each key lies in the recorded columns.
+Two forms are read, as JSON or YAML: the fields of :class:`~gr00t_rl.gr00t.Modality`, as its ``from_dict`` takes them,
+and the ``meta/modality.json`` of a dataset, which says where each key lies in the recorded columns.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--modality",
         type=Path,
         metavar="FILE",
-        help="JSON or YAML file with the keys, in the form of a dataset's meta/modality.json (which it then stands for) "
+        help="JSON or YAML file with the keys, in the form of a dataset's meta/modality.json (and then instead of it) "
         "or with the fields of gr00t_rl.gr00t.Modality (default: the first dataset's meta/modality.json)",
     )
     add("--embodiment_tag", help="what the checkpoint calls the robot, where no task and no file says it")

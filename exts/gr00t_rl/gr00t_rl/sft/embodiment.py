@@ -53,7 +53,7 @@ def _as_trained(args: argparse.Namespace, modality: Modality, derived: bool) -> 
         raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
     if args.embodiment_id is None:
         raise ConfigurationError(
-            f"--checkpoint {args.checkpoint} does not say which row of its weights {modality.embodiment_tag!r} has; set "
-            "--embodiment_id (N1.5: new_embodiment has 31)"
+            f"--checkpoint {args.checkpoint} does not say which row of its weights {modality.embodiment_tag!r} has; "
+            "set --embodiment_id (N1.5: new_embodiment has 31)"
         )
     return modality

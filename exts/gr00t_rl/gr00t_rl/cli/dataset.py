@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``gr00t-rl dataset``: look into a dataset of demonstrations."""
+"""``gr00t-rl dataset``: look into a dataset of demonstrations, and evaluate checkpoints on it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..sft.arguments import add_embodiment, add_pictures, check_ways
 from ..utils.errors import ConfigurationError
 from . import verb_parser
 
@@ -16,17 +17,28 @@ DESCRIPTION = """Look into datasets in the LeRobot layout (v2.0, v2.1, v3.0).
 
 inspect says what is in one: version, rate, cameras, episodes, tasks, the range of each dimension, and what is strange
 about it (numbers that never change or are none, files that do not fit). With --checkpoint it says which values lie
-outside the range that the checkpoint's data had. Where there is no meta/modality.json, --write drafts one; edit it."""
+outside the range that the checkpoint's data had. Where there is no meta/modality.json, --write drafts one; edit it.
+
+evaluate compares the actions that a checkpoint gives in recorded situations with the recorded ones (open loop): errors
+of each key and dimension, and a plot. No simulator is needed."""
 EXAMPLES = """
   gr00t-rl dataset inspect datasets/push
   gr00t-rl dataset inspect datasets/mine --write
-  gr00t-rl dataset inspect datasets/push --checkpoint checkpoints/push --json"""
+  gr00t-rl dataset inspect datasets/push --checkpoint checkpoints/push --json
+  gr00t-rl dataset evaluate --dataset datasets/push --checkpoint checkpoints/push --embodiment_tag new_embodiment \\
+      --embodiment_id 31 --plot open_loop.png"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All options."""
     parser = verb_parser("dataset", DESCRIPTION, EXAMPLES)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="inspect")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="inspect|evaluate")
+    _add_inspect(actions)
+    _add_evaluate(actions)
+    return parser
+
+
+def _add_inspect(actions: argparse._SubParsersAction) -> None:
     inspect = actions.add_parser("inspect", help="say what is in a dataset", allow_abbrev=False)
     add = inspect.add_argument
     add("folder", type=Path, help="folder of the dataset")
@@ -36,7 +48,22 @@ def build_parser() -> argparse.ArgumentParser:
     draft = inspect.add_mutually_exclusive_group()
     draft.add_argument("--write", action="store_true", help="write the drafted meta/modality.json into the dataset")
     draft.add_argument("--out", type=Path, help="write the drafted modality.json to this new file")
-    return parser
+
+
+def _add_evaluate(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("evaluate", help="compare a checkpoint's actions with the recorded", allow_abbrev=False)
+    add = parser.add_argument
+    add("--dataset", type=Path, nargs="+", required=True, help="folders of datasets that were recorded alike")
+    add("--checkpoint", required=True, help="folder or hub id of a GR00T checkpoint with statistics of the embodiment")
+    add_embodiment(parser)
+    add("--tokenizer", help="folder or hub id of the tokenizer assets (default: the checkpoint's own folder)")
+    add("--episodes", type=int, default=5, help="the first of each dataset (default 5)")
+    add("--execute", type=int, help="actions of a chunk that are compared before the next decision (default: all)")
+    add("--seed", type=int, default=0, help="seed of the noise (default 0)")
+    add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
+    add_pictures(parser)
+    add("--plot", type=Path, help="PNG file to write, of the first episode; needs the extra report")
+    add("--json", action="store_true", help="print a JSON table instead of text")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +73,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         ConfigurationError: Something does not fit.
     """
     args = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
-    return _inspect(args)
+    return _inspect(args) if args.action == "inspect" else _evaluate(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    check_ways(args)
+    if args.plot:
+        import matplotlib  # noqa: F401  # before the network is loaded
+    from ..sft.open_loop import as_text, evaluate
+    from ..utils.whole_files import write_whole
+
+    report, picture = evaluate(args)
+    if picture is not None:
+        write_whole(args.plot, picture)
+    print(json.dumps(report, indent=2) if args.json else as_text(report))
+    return 0
 
 
 def _inspect(args: argparse.Namespace) -> int:

@@ -28,15 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a training, and one for each size of a tiny network."""
     add = parser.add_argument
     add("--dataset", type=Path, nargs="+", required=True, help="folders of LeRobot datasets that were recorded alike")
-    add("--task", help="task whose agent declares the modality; without one, give --embodiment_tag or --modality")
-    add(
-        "--modality",
-        type=Path,
-        metavar="FILE",
-        help="JSON or YAML file with the keys, in the form of a dataset's meta/modality.json (and then instead of it) "
-        "or with the fields of gr00t_rl.gr00t.Modality (default: the first dataset's meta/modality.json)",
-    )
-    add("--embodiment_tag", help="what the checkpoint calls the robot, where no task and no file says it")
+    add_embodiment(parser)
     add(
         "--checkpoint",
         required=True,
@@ -44,11 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
     add("--tokenizer", help="folder or hub id of the tokenizer assets (default: the checkpoint's own folder)")
-    add(
-        "--embodiment_id",
-        type=int,
-        help="row of the per-embodiment weights to train (default: the task's, or the checkpoint's for the tag)",
-    )
     add("--episodes", type=int, help="use only the first of each dataset (default: all)")
     add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
     for name, kind, what in (
@@ -83,18 +70,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--held_out", type=float, default=0.05, help="share of the episodes that is only evaluated (default 0.05)")
     add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
     add("--dtype", choices=DTYPES, default="float32", help="type of the weights on disk (default float32)")
-    add(
-        "--pictures_gb",
-        type=float,
-        default=8.0,
-        help="most memory for decoded pictures; of a larger dataset they are decoded while it trains (default 8)",
-    )
+    add_pictures(parser)
     add("--cache_gb", type=float, default=4.0, help="most memory for a frozen backbone's features (default 4)")
     sizes = parser.add_argument_group("sizes of tiny")
     for name in ALL_SIZES:
         sizes.add_argument(f"--{name}", type=int, metavar="N", help=argparse.SUPPRESS)
     sizes.description = "; ".join(
         f"{checkpoint} has " + ", ".join(f"--{size}" for size in SIZES[name]) for checkpoint, name in TINY.items()
+    )
+
+
+def add_embodiment(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which embodiment is meant, and what its numbers mean."""
+    add = parser.add_argument
+    add("--task", help="task whose agent declares the modality; without one, give --embodiment_tag or --modality")
+    add(
+        "--modality",
+        type=Path,
+        metavar="FILE",
+        help="JSON or YAML file with the keys, in the form of a dataset's meta/modality.json (and then instead of it) "
+        "or with the fields of gr00t_rl.gr00t.Modality (default: the first dataset's meta/modality.json)",
+    )
+    add("--embodiment_tag", help="what the checkpoint calls the robot, where no task and no file says it")
+    add(
+        "--embodiment_id",
+        type=int,
+        help="row of the per-embodiment weights (default: the task's, or the checkpoint's for the tag)",
+    )
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Add the bound of the memory for pictures."""
+    add = parser.add_argument
+    add(
+        "--pictures_gb",
+        type=float,
+        default=8.0,
+        help="most memory for decoded pictures; of a larger dataset they are decoded as they are needed (default 8)",
     )
 
 
@@ -106,7 +118,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
     """
     import torch
 
-    _check_ways(args)
+    check_ways(args)
     args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     for name, value in (FROM_RANDOM if args.checkpoint in TINY else OFFICIAL).items():
         if getattr(args, name) is None:
@@ -151,7 +163,7 @@ def sizes_of(args: argparse.Namespace) -> dict[str, int]:
     return {name: getattr(args, name) for name in ALL_SIZES if getattr(args, name) is not None}
 
 
-def _check_ways(args: argparse.Namespace) -> None:
+def check_ways(args: argparse.Namespace) -> None:
     """Make sure that the embodiment is named in one way. Raises ConfigurationError."""
     others = {"--modality": args.modality, "--embodiment_tag": args.embodiment_tag}
     given = [name for name, value in others.items() if value is not None]

@@ -147,8 +147,8 @@ def _errors(difference: Tensor) -> dict[str, float]:
 def as_text(report: Mapping[str, Any]) -> str:
     """The errors for a person."""
     lines = [
-        f"{report['frames']} frames of {report['episodes']} episodes, {report['execute']} actions of each chunk; in the "
-        "actions' own units",
+        f"{report['frames']} frames of {report['episodes']} episodes, {report['execute']} actions of each chunk; in "
+        "the actions' own units",
         f"{'key':20} {'dim':>4} {'MSE':>12} {'MAE':>12} {'MSE / variance':>15}",
         f"{'all':20} {'':>4} {report['mse']:12.4g} {report['mae']:12.4g}",
     ]

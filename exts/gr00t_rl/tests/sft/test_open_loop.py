@@ -84,7 +84,7 @@ def test_a_network_that_knows_the_answer_makes_no_error(dataset, modality, monke
     class Samples:
         device, task, state = torch.device("cpu"), data.task, torch.zeros(len(data), 1, 2)
 
-        class processor:  # noqa: N801
+        class processor:
             kinds = None
             token_mask = staticmethod(lambda rows: None)
             prompt = staticmethod(lambda rows: rows)
@@ -103,8 +103,8 @@ def test_a_network_that_knows_the_answer_makes_no_error(dataset, modality, monke
         backbone = torch.nn.Linear(1, 1)
         encode = staticmethod(lambda pixels, prompt: pixels)
 
-        class config:  # noqa: N801
-            class action_head:  # noqa: N801
+        class config:
+            class action_head:
                 action_horizon, action_dim, num_inference_timesteps = 5, 3, 4
 
     found = open_loop.compare(Model(), Samples(), data, modality, 5)  # pyright: ignore

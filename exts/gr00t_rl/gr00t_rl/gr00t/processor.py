@@ -117,6 +117,9 @@ class Gr00tProcessor(nn.Module):
     formal_by_default: bool = False
     """Whether instructions are formalised where nobody says."""
 
+    crops: bool = False
+    """Whether the middle of a picture is cut out, so that nothing need be cropped before."""
+
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
         """Return what a network's files say of the data that the modality's keys are normalised by; None if none is.

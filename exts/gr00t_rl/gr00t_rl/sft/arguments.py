@@ -66,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weight of telling the dataset's privileged observations from the features, beside the actions (default "
         "0: they are not told); needs `gr00t-rl collect --privileged` and --tune_visual, which tiny has",
     )
+    add(
+        "--augment",
+        action="store_true",
+        help="crop pictures and change their colours at random, as the released configs do; the backbone then runs in "
+        "every step (default: pictures stay as they are)",
+    )
     add("--dropout", type=float, help="dropout of the trained part (default: 0 for tiny, else the checkpoint's, 0.2)")
     add("--held_out", type=float, default=0.05, help="share of the episodes that is only evaluated (default 0.05)")
     add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..data import Demonstrations
 from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, generation
 from ..utils.errors import ConfigurationError
+from .augmentation import Augmentation
 from .embodiment import chosen_modality
 from .grounding import Grounding
 from .network import as_statistics, load_network, with_relative, write_statistics
@@ -78,7 +79,10 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     except ValueError as error:
         raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
     grounding = grounding_of(args, data, model, tuned)
-    trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding)
+    augmentation = augmentation_of(args, data, model)
+    trainer = Trainer(
+        model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding, augmentation
+    )
     recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws)
     train, held_out = (
         torch.isin(data.episode, episodes).nonzero().flatten()
@@ -155,6 +159,19 @@ def tuned_parts(args: argparse.Namespace) -> Tuned:
     if not any(parts.values()):
         raise ConfigurationError("nothing is trained; leave out one of the --no-tune_...")
     return tuned
+
+
+def augmentation_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tNetwork) -> Augmentation | None:
+    """What changes the pictures in training, if ``--augment`` asks for it.
+
+    Raises:
+        ConfigurationError: There are no pictures.
+    """
+    if not args.augment:
+        return None
+    if not data.pictures:
+        raise ConfigurationError("--augment changes pictures, but the modality has no camera; drop it")
+    return Augmentation(crop=not generation(model.config.generation).Processor.crops)
 
 
 def grounding_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tNetwork, tuned: Tuned) -> Grounding | None:

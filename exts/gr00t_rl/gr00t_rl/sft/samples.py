@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..data import Demonstrations
 from ..gr00t import Gr00tProcessor
+from .augmentation import Augmentation
 
 
 def split_episodes(num_episodes: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -61,9 +62,10 @@ class Samples:
                 self.cache.prefetch(torch.cat((batch, following)).cpu())
             yield batch
 
-    def pixels(self, frames: Tensor) -> Tensor | None:
-        """Pictures of ``frames`` [B] as the backbone takes them; None without cameras."""
+    def pixels(self, frames: Tensor, augmentation: Augmentation | None = None) -> Tensor | None:
+        """Pictures of ``frames`` [B] as the backbone takes them, changed at random if asked; None without cameras."""
         if not self.views:
             return None
         rows = frames.cpu()
-        return self.processor.images([view[rows].to(self.device, non_blocking=True) for view in self.views])
+        views = [view[rows].to(self.device, non_blocking=True) for view in self.views]
+        return self.processor.images(views if augmentation is None else augmentation(views))

@@ -24,7 +24,7 @@ class CountedClip(Clip):
 
     def read(self, start: int = 0, stop: int | None = None) -> torch.Tensor:
         stop = self.length if stop is None else stop
-        self.log += [(self.episode, t) for t in range(start, stop)]
+        self.log.extend((self.episode, t) for t in range(start, stop))
         numbers = torch.arange(start, stop) + 10 * self.episode
         return numbers.to(torch.uint8)[:, None, None, None].expand(-1, *self.size, 3).clone()
 

@@ -54,6 +54,10 @@ def test_a_dataset_is_enough_and_may_be_larger_than_memory(dataset, modality, tm
     (root / "meta" / "modality.json").unlink()
     told = finetune(root, tmp_path / "c", "--modality", str(tmp_path / "keys.json"), "--embodiment_tag", "robot")
     assert told["curve"] == whole["curve"]
+    (root / "meta" / "modality.json").write_text((tmp_path / "keys.json").read_text())
+    changed = finetune(root, tmp_path / "d", "--embodiment_tag", "robot", "--augment")
+    assert changed["held_out_loss_before"] == whole["held_out_loss_before"]  # pictures as they are
+    assert changed["curve"] != whole["curve"]
 
 
 @camera

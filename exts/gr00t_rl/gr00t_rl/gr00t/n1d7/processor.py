@@ -32,6 +32,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     """The processor of GR00T N1.7: everything as the checkpoint's ``processor_config.json`` says."""
 
     config: Gr00tN1d7Config
+    crops = True
     recipe: Recipe
     relative: RelativeActions | None = None
     """Turns actions that are relative to the state around; None without a modality."""

@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     check_ways(args)
+    if args.episodes < 1:
+        raise ConfigurationError(f"--episodes is {args.episodes}; set 1 or more")
     if args.plot:
         import matplotlib  # noqa: F401  # before the network is loaded
     from ..sft.open_loop import as_text, evaluate

@@ -52,7 +52,6 @@ class Demonstrations:
     """First frame of each episode, and F: int64 [E + 1]."""
     success: torch.Tensor
     """Whether each episode succeeded, bool [E]; True where a dataset does not say."""
-
     cache: FrameCache | None = None
     """What decodes pictures that are larger than memory; None where they are all in it."""
 
@@ -102,6 +101,11 @@ class Demonstrations:
             torch.tensor([episode.success for part in parts for episode in part.episodes]),
             cache,
         )
+
+    def close(self) -> None:
+        """Stop what decodes pictures, if anything does; they cannot be read any more."""
+        if self.cache is not None:
+            self.cache.close()
 
     def __len__(self) -> int:
         """Frames F."""

@@ -48,7 +48,16 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], bytes | None]:
         cameras=list(modality.video),
         max_bytes=args.pictures_gb * 1e9,
         modality=content,
-    ).arranged(modality)
+    )
+    try:
+        return _evaluate(args, data.arranged(modality), modality)
+    finally:
+        data.close()
+
+
+def _evaluate(
+    args: argparse.Namespace, data: Demonstrations, modality: Modality
+) -> tuple[dict[str, Any], bytes | None]:
     device = torch.device(args.device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     try:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -42,7 +42,10 @@ def run(args: argparse.Namespace) -> None:
         max_bytes=args.pictures_gb * 1e9,
         modality=content,
     )
-    finetune(args, data.arranged(modality), modality, tuned)
+    try:
+        finetune(args, data.arranged(modality), modality, tuned)
+    finally:
+        data.close()
 
 
 def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality, tuned: Tuned) -> dict[str, Any]:

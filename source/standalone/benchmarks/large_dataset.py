@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -84,7 +85,7 @@ def write_dataset(root: Path, args: argparse.Namespace) -> None:
     path = "chunk-{chunk_index:03d}/file-{file_index:03d}"
     info = {"codebase_version": "v3.0", "fps": FPS, "features": features, "data_path": f"data/{path}.parquet"}
     info["video_path"] = f"videos/{{video_key}}/{path}.mp4"
-    keys = {"state": {"arm": {"start": 0, "end": 8}}, "action": {"arm": {"start": 0, "end": 7}}}
+    keys: dict[str, Any] = {"state": {"arm": {"start": 0, "end": 8}}, "action": {"arm": {"start": 0, "end": 7}}}
     keys["video"] = {camera: {"original_key": f"observation.images.{camera}"} for camera in CAMERAS}
     (root / "meta/info.json").write_text(json.dumps(info))
     (root / "meta/modality.json").write_text(json.dumps(keys))

@@ -34,8 +34,9 @@ class Demonstrations:
     """All frames F of one or more datasets of the same layout, episode after episode, on the CPU."""
 
     layout: Layout
-    pictures: Mapping[str, torch.Tensor | CachedView]
-    """Camera -> uint8 [F, H, W, 3]; where they are larger than memory, what decodes them when they are asked for."""
+    pictures: Mapping[str, Any]
+    """Camera -> uint8 [F, H, W, 3], a tensor; where they are larger than memory, a :class:`CachedView`, which decodes
+    what is asked for."""
     state: torch.Tensor
     """Raw states, float32 [F, S]."""
     action: torch.Tensor
@@ -305,7 +306,7 @@ def _joined(table: pa.Table, columns: Sequence[str]) -> torch.Tensor:
 
 def _pictures(
     parts: Sequence[DatasetPart], cameras: Sequence[str], start: torch.Tensor, max_bytes: float
-) -> tuple[dict[str, torch.Tensor | CachedView], FrameCache | None]:
+) -> tuple[dict[str, Any], FrameCache | None]:
     """All pictures in memory where they fit, and what decodes them otherwise."""
     total, sizes = int(start[-1]), {key: parts[0].layout.cameras[key] for key in cameras}
     if sum(3 * height * width for height, width in sizes.values()) * total > max_bytes:
@@ -328,7 +329,7 @@ def _pictures(
                 for key, buffer in pictures.items():
                     buffer[begin : begin + episode.length] = part.clips[key][number].read()
             begin += episode.length
-    return {**pictures}, None
+    return pictures, None
 
 
 def _clip(described: Described, episode: EpisodeFiles, key: str, row: int) -> Clip:

@@ -105,15 +105,17 @@ def test_batches_of_a_cache_repeat_and_continue(monkeypatch):
     monkeypatch.setattr(frame_cache, "SEGMENT", 4)
     monkeypatch.setattr(frame_cache, "LEAST_SEGMENTS", 1)
     frames = torch.arange(5, 65)
+    caches = [RecordedCache() for _ in range(3)]
+    assert caches[0].pool_frames == 12  # 0.4 * 550 bytes of 18 each
     first, second, third = (
-        Batches(frames, 7, torch.Generator().manual_seed(seed), RecordedCache()) for seed in (2, 2, 3)
+        Batches(frames, 7, torch.Generator().manual_seed(seed), cache)
+        for seed, cache in zip((2, 2, 3), caches, strict=True)
     )
-    assert first.cache.pool_frames == 12  # 0.4 * 550 bytes of 18 each
     seen = [first.next() for _ in range(9)]
     assert torch.cat(seen)[:60].sort().values.tolist() == frames.tolist()
     assert all(torch.equal(batch, second.next()) for batch in seen)
     assert not torch.equal(seen[0], third.next())
-    asked = first.cache.asked[0]
+    asked = caches[0].asked[0]
     assert torch.equal(asked[:7], seen[0]) and torch.equal(asked[7:14], seen[1]) and len(asked) == 7 + 12
     third.load_state_dict(first.state_dict())
     for _ in range(12):

@@ -4,7 +4,7 @@
 It writes a synthetic dataset in the LeRobot v3.0 layout (H.264, yuv420p, two cameras, several episodes per file), then
 visits its frames in the batches of a training, each way in a process of its own:
 
-    python source/standalone/benchmarks/large_dataset.py --episodes 12 --frames 200 --height 240 --width 320
+    python source/standalone/benchmarks/large_dataset.py --episodes 8 --frames 200 --height 240 --width 320
 
 "peak" is the most memory that the process had, with Python, torch and pyarrow, whose share "none" shows. Times are the
 processor's, of all threads, so that other jobs on the machine do not count.
@@ -93,7 +93,7 @@ def write_dataset(root: Path, args: argparse.Namespace) -> None:
 
 
 def measure(root: Path, way: str, args: argparse.Namespace) -> dict[str, float]:
-    """Processor seconds of all threads to load, frames of a processor second in ``--passes`` passes, peak memory [GB]."""
+    """Processor seconds to load, frames of a processor second in ``--passes`` passes, and peak memory [GB]."""
     began = time.process_time()
     max_bytes = args.pictures_gb * 1e9 if way == "on demand" else float("inf")
     data = Demonstrations.load([root], max_bytes=max_bytes, cameras=() if way == "none" else None)
@@ -111,11 +111,11 @@ def measure(root: Path, way: str, args: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Write the dataset, measure each way, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("episodes", 12), ("frames", 200), ("height", 240), ("width", 320), ("gop", 2)):
+    for name, default in (("episodes", 8), ("frames", 200), ("height", 240), ("width", 320), ("gop", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--passes", type=int, default=2, help="passes over all frames")
-    parser.add_argument("--pictures_gb", type=float, default=0.4, help="bound of the way 'on demand'")
+    parser.add_argument("--pictures_gb", type=float, default=0.25, help="bound of the way 'on demand'")
     parser.add_argument("--measure", nargs=2, metavar=("ROOT", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:

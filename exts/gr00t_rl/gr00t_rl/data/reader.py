@@ -84,7 +84,7 @@ class Demonstrations:
         parts = [read_dataset(Path(root).expanduser(), only_success, episodes, modality) for root in roots]
         first = parts[0].layout
         for root, part in zip(roots, parts, strict=True):
-            _check_alike(root, part.layout, first)
+            _check_alike(root, part.layout, first, cameras)
         instructions = list(dict.fromkeys(text for part in parts for text in part.described.tasks.values()))
         privileged = tuple(dict.fromkeys(name for part in parts for name in part.layout.privileged))
         start = torch.tensor([0, *(length for part in parts for length in part.lengths)]).cumsum(0)
@@ -376,9 +376,12 @@ def _text(parts: dict[str, Slice]) -> str:
     )
 
 
-def _check_alike(root: str | Path, layout: Layout, first: Layout) -> None:
+def _check_alike(root: str | Path, layout: Layout, first: Layout, cameras: Sequence[str] | None) -> None:
+    """Refuse a dataset whose keys, rate or ``cameras`` are not those of the first; other cameras may be."""
     for name in ("cameras", "state", "action", "fps"):
         found, wanted = getattr(layout, name), getattr(first, name)
+        if name == "cameras" and cameras is not None:
+            found, wanted = ({key: table[key] for key in cameras if key in table} for table in (found, wanted))
         if found != wanted:
             if name in ("state", "action"):
                 found, wanted = _text(found), _text(wanted)

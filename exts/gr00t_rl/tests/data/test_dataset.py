@@ -160,6 +160,14 @@ def test_several_datasets_and_successes_only(write, layout, make_episode, episod
         Demonstrations.load(roots, episodes=3)
 
 
+def test_cameras_that_are_not_asked_for_may_differ(write, layout, episodes, make_episode):
+    other = dataclasses.replace(layout, cameras={"front": (16, 24), "top": (8, 8)})
+    roots = [write(episodes, "one"), write([make_episode(other, 2, 7)], "two", other)]
+    assert list(Demonstrations.load(roots, cameras=["front"]).pictures) == ["front"]
+    with pytest.raises(ConfigurationError, match=r"two: cameras is .*top.* in the first dataset .*wrist"):
+        Demonstrations.load(roots)
+
+
 def test_layout_of_a_modality(layout):
     """State keys follow each other in the modality's order; the action is the env's."""
     assert Layout.of(MODALITY, layout.cameras, 20.0) == layout

@@ -145,6 +145,10 @@ def as_text(report: Mapping[str, Any]) -> str:
         for key, table in report[part].items():
             lines += _rows(key, table)
     problems = _problems(report)
+    if "checkpoint" in report and not any(
+        _misfits("", fit) for part in report["checkpoint"].values() for fit in part.values()
+    ):
+        lines += ["", "all values lie in the checkpoint's range"]
     lines += ["", "to look at:" if problems else "nothing strange was found", *(f"  {line}" for line in problems)]
     return "\n".join(lines)
 

@@ -122,7 +122,13 @@ def test_values_outside_a_checkpoints_range_are_counted(write, episodes):
     assert fit["state"]["joints"] == {"outside": [0.0, 0.25]}
     assert fit["state"]["gripper"] is None and fit["state"]["lift"] == {"absent": True}
     assert fit["action"]["gripper"] == {"width": 2}
+    inside = {"min": torch.full((3,), -99.0), "max": torch.full((3,), 99.0)}
+    parts = {"joints": slice(0, 2), "gripper": slice(2, 3), "arm": slice(0, 2)}
+    of = {key: {name: values[part] for name, values in inside.items()} for key, part in parts.items()}
+    trained = Statistics({k: of[k] for k in ("joints", "gripper")}, {k: of[k] for k in ("arm", "gripper")})
+    assert "all values lie in the checkpoint's range" in as_text(inspect_dataset(write(episodes, "b"), trained=trained))
     text = as_text(report)
+    assert "all values lie" not in text
     for said in ("outside the checkpoint's range are 25.0 % of dimension 1", "the checkpoint has it", "are 2 wide"):
         assert said in text
 

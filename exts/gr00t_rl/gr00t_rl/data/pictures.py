@@ -76,16 +76,21 @@ def decode_part(path: Path, start: int, stop: int) -> torch.Tensor:
     if not 0 <= start < stop <= len(stamps):
         raise ValueError(f"{path.name} holds {len(stamps)} pictures, number {stop - 1} is wanted")
     # pictures may be stored in another order than shown: a key frame just before may come too late
+    count, found = stop - start, 0
     for place in dict.fromkeys((start, max(0, start - 32), 0)):
-        found = _decode_from(path, int(stamps[place]) if place else None, int(stamps[start]), int(stamps[stop - 1]))
-        if len(found) == stop - start:
-            return torch.from_numpy(np.stack(found))
-    raise ValueError(f"{path.name} gives {len(found)} of the {stop - start} pictures from number {start} on")
+        seek = int(stamps[place]) if place else None
+        pictures, found = _decode_from(path, seek, int(stamps[start]), int(stamps[stop - 1]), count)
+        if pictures is not None and found == count:
+            return pictures
+    raise ValueError(f"{path.name} gives {found} of the {count} pictures from number {start} on")
 
 
-def _decode_from(path: Path, seek: int | None, first: int, last: int) -> list[np.ndarray]:
-    """Pictures shown from ``first`` to ``last``, decoded from the key frame at or before ``seek``; all in its units."""
-    found = []
+def _decode_from(path: Path, seek: int | None, first: int, last: int, count: int) -> tuple[torch.Tensor | None, int]:
+    """The pictures shown from ``first`` to ``last``, at most ``count``, and how many there are.
+
+    They are decoded from the key frame at or before ``seek``; times are in the stream's units.
+    """
+    pictures, found = None, 0
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
@@ -95,8 +100,13 @@ def _decode_from(path: Path, seek: int | None, first: int, last: int) -> list[np
             if frame.pts is not None and frame.pts > last:
                 break
             if frame.pts is not None and frame.pts >= first:
-                found.append(frame.to_ndarray(format="rgb24"))
-    return found
+                picture = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+                if pictures is None:  # written in place: a second copy of all would double the memory
+                    pictures = torch.empty(count, *picture.shape, dtype=torch.uint8)
+                if found < count:
+                    pictures[found] = picture
+                found += 1
+    return pictures, found
 
 
 def encode_png(picture: torch.Tensor) -> bytes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import io
+import math
+import mmap
 from pathlib import Path
 
 import av
@@ -102,11 +104,19 @@ def _decode_from(path: Path, seek: int | None, first: int, last: int, count: int
             if frame.pts is not None and frame.pts >= first:
                 picture = torch.from_numpy(frame.to_ndarray(format="rgb24"))
                 if pictures is None:  # written in place: a second copy of all would double the memory
-                    pictures = torch.empty(count, *picture.shape, dtype=torch.uint8)
+                    pictures = _pages((count, *picture.shape))
                 if found < count:
                     pictures[found] = picture
                 found += 1
     return pictures, found
+
+
+def _pages(shape: tuple[int, ...]) -> torch.Tensor:
+    """uint8 zeros in pages of their own, which go back to the system at once when the tensor is dropped.
+
+    An allocator keeps what threads free, in pieces: a cache that is emptied and filled takes twice its size.
+    """
+    return torch.frombuffer(mmap.mmap(-1, math.prod(shape)), dtype=torch.uint8).view(shape)
 
 
 def encode_png(picture: torch.Tensor) -> bytes:

@@ -78,7 +78,7 @@ class Gr00tActorCfg(Gr00tActorOptions):
 
     class_name: str = "gr00t_rl.models:Gr00tActor"
     modality: ModalityCfg | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
-    stochastic: bool = False  # Isaac Lab's tooling removes it
+    stochastic: bool = False  # Isaac Lab 3.0's tooling wants it and removes it (docs/isaac_lab.md)
 
 
 @configclass
@@ -163,7 +163,8 @@ class Gr00tRunnerCfg(RunnerCfg):
     obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
     # from random weights the initial noise is but noise: start the chain at zero, and let the SDE explore
     actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=0.0, noise_level=0.5)  # type: ignore[assignment]
-    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 256], activation="elu", stochastic=False)
+    # metres, radians and radians per second in one vector: a critic that takes them as they are explains little
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 256], activation="elu", obs_normalization=True)
     # gamma and the KL target per iteration are those with which chunks of 8 steps at 20 Hz learned
     algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
         gamma=0.995,
@@ -196,6 +197,8 @@ class Gr00tFinetuneRunnerCfg(Gr00tRunnerCfg):
     algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
         gamma=0.995,
         num_critic_warmup_iterations=1,
+        # cheap beside the policy's, and the critic explains twice as much (docs/learning.md)
+        num_critic_epochs=10,
         learning_rate=8e-5,
         critic_learning_rate=1e-3,
         schedule="adaptive",
@@ -235,7 +238,6 @@ class MlpRunnerCfg(RunnerCfg):
     actor: OrthogonalMlpCfg = OrthogonalMlpCfg(  # type: ignore[assignment]
         output_gain=0.01,
         distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
-        stochastic=True,
     )
     critic: OrthogonalMlpCfg = OrthogonalMlpCfg()  # type: ignore[assignment]
     # 3e-4 is meant for one env and minibatches of 64; thousands of samples per minibatch bear 1e-3
@@ -249,7 +251,6 @@ class RnnRunnerCfg(MlpRunnerCfg):
     actor: OrthogonalRnnCfg = OrthogonalRnnCfg(  # type: ignore[assignment]
         output_gain=0.01,
         distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
-        stochastic=True,
     )
     critic: OrthogonalRnnCfg = OrthogonalRnnCfg()  # type: ignore[assignment]
 
@@ -265,9 +266,8 @@ class MlpPpoRunnerCfg(RunnerCfg):
         hidden_dims=[64, 64],
         activation="tanh",
         distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
-        stochastic=True,
     )
-    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", stochastic=False)
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh")
     algorithm: PpoCfg = PlainPpoCfg()  # type: ignore[assignment]
 
 
@@ -342,6 +342,5 @@ class MlpGrpoRunnerCfg(GrpoRunnerCfg):
     actor: OrthogonalMlpCfg = OrthogonalMlpCfg(  # type: ignore[assignment]
         output_gain=0.01,
         distribution_cfg=RslRlMLPModelCfg.GaussianDistributionCfg(init_std=1.0, std_type="log"),
-        stochastic=True,
     )
     algorithm: GrpoCfg = GrpoCfg(learning_rate=1e-3, schedule="adaptive", desired_kl=0.01)  # type: ignore[assignment]

@@ -164,10 +164,11 @@ def measure(args: argparse.Namespace, overrides: list[str]) -> dict[str, dict[st
     """Build the env and all variants, and run their iterations in turns; returns the summaries by variant."""
     import gymnasium as gym
     from isaaclab.app import launch_simulation
-    from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper, check_rsl_rl_version, handle_deprecated_rsl_rl_cfg
+    from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
     from isaaclab_tasks.utils.hydra import resolve_task_config
 
     import gr00t_rl.tasks  # noqa: F401
+    from gr00t_rl.launch.agent_cfg import for_installed_rsl_rl
 
     given = [f"env.scene.num_envs={args.num_envs}", *overrides]
     env_cfg: Any = None
@@ -178,7 +179,7 @@ def measure(args: argparse.Namespace, overrides: list[str]) -> dict[str, dict[st
         env_cfg = cfg if env_cfg is None else env_cfg
         agent_cfg.device = args.device
         name = variant.replace("agent.actor.", "").replace("agent.algorithm.", "") or "as given"
-        agents[name] = handle_deprecated_rsl_rl_cfg(agent_cfg, check_rsl_rl_version())
+        agents[name] = for_installed_rsl_rl(agent_cfg)
     env_cfg.sim.device, env_cfg.seed = args.device, args.seed
     with launch_simulation(env_cfg, argparse.Namespace(device=args.device, headless=True, enable_cameras=True)):
         env = RslRlVecEnvWrapper(gym.make(args.task, cfg=env_cfg), clip_actions=None)  # type: ignore[arg-type]

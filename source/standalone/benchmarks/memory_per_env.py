@@ -15,16 +15,15 @@ place that features can be kept in; no simulator is started. Printed in KiB per 
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import version
 from typing import Any
 
 import torch
-from isaaclab_rl.rsl_rl import handle_deprecated_rsl_rl_cfg
 from isaaclab_tasks.utils.hydra import resolve_task_config
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
 import gr00t_rl.tasks  # noqa: F401
+from gr00t_rl.launch.agent_cfg import for_installed_rsl_rl
 from gr00t_rl.utils.allocations import LiveBytes
 
 CRITIC_DIM = 49
@@ -77,7 +76,7 @@ def measure(task: str, agent: str, place: str, num_envs: int, overrides: list[st
     env_cfg, agent_cfg = resolve_task_config(task, agent, overrides=[f"agent.actor.feature_cache={place}", *overrides])
     if agent_cfg.num_steps_per_env is None:
         agent_cfg.num_steps_per_env = 160
-    handle_deprecated_rsl_rl_cfg(agent_cfg, version("rsl-rl-lib"))  # changes it in place
+    for_installed_rsl_rl(agent_cfg)
     cfg = agent_cfg.to_dict()
     env = BlankEnv(env_cfg, agent_cfg, num_envs)
     runner = OnPolicyRunner(env, cfg, None, "cpu")  # type: ignore[arg-type]

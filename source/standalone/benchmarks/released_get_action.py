@@ -62,14 +62,13 @@ def timed(function: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
 # -- the released classes, in a process of their own -------------------------------------------------------------------
 
 
-def build_released(folder: Path) -> Any:
-    """Return the released classes with the checkpoint's weights; LeRobot's loader would ask the hub for its parts."""
+def released_network(folder: Path) -> Any:
+    """Return the released classes in a checkpoint's sizes; LeRobot's loader would ask the hub for its parts."""
     from lerobot.policies.groot import groot_n1  # pyright: ignore[reportMissingImports]
     from lerobot.policies.groot.eagle2_hg_model import (  # pyright: ignore[reportMissingImports]
         configuration_eagle2_5_vl,
         modeling_eagle2_5_vl,
     )
-    from safetensors.torch import load_file
     from transformers import Qwen3ForCausalLM, SiglipVisionModel
 
     config = json.loads((folder / "config.json").read_text())
@@ -94,19 +93,26 @@ def build_released(folder: Path) -> Any:
         model = groot_n1.GR00TN15(groot_n1.GR00TN15Config(**config), local_model_path=str(folder))
     finally:
         groot_n1.EagleBackbone = stock
+    model.compute_dtype = "float32"
+    return model.float().eval()
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint by the names in its files."""
+    from safetensors.torch import load_file
+
     weights = {}
     for file in sorted(folder.glob("*.safetensors")):
         weights |= load_file(file)
-    model.load_state_dict(weights, strict=True)
-    model.compute_dtype = "float32"
-    return model.float().eval()
+    return weights
 
 
 def serve(folder: Path) -> None:
     """Answer requests on stdin, a JSON line each: the seconds of a call, and the actions as a file if asked for."""
     torch.set_num_threads(1)
     answers, sys.stdout = sys.stdout, sys.stderr  # the released classes print
-    model, sizes = build_released(folder), json.loads((folder / "sizes.json").read_text())
+    model, sizes = released_network(folder), json.loads((folder / "sizes.json").read_text())
+    model.load_state_dict(read_weights(folder), strict=True)
     inputs: dict[int, Any] = {}
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
@@ -183,14 +189,19 @@ def make_checkpoint(folder: Path, tiny: bool) -> tuple[Any, dict[str, Any]]:
     config = Gr00tN1d5Config.tiny(**({} if tiny else middle))
     model = Gr00tN1d5.from_config(config)
     model.save_pretrained(folder)
-    sizes = {
+    sizes = sizes_of(config)
+    (folder / "sizes.json").write_text(json.dumps(sizes))
+    return model, sizes
+
+
+def sizes_of(config: Any) -> dict[str, Any]:
+    """Return the sizes that inputs depend on."""
+    return {
         "image_size": config.vision.image_size,
         "tokens_per_image": config.tokens_per_image,
         "image_token_index": config.image_token_index,
         "max_state_dim": config.action_head.max_state_dim,
     }
-    (folder / "sizes.json").write_text(json.dumps(sizes))
-    return model, sizes
 
 
 def compare(model: Any, released: Released, sizes: dict[str, Any], batch: int, repetitions: int) -> dict[str, Any]:

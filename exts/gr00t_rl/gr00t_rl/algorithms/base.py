@@ -29,7 +29,7 @@ from ..utils.errors import ConfigurationError
 from ..utils.log_writer import metric_logger
 from ..utils.moments import RewardScaler
 from ..utils.process_group import any_rank
-from ..utils.rsl_rl_versions import resolve_class
+from ..utils.rsl_rl_versions import model_class, resolve_class
 from ..utils.stop import StopRequest
 from ..utils.timers import LapTimer
 from .contract import refuse_unsupported
@@ -224,7 +224,7 @@ class DecisionAlgorithm:
         together, which they do before and after a rollout; one process alone, at every env step.
         """
         if self.stop is not None and any_rank(self.stop.asked, self.device, self.gpu_world_size):
-            leave(self.rescue, self.iteration)
+            leave(self.rescue, self.iteration, self.stop)
 
     def _reset_models(self, dones: torch.Tensor) -> None:
         """Tell the models which envs were reset, [N]."""
@@ -419,8 +419,8 @@ class DecisionAlgorithm:
             # the networks of a CPU run are so small that a second thread costs more than it brings
             torch.set_num_threads(1)
         _, settings = resolve_class(cfg["algorithm"])
-        actor_class, actor_cfg = resolve_class(cfg["actor"])
-        critic_class, critic_cfg = resolve_class(cfg["critic"]) if cls.learns_values else (None, {})
+        actor_class, actor_cfg = model_class(cfg["actor"])
+        critic_class, critic_cfg = model_class(cfg["critic"]) if cls.learns_values else (None, {})
         refuse_unsupported(cfg, settings, actor_class, critic_class)
         options = cls.options_type.parse(settings, "agent.algorithm")
         cfg["algorithm"].setdefault("rnd_cfg", None)  # the runner of rsl_rl 5.4 looks it up

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..utils.errors import NotWritten
 from ..utils.finite import fine_rows
 from ..utils.runner_files import save_whole
 
@@ -135,7 +136,7 @@ class EnvDumps:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_whole(content, str(path))
-        except OSError as error:
+        except (OSError, NotWritten) as error:
             return f" (no dump: {error})"
         self.last = path
         return f"; replay it from {path} (docs/resume.md)"

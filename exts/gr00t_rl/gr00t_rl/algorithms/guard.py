@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tensordict import TensorDict
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, NotWritten
 from ..utils.runner_files import save_whole
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class NonFiniteGuard:
         try:
             self.dump_dir.mkdir(parents=True, exist_ok=True)
             save_whole({key: tensor.cpu() for key, tensor in minibatch.items()}, str(self.dump_dir / name))
-        except OSError as error:
+        except (OSError, NotWritten) as error:
             logger.warning("[gr00t_rl] %s was not written: %s", self.dump_dir / name, error)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from ..options import PpoOptions
 from ..utils.moments import RewardScaler
 from .losses import value_loss
+from .mini_batches import num_units
 from .ranks import Moments, Tally
 from .returns import normalize, semi_mdp_gae
 from .surrogate import ClippedSurrogate
@@ -31,6 +32,8 @@ class PPO(ClippedSurrogate):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._ahead = False
+        """Whether the critic takes its own steps, ahead of the policy's."""
         o = self.options
         if o.reward_scaling:
             self.reward_scaler = RewardScaler(self.env.num_envs, o.gamma, o.reward_clip).to(self.device)
@@ -71,8 +74,18 @@ class PPO(ClippedSurrogate):
         return {"explained_variance": 1.0 - of_error / of_return if of_return > 0 else 0.0}
 
     @property
-    def _warming_up(self) -> bool:
-        return self.iteration < self.options.num_critic_warmup_iterations
+    def _critic_alone(self) -> bool:
+        return self._ahead or self.iteration < self.options.num_critic_warmup_iterations
+
+    def _run_epochs(self, batch: TensorDict, rows: torch.Tensor, tally: Tally) -> bool:
+        """Take the critic's own steps, and then those of policy and critic together."""
+        if self.options.num_critic_epochs > 0:
+            number = self._agreed_mini_batches(num_units(rows, self._env_of(batch)))
+            self._ahead = True
+            for index in self._minibatches(batch, rows, number, self.options.num_critic_epochs):
+                self._minibatch_step(batch[index])
+            self._ahead = False
+        return super()._run_epochs(batch, rows, tally)
 
     def _minibatch_step(self, minibatch: TensorDict) -> dict[str, torch.Tensor] | None:
         """Take one optimiser step, see :class:`ClippedSurrogate`."""
@@ -82,23 +95,23 @@ class PPO(ClippedSurrogate):
         return super()._minibatch_step(minibatch)
 
     def _optimizer_step(self) -> None:
-        """Step the optimisers; during the warm-up the actor's parameters stay untouched."""
-        if self._warming_up:
+        """Step the optimisers; where the critic learns alone, the actor's parameters stay untouched."""
+        if self._critic_alone:
             for parameter in self.actor_parameters:  # of encoders that it shares with the critic
                 parameter.grad = None
         super()._optimizer_step()
 
     def _loss_terms(self, micro: TensorDict) -> dict[str, torch.Tensor]:
-        """Return the losses and diagnostics of each decision, every entry [B]; without the policy's in the warm-up."""
+        """Return the losses and diagnostics of each decision, every entry [B]; the critic's where it learns alone."""
         o, terms = self.options, {}
-        if not self._warming_up or getattr(self.critic, "reads_features", False):
+        if not self._critic_alone or getattr(self.critic, "reads_features", False):
             micro = self.policy.restore(micro)
-        if not self._warming_up:
+        if not self._critic_alone:
             terms = self._policy_terms(micro, self.policy.evaluate(micro))
         value = (self.critic(micro) if self.memory is None else self.memory.replay(self.critic, micro)).squeeze(-1)
         value_clip = o.clip_param if o.use_clipped_value_loss else None
         terms["value"] = value_loss(value, micro["return"], micro["value"], value_clip, o.huber_delta)
-        if self.rnd is not None:
+        if self.rnd is not None and not self._ahead:
             terms["rnd"] = self.rnd.compute_loss(micro).expand(len(micro))
         return terms
 
@@ -107,6 +120,6 @@ class PPO(ClippedSurrogate):
         o = self.options
         # the predictor's weights appear in no other term
         critic_loss = o.value_loss_coef * terms["value"] + terms.get("rnd", 0.0)
-        if self._warming_up:
+        if self._critic_alone:
             return critic_loss
         return terms["policy"] - o.entropy_coef * terms["entropy"] + critic_loss

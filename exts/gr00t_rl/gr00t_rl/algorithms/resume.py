@@ -13,11 +13,12 @@ import torch.distributed as dist
 from torch import nn
 
 from ..models.recurrent import RecurrentMemory
+from ..utils.errors import NotWritten
 from ..utils.finite import find_nonfinite
 from ..utils.moments import RewardScaler
 from ..utils.rng import rng_state, seed_all, set_rng_state
 from ..utils.runner_files import advise, save_whole
-from ..utils.stop import Stopped
+from ..utils.stop import Stopped, StopRequest
 from .evaluator import Evaluator
 
 
@@ -154,7 +155,7 @@ def rescue(algorithm: Resumable, folder: str | None, writes: bool) -> str:
     path = None
     try:
         if writes and folder is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, NotWritten):
                 path = write_checkpoint(algorithm, Path(folder))
     finally:
         if algorithm.gpu_world_size > 1:  # a rank that leaves first would have the writing one ended by the launcher
@@ -166,9 +167,9 @@ def rescue(algorithm: Resumable, folder: str | None, writes: bool) -> str:
     return "resume from the newest model_*.pt of the run"
 
 
-def leave(rescue: Callable[[], str], iteration: int) -> NoReturn:
-    """Save by ``rescue``, see :func:`rescue`, and end the run as one that is to be started again."""
-    raise Stopped(f"stopped by SIGTERM in iteration {iteration}; {rescue()}")
+def leave(rescue: Callable[[], str], iteration: int, stop: StopRequest) -> NoReturn:
+    """Save by ``rescue``, see :func:`rescue`, and end the run as one that was asked to."""
+    raise Stopped(f"stopped by {stop.by.name} in iteration {iteration}; {rescue()}", stop.code)
 
 
 def _unwrapped(algorithm: Resumable) -> Any:

@@ -138,8 +138,8 @@ class ClippedSurrogate(DecisionAlgorithm):
         return int(moments["successes"].total), int(moments["endings"].total)
 
     @property
-    def _warming_up(self) -> bool:
-        """Whether the actor does not learn yet."""
+    def _critic_alone(self) -> bool:
+        """Whether the critic learns and the actor does not."""
         return False
 
     # -- the update ------------------------------------------------------------------------------------------------
@@ -155,10 +155,10 @@ class ClippedSurrogate(DecisionAlgorithm):
             self._recompute_log_probs(batch, rows)
         if hasattr(self.actor, "begin_iteration"):  # of a network whose parts begin to learn one after another
             self.actor.begin_iteration(self.iteration)  # type: ignore[operator]
-        gate = {} if self.gate.passed or self._warming_up else self.gate.look(self._gate_rows(batch, rows))
+        gate = {} if self.gate.passed or self._critic_alone else self.gate.look(self._gate_rows(batch, rows))
         self.rates.begin_iteration(self.iteration)
         learned = self._run_epochs(batch, rows, tally)
-        adapts = learned and self.rates.is_adaptive and not self._warming_up
+        adapts = learned and self.rates.is_adaptive and not self._critic_alone
         if adapts:
             tally.report("final_kl", *self._final_kl(batch, rows))
         self._tally(tally, batch)
@@ -188,7 +188,7 @@ class ClippedSurrogate(DecisionAlgorithm):
         totals: dict[str, torch.Tensor] = {}
         num_steps, stopped = 0, False
         try:
-            for index in self._minibatches(batch, rows, num_mini_batches):
+            for index in self._minibatches(batch, rows, num_mini_batches, self.options.num_learning_epochs):
                 metrics = self._minibatch_step(batch[index])
                 if metrics is None:
                     continue
@@ -205,10 +205,12 @@ class ClippedSurrogate(DecisionAlgorithm):
                 tally.report("stopped_by_kl", float(stopped), 1)
         return num_mini_batches > 0
 
-    def _minibatches(self, batch: TensorDict, rows: torch.Tensor, number: int) -> Iterator[torch.Tensor]:
-        """Iterate over the rows of the minibatches of all epochs, ``number`` per epoch; some may be empty."""
+    def _minibatches(
+        self, batch: TensorDict, rows: torch.Tensor, number: int, num_epochs: int
+    ) -> Iterator[torch.Tensor]:
+        """Iterate over the rows of the minibatches of ``num_epochs``, ``number`` per epoch; some may be empty."""
         env = self._env_of(batch)
-        for _ in range(self.options.num_learning_epochs if number > 0 else 0):
+        for _ in range(num_epochs if number > 0 else 0):
             yield from shuffled(rows, number, env)
 
     def _agreed_mini_batches(self, units: int) -> int:

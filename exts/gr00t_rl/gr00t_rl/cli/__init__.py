@@ -22,6 +22,7 @@ VERBS = {
     "dataset": "look into a dataset of demonstrations, and draft its modality.json",
     "finetune": "train a base policy on demonstrations",
     "export": "write a run's policy as a GR00T checkpoint",
+    "serve": "serve a policy to robots, in the protocol of NVIDIA's inference services",
     "make-checkpoint": "write a GR00T checkpoint with random weights",
 }
 """Verb -> what it does. The verb ``make-checkpoint`` is in ``make_checkpoint.py``."""

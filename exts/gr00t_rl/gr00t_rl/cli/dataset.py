@@ -25,8 +25,7 @@ EXAMPLES = """
   gr00t-rl dataset inspect datasets/push
   gr00t-rl dataset inspect datasets/mine --write
   gr00t-rl dataset inspect datasets/push --checkpoint checkpoints/push --json
-  gr00t-rl dataset evaluate --dataset datasets/push --checkpoint checkpoints/push --embodiment_tag new_embodiment \\
-      --embodiment_id 31 --plot open_loop.png"""
+  gr00t-rl dataset evaluate --dataset datasets/push --checkpoint checkpoints/push --plot open_loop.png"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,7 +57,12 @@ def _add_evaluate(actions: argparse._SubParsersAction) -> None:
     add_embodiment(parser)
     add("--tokenizer", help="folder or hub id of the tokenizer assets (default: the checkpoint's own folder)")
     add("--episodes", type=int, default=5, help="the first of each dataset (default 5)")
-    add("--execute", type=int, help="actions of a chunk that are compared before the next decision (default: all)")
+    add(
+        "--execute",
+        type=int,
+        help="actions of a chunk that are compared before the next decision (default: as the checkpoint's settings "
+        "say, else all)",
+    )
     add("--seed", type=int, default=0, help="seed of the noise (default 0)")
     add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
     add_pictures(parser)

@@ -68,6 +68,7 @@ def _estimate(argv: list[str]) -> int:
     from ..memory.estimate import Subject, show
     from ..preflight import check_agent, check_observations
     from ..preflight.groups import fill_episode_length
+    from ..utils.whole_files import write_whole
 
     args, overrides = build_parser().parse_known_args(argv)
     if args.num_envs is not None and args.num_envs < 1:
@@ -97,5 +98,5 @@ def _estimate(argv: list[str]) -> int:
     if args.json is not None:
         parts = {**estimate.standing, "encode and denoise": estimate.deciding, **estimate.updating}
         content = {"peak": estimate.peak, "phases": estimate.phases, "parts": parts}
-        args.json.write_text(json.dumps(content, indent=1) + "\n")
+        write_whole(args.json, (json.dumps(content, indent=1) + "\n").encode())
     leave()

@@ -7,16 +7,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-from ..utils.errors import ConfigurationError
 from ..utils.folders import check_checkpoint_folder
 from . import verb_parser
 
 DESCRIPTION = """Write the policy of a training run as a GR00T checkpoint in the official layout.
 
-The folder loads wherever the base checkpoint did. Judge it as it will be used, rounding to bfloat16 included:
+The folder loads wherever the base checkpoint did, `gr00t-rl serve` serves it, and its README.md is a model card, with
+the evaluations that lie in the run's folder. Judge it as it will be used, rounding to bfloat16 included:
 `gr00t-rl evaluate --task TASK --checkpoint DIR`."""
 EXAMPLES = """
   gr00t-rl export --checkpoint logs/rsl_rl/EXPERIMENT/RUN/model_9.pt --out checkpoints/lifted
@@ -38,6 +36,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="type on disk (default bfloat16)"
     )
+    parser.add_argument(
+        "--push-to-hub",
+        "--push_to_hub",
+        metavar="ORG/NAME",
+        help="upload the folder to the Hugging Face hub as well, where a new model is private",
+    )
     return parser
 
 
@@ -49,39 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
     check_checkpoint_folder("--out", args.out)
-    file = _find(args.checkpoint, args.task, args.agent)
-    import torch
+    from .run_file import run_file
 
-    from ..gr00t import CheckpointError
-    from ..models.trained import trained_network
+    file = run_file(args.checkpoint, args.task, args.agent)
+    from ..publish.program import export
 
-    try:
-        print(f"reading {file} and its base weights ...", flush=True)
-        model = trained_network(file, args.base).to(getattr(torch, args.dtype))
-        print(f"writing {args.out} ...", flush=True)
-        model.save_pretrained(args.out)
-    except CheckpointError as error:
-        raise ConfigurationError(str(error)) from None
-    print(f"{args.out}: the policy of {file}, {args.dtype}")
+    export(file, args.out, args.base, args.dtype, args.push_to_hub)
     return 0
-
-
-def _find(checkpoint: str, task: str | None, agent: str) -> Path:
-    """Return the file that ``--checkpoint`` names."""
-    from ..launch.checkpoints import apply_checkpoint
-
-    agent_cfg: Any = SimpleNamespace()
-    if checkpoint in ("latest", "best"):
-        if task is None:
-            raise ConfigurationError(f"--checkpoint {checkpoint} is that of a task; set --task, and --agent")
-        from .simulated import check_task
-
-        problem = check_task(task)
-        if problem is not None:
-            raise ConfigurationError(problem)
-        from isaaclab_tasks.utils import load_cfg_from_registry
-
-        agent_cfg = load_cfg_from_registry(task, agent)
-    path = apply_checkpoint(checkpoint, "export", agent_cfg, task or "", agent)
-    assert path is not None
-    return Path(path)

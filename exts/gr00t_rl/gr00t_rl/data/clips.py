@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from ..utils.foreign_files import check_regular
 from .pictures import decode_part, decode_png, decode_video, picture_times, stored_frames
 
 
@@ -74,6 +75,7 @@ def first_frame(path: Path, second: float, length: int, fps: float) -> int:
 @functools.lru_cache(maxsize=64)
 def _row_groups(path: Path) -> tuple[int, ...]:
     """Number of the first row of each row group of a parquet file, and of all rows."""
+    check_regular(path)
     metadata = pq.read_metadata(path)
     counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     return tuple(int(n) for n in np.cumsum([0, *counts]))

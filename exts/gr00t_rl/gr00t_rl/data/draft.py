@@ -30,7 +30,7 @@ def draft_modality(info: Mapping[str, Any]) -> dict[str, Any]:
         for part, default in (("state", STATE), ("action", ACTION))
     }
     for key, entry in parts["action"].items():
-        names = _names(features[entry.get("original_key", ACTION)])[entry["start"] : entry["end"]]
+        names = (_names(features[entry.get("original_key", ACTION)]) or [])[entry["start"] : entry["end"]]
         entry["absolute"] = not any(_CHANGE.search(f"{key} {name}".lower()) for name in names)
     cameras = [column for column in picture_features(features) if picture_size(features[column]) is not None]
     video = {_camera_key(column): {"original_key": column} for column in cameras}
@@ -59,15 +59,15 @@ def _camera_key(column: str) -> str:
     return re.sub(r"[^\w]+", "_", name) or "camera"
 
 
-def _names(feature: Mapping[str, Any]) -> list[str]:
-    """A name for each dimension; empty strings where there are none."""
+def _names(feature: Mapping[str, Any]) -> list[str] | None:
+    """A name for each dimension; None where there are none."""
     found, width = feature.get("names"), width_of(feature) or 0
     while isinstance(found, Mapping) and found:  # {"motors": [...]}
         found = next(iter(found.values()))
     while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
         found = found[0]
     if not isinstance(found, list) or len(found) != width:
-        return [""] * width
+        return None
     return [str(name) for name in found]
 
 
@@ -76,9 +76,12 @@ def _keys(features: Mapping[str, Any], columns: list[str], default: str) -> dict
     keys: dict[str, dict[str, Any]] = {}
     for column in columns:
         fallback = re.sub(r"^(observation|action)\.(state\.)?", "", column).replace(".", "_")
-        start = 0
-        for name, run in groupby(_groups(_names(features[column]), fallback)):
-            end = start + len(list(run))
+        start, names = 0, _names(features[column])
+        runs = [(fallback, width_of(features[column]) or 0)]
+        if names is not None:
+            runs = [(name, len(list(run))) for name, run in groupby(_groups(names, fallback))]
+        for name, width in runs:
+            end = start + width
             unique = next(n for n in (name, *(f"{name}_{i}" for i in range(2, 999))) if n not in keys)
             keys[unique] = {"start": start, "end": end} | ({} if column == default else {"original_key": column})
             start = end

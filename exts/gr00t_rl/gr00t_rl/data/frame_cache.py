@@ -146,7 +146,7 @@ class FrameCache:
         start = int(self._begin[segment] - self._start[episode])
         try:
             return clip.read(start, start + self._length(segment))
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever PyAV, pyarrow and Pillow make of foreign bytes
             reason = str(error).strip().split("\n")[0]
             raise ConfigurationError(f"{clip.path} cannot be read ({reason}); copy the dataset again") from None
 

@@ -59,7 +59,7 @@ def inspect_dataset(
             "minutes": round(float(lengths.sum()) / layout.fps / 60, 2),
         },
         "features": {
-            name: {"dtype": feature.get("dtype"), "shape": list(feature.get("shape") or ())}
+            name: {"dtype": feature.get("dtype"), "shape": feature.get("shape")}
             for name, feature in info["features"].items()
         },
         "cameras": {

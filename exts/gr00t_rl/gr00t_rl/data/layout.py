@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..utils.errors import ConfigurationError
 from ..utils.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -191,30 +190,9 @@ def _names(parts: Mapping[str, Slice], dim: int) -> list[str]:
     return names
 
 
-def path_in(root: Path, pattern: str, **names: Any) -> Path:
-    """Path of a file of the dataset, from a pattern of info.json such as ``data_path``.
-
-    Raises:
-        ConfigurationError: The pattern asks for something else than ``names``, or leads out of the folder.
-    """
-    try:
-        path = PurePosixPath(pattern.format(**names))
-    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        raise ConfigurationError(
-            f"{root / INFO}: the path {pattern!r} cannot be filled in ({type(error).__name__}: {error}); it may hold "
-            f"{', '.join(f'{{{name}}}' for name in names)}"
-        ) from None
-    if path.is_absolute() or ".." in path.parts:
-        raise ConfigurationError(
-            f"{root / INFO} or its index names the file {str(path)!r}, which is not in the dataset's folder; use a "
-            "dataset that you trust, and paths inside it"
-        )
-    return root / path
-
-
-def episode_path(root: Path, pattern: str, episode: int, chunk_size: int = CHUNK_SIZE, **names: str) -> Path:
-    """Path of an episode's own file (v2); ``pattern`` is ``data_path`` or ``video_path`` of info.json."""
-    return path_in(root, pattern, episode_chunk=episode // chunk_size, episode_index=episode, **names)
+def episode_path(root: Path, pattern: str, episode: int, **names: str) -> Path:
+    """Path of a file of an episode that we write; ``pattern`` is :data:`DATA_PATH` or :data:`VIDEO_PATH`."""
+    return root / pattern.format(episode_chunk=episode // CHUNK_SIZE, episode_index=episode, **names)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -225,27 +203,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON table per line, whole or not at all."""
     write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON table of the dataset. Raises ConfigurationError where it is missing, broken or no table."""
-    content = _parse(path, lambda text: json.loads(text))
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds a {type(content).__name__}, not a table; write or copy it again")
-    return content
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a file of one JSON table per line. Raises ConfigurationError where it is missing or broken."""
-    return _parse(path, lambda text: [json.loads(line) for line in text.splitlines() if line.strip()])
-
-
-def _parse(path: Path, parse: Any) -> Any:
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{path} does not exist; give the folder of a LeRobot dataset (v2.0, v2.1 or v3.0)"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read ({error}); write or copy it again") from None

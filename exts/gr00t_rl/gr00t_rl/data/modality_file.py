@@ -15,6 +15,7 @@ import yaml
 
 from ..gr00t import ActionKey, Modality, StateKey
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import read_text
 from .layout import STATE
 
 OPTION = "--modality"
@@ -39,9 +40,10 @@ def read_modality_file(path: Path, embodiment_tag: str | None = None) -> Modalit
         ConfigurationError: The file cannot be read, or is no modality.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # which reads JSON too
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{OPTION} {path} cannot be read ({error}); give a JSON or YAML file") from None
+        content = yaml.safe_load(read_text(path))  # which reads JSON too
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{OPTION} {path} cannot be read ({reason}); give a JSON or YAML file") from None
     if not isinstance(content, Mapping):
         raise ConfigurationError(f"{OPTION} {path} holds a {type(content).__name__}; give a table of keys")
     if not is_of_dataset(content):
@@ -61,8 +63,10 @@ def read_modality_file(path: Path, embodiment_tag: str | None = None) -> Modalit
 
 def is_of_dataset(content: Mapping[str, Any]) -> bool:
     """Whether a table has the form of a dataset's modality.json: it names no embodiment, and columns by tables."""
+    states = content.get("state")
+    entries = states.values() if isinstance(states, Mapping) else ()
     return "embodiment_tag" not in content and not any(
-        isinstance(entry, Mapping) and "group" in entry for entry in (content.get("state") or {}).values()
+        isinstance(entry, Mapping) and "group" in entry for entry in entries
     )
 
 

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..utils.foreign_files import check_regular
+
 FORMATS = ("mp4", "png")
 
 
@@ -36,9 +38,15 @@ def encode_video(pictures: torch.Tensor, fps: float) -> bytes:
     return buffer.getvalue()
 
 
+def _opened(path: Path) -> av.container.InputContainer:
+    """A file to read pictures from. Raises OSError or ValueError (of PyAV) where it is none."""
+    check_regular(path)
+    return av.open(str(path))
+
+
 def decode_video(path: Path) -> torch.Tensor:
     """All frames of a video, uint8 [T, H, W, 3]. Raises OSError or ValueError (of PyAV) for a broken file."""
-    with av.open(str(path)) as container:
+    with _opened(path) as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
@@ -49,7 +57,7 @@ def decode_video(path: Path) -> torch.Tensor:
 
 def stored_frames(path: Path) -> int:
     """How many pictures a video holds, as its header says, or counted where it does not."""
-    with av.open(str(path)) as container:
+    with _opened(path) as container:
         frames = container.streams.video[0].frames
     return frames or len(picture_times(path)[0])
 
@@ -60,7 +68,7 @@ def picture_times(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     The file is read for it, but nothing decoded. Raises OSError or ValueError (of PyAV) for a broken file.
     """
-    with av.open(str(path)) as container:
+    with _opened(path) as container:
         stream = container.streams.video[0]
         stamps = [p.pts for p in container.demux(stream) if p.pts is not None and not p.is_discard]
         base = float(stream.time_base or 0)
@@ -93,7 +101,7 @@ def _decode_from(path: Path, seek: int | None, first: int, last: int, count: int
     They are decoded from the key frame at or before ``seek``; times are in the stream's units.
     """
     pictures, found = None, 0
-    with av.open(str(path)) as container:
+    with _opened(path) as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
         if seek is not None:

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import check_regular, shown
 from .clips import Clip, first_frame
 from .described import Described, EpisodeFiles, describe
 from .frame_cache import CachedView, FrameCache
@@ -236,9 +237,10 @@ def read_dataset(
         )
     chosen = chosen[:episodes]
     total = sum(episode.length for episode in chosen)
-    state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
-    privileged = torch.empty(total, len(layout.privileged))
-    task = torch.empty(total, dtype=torch.long)
+    with _fitting(root, total):
+        state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
+        privileged = torch.empty(total, len(layout.privileged))
+        task = torch.empty(total, dtype=torch.long)
     clips: dict[str, list[Clip]] = {key: [] for key in layout.cameras}
     tables, start = _Tables(layout), 0
     for episode in tqdm(chosen, desc=f"reading {root}", unit="episode", delay=2):
@@ -263,10 +265,27 @@ def reading(root: Path, episode: int) -> Iterator[None]:
         yield
     except ConfigurationError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
+    except Exception as error:  # whatever pyarrow, PyAV and Pillow make of foreign bytes
+        reason = f"it has no {error}" if isinstance(error, KeyError) else _reason(error)
         raise ConfigurationError(
             f"--dataset {root}: episode {episode} cannot be read ({reason}); copy or collect the dataset again"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, or what it is called where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _fitting(root: Path, frames: int) -> Iterator[None]:
+    """Turn what is larger than memory into one line."""
+    try:
+        yield
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        raise ConfigurationError(
+            f"--dataset {root}: {frames} frames do not fit into memory ({_reason(error)}); set --episodes, "
+            "or copy meta again"
         ) from None
 
 
@@ -282,6 +301,7 @@ class _Tables:
     def of(self, episode: EpisodeFiles) -> tuple[pa.Table, int]:
         """The rows of an episode without its pictures, and which row of the file is the first."""
         if self._path != episode.table:
+            check_regular(episode.table)
             file = pq.ParquetFile(episode.table)
             self._table = file.read(columns=[name for name in file.schema_arrow.names if name in self._columns])
             self._path = episode.table
@@ -318,7 +338,8 @@ def _pictures(
         clips = {key: [clip for part in parts for clip in part.clips[key]] for key in cameras}
         cache = FrameCache(clips, start, max_bytes)
         return {key: CachedView(cache, key, total, size) for key, size in sizes.items()}, cache
-    pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in sizes.items()}
+    with _fitting(parts[0].described.root, total):
+        pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in sizes.items()}
     begin = 0
     for part in parts:
         episodes = part.episodes if cameras else []
@@ -347,15 +368,13 @@ def _clip(described: Described, episode: EpisodeFiles, key: str, row: int) -> Cl
 def _renumber(part: DatasetPart, instructions: list[str]) -> torch.Tensor:
     """The part's task numbers in the list of all instructions."""
     tasks = part.described.tasks
-    if unknown := sorted(set(part.task.unique().tolist()) - set(tasks)):
+    there, positions = part.task.unique(return_inverse=True)
+    if unknown := sorted({*there.tolist()} - {*tasks}):
         raise ConfigurationError(
             f"--dataset {part.described.root}: the column {part.layout.task_column!r} has the task {unknown[0]}, which "
-            f"has no text; the dataset's tasks are {sorted(tasks)}"
+            f"has no text; the dataset's tasks are {shown(sorted(tasks))}"
         )
-    table = torch.zeros(max(tasks, default=0) + 1, dtype=torch.long)
-    for number, text in tasks.items():
-        table[number] = instructions.index(text)
-    return table[part.task]
+    return torch.tensor([instructions.index(tasks[number]) for number in there.tolist()])[positions]
 
 
 def _privileged(part: DatasetPart, names: tuple[str, ...]) -> torch.Tensor:

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import torch
 
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import check_regular
 from ..utils.whole_files import PARTIAL, partial_of, remove_leftovers, write_whole
 from . import layout as files
+from . import tables
 from .layout import (
     ACTION,
     PRIVILEGED,
@@ -143,37 +145,43 @@ class DatasetWriter:
     def _continue(self) -> None:
         """Take up a dataset where its last commit left it."""
         remove_leftovers(self.root, f"**/.*{PARTIAL}")
-        progress = files.read_json(self.root / PROGRESS)
+        file = self.root / PROGRESS
+        progress = tables.read_json(file)
         if not progress.keys() >= {"settings", "rounds", "episodes"}:
-            raise ConfigurationError(f"{self.root / PROGRESS} does not say how far the collection came; remove --out")
-        found = progress["settings"]
+            raise ConfigurationError(f"{file} does not say how far the collection came; remove --out")
+        found = tables.of_type(file, progress, "settings", dict)
         for name in sorted(found.keys() | self.settings.keys()):
             if found.get(name) != self.settings.get(name):
                 raise ConfigurationError(
                     f"--out {self.root} was collected with {name}={found.get(name)!r}, now it is "
                     f"{self.settings.get(name)!r}; give the same settings to continue it, or a new folder"
                 )
-        count = progress["episodes"]
+        count = tables.count(file, progress, "episodes")
         if not count:
             return
-        self.rounds = progress["rounds"]
-        self.tasks = [row["task"] for row in files.read_jsonl(self.root / files.TASKS)]
-        self._episodes = files.read_jsonl(self.root / files.EPISODES)[:count]
-        self._stats = files.read_jsonl(self.root / files.EPISODES_STATS)[:count]
+        self.rounds = tables.count(file, progress, "rounds")
+        named, listed = self.root / files.TASKS, self.root / files.EPISODES
+        self.tasks = [tables.of_type(named, row, "task", str) for row in tables.read_jsonl(named)]
+        self._episodes = tables.read_jsonl(listed)[:count]
+        self._stats = tables.read_jsonl(self.root / files.EPISODES_STATS)[:count]
+        if not len(self._episodes) == len(self._stats) == count:
+            raise ConfigurationError(f"{file} counts {count} episodes, {listed} has fewer; give a new folder as --out")
         self._vectors = list(self._read_vectors(count))
-        self._frames = sum(row["length"] for row in self._episodes)
+        self._frames = sum(tables.count(listed, row, "length", least=1) for row in self._episodes)
 
     def _read_vectors(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for index in range(count):
             path = episode_path(self.root, files.DATA_PATH, index)
             try:
+                check_regular(path)
                 table = pq.read_table(path, columns=[STATE, ACTION])
-            except (OSError, ValueError) as error:
+                pair = vectors(table, STATE), vectors(table, ACTION)
+            except Exception as error:  # whatever pyarrow makes of foreign bytes
                 reason = str(error).strip().split("\n")[0]
                 raise ConfigurationError(
                     f"--out {self.root} cannot be continued: {path} cannot be read ({reason}); give a new folder"
                 ) from None
-            yield vectors(table, STATE), vectors(table, ACTION)
+            yield pair
 
 
 def vectors(table: pa.Table, column: str) -> torch.Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..launch.agent_cfg import for_installed_rsl_rl
 from ..launch.checkpoints import BASE, apply_checkpoint
 from ..utils.episode_recorder import EpisodeRecorder, Episodes
 from ..utils.errors import ConfigurationError
@@ -50,13 +51,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """
     from isaaclab.app import launch_simulation
     from isaaclab_rl.entrypoints.common import apply_env_overrides, show_run_summary, startup_screen
-    from isaaclab_rl.rsl_rl import check_rsl_rl_version, handle_deprecated_rsl_rl_cfg
     from isaaclab_tasks.utils import resolve_task_config
 
     comparison = Comparison([entry for path in args.compare for entry in load_entries(path)])
 
     env_cfg, resolved = _configs(resolve_task_config(args.task, args.agent, overrides=overrides))
-    agent_cfg: Any = handle_deprecated_rsl_rl_cfg(resolved, check_rsl_rl_version())
+    agent_cfg: Any = for_installed_rsl_rl(resolved)
     checkpoint = apply_checkpoint(args.checkpoint, "evaluate", agent_cfg, args.task, args.agent)
     if checkpoint is None and args.checkpoint != BASE:
         checkpoint = agent_cfg.actor.checkpoint  # nothing is loaded over it, but result and report name it
@@ -84,14 +84,16 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
             found = _evaluate(env, policy, args)
         about = {"task": args.task, "agent": args.agent, "checkpoint": checkpoint or "base", "overrides": overrides}
         found.result |= about | {"seed": args.seed, "num_envs": args.num_envs, "init_noise_scale": noise}
-        for path in [args.json, folder and folder / RESULT_FILE]:
-            if path is not None:
-                write_result(path, found.result)
-        if folder is not None:
-            clips = _film(args, filmed, agent_cfg, policy, found.episodes) if filmed is not None else []
-            _report(args, folder, found, clips, comparison)
-        # last, below all that Isaac Lab prints
-        print(f"\n{as_text(found.result)}")
+        try:
+            for path in [args.json, folder and folder / RESULT_FILE]:
+                if path is not None:
+                    write_result(path, found.result)
+            if folder is not None:
+                clips = _film(args, filmed, agent_cfg, policy, found.episodes) if filmed is not None else []
+                _report(args, folder, found, clips, comparison)
+        finally:
+            # last, below all that Isaac Lab prints; the figures of an hour, even where no file can be written
+            print(f"\n{as_text(found.result)}", flush=True)
         if folder is not None:
             print(f"report: {folder / 'report.html'}{f' (no film: {why_not})' if why_not else ''}")
     return 0

@@ -67,11 +67,8 @@ def comparison_html(comparison: Comparison) -> str:
         for entry in comparison.results:
             result = entry.result or {}
             numbers = (f"{result['num_episodes']}", f"{result['mean_return']:.3f}", f"{result['mean_length']:.1f}")
-            parts.append(
-                _row(
-                    (entry.label, result.get("task", ""), success_text(result), *numbers, result.get("checkpoint", ""))
-                )
-            )
+            task, checkpoint = (str(result.get(name, "")) for name in ("task", "checkpoint"))
+            parts.append(_row((entry.label, task, success_text(result), *numbers, checkpoint)))
         parts.append("</table>")
         parts += _success_by_instruction(comparison)
         bars = success_bars(comparison.results)

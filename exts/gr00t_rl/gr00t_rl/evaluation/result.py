@@ -12,6 +12,7 @@ import numpy as np
 
 from ..utils.episode_recorder import Episodes
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import is_count, is_finite, parse_json, read_text, shown
 from ..utils.intervals import wilson_interval
 from ..utils.whole_files import write_whole
 from .regions import regions
@@ -85,7 +86,7 @@ def read_result(path: Path) -> dict[str, Any]:
         ConfigurationError: If the file is missing or no result of an evaluation.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"--compare {path} cannot be read ({error}); pass a JSON that `gr00t-rl evaluate` wrote"
@@ -96,7 +97,42 @@ def read_result(path: Path) -> dict[str, Any]:
             f"--compare {path} is not a result of `gr00t-rl evaluate`: it has no {', '.join(missing)}; pass a JSON "
             "that `gr00t-rl evaluate` wrote"
         )
+    bad = _wrong(result)
+    if bad is not None:
+        raise ConfigurationError(
+            f"--compare {path}: {bad[0]} is {shown(bad[1])}, which `gr00t-rl evaluate` does not write; pass a JSON "
+            "that it wrote"
+        )
     return result
+
+
+def _wrong(result: dict[str, Any]) -> tuple[str, Any] | None:
+    """Return name and value of an entry that is not as :func:`summarise` writes it; None if all are that programs use.
+
+    Results from before there were instructions lack these.
+    """
+    parts = result.get("instructions", {})
+    if not isinstance(parts, dict):
+        return "instructions", parts
+    for name in ("mean_return", "mean_length"):
+        if not is_finite(result[name]):
+            return name, result[name]
+    for label, numbers in (("", result), *parts.items()):
+        where = f"instructions.{label}." if label else ""
+        if not isinstance(numbers, dict):
+            return where.rstrip("."), numbers
+        count, rate, interval = (numbers.get(name) for name in ("num_episodes", "success_rate", "success_ci95"))
+        if not is_count(count):
+            return f"{where}num_episodes", count
+        if rate is None and interval is None:
+            continue
+        if not is_finite(rate) or not 0 <= rate <= 1:
+            return f"{where}success_rate", rate
+        if not isinstance(interval, list) or len(interval) != 2 or not all(map(is_finite, interval)):
+            return f"{where}success_ci95", interval
+        if not 0 <= interval[0] <= rate <= interval[1] <= 1:
+            return f"{where}success_ci95", interval
+    return None
 
 
 def success_text(result: dict[str, Any]) -> str:

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from .errors import CheckpointError
     from .generations import GENERATIONS, TINY, NetworkConfig, generation
     from .head_config import ActionHeadConfig
-    from .loading import files_of, from_pretrained, generation_of_folder, statistics_of, without_weights
+    from .loading import (
+        files_of,
+        from_pretrained,
+        generation_of_folder,
+        settings_of_checkpoint,
+        statistics_of,
+        without_weights,
+    )
     from .modality import METADATA_FILE, ActionKey, Modality, StateKey, Statistics, make_metadata, read_statistics
     from .n1d5.config import Gr00tN1d5Config
     from .n1d5.model import Gr00tN1d5
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from .n1d7.processor import Gr00tN1d7Processor
     from .network import Gr00tNetwork
     from .processor import Gr00tProcessor
+    from .settings import PolicySettings
     from .tokenizer import load_tokenizer, tokenizer_assets
 
 _MODULES = {
@@ -32,7 +40,10 @@ _MODULES = {
     "errors": ("CheckpointError",),
     "generations": ("GENERATIONS", "TINY", "NetworkConfig", "generation"),
     "head_config": ("ActionHeadConfig",),
-    "loading": ("files_of", "from_pretrained", "generation_of_folder", "statistics_of", "without_weights"),
+    "loading": (
+        *("files_of", "from_pretrained", "generation_of_folder"),
+        *("settings_of_checkpoint", "statistics_of", "without_weights"),
+    ),
     "modality": (
         *("METADATA_FILE", "ActionKey", "Modality", "StateKey", "Statistics"),
         *("make_metadata", "read_statistics"),
@@ -45,6 +56,7 @@ _MODULES = {
     "n1d7.processor": ("Gr00tN1d7Processor",),
     "network": ("Gr00tNetwork",),
     "processor": ("Gr00tProcessor",),
+    "settings": ("PolicySettings",),
     "tokenizer": ("load_tokenizer", "tokenizer_assets"),
 }
 
@@ -67,6 +79,7 @@ __all__ = [
     "HeadContext",
     "Modality",
     "NetworkConfig",
+    "PolicySettings",
     "StateKey",
     "Statistics",
     "files_of",
@@ -76,6 +89,7 @@ __all__ = [
     "load_tokenizer",
     "make_metadata",
     "read_statistics",
+    "settings_of_checkpoint",
     "statistics_of",
     "tokenizer_assets",
     "without_weights",

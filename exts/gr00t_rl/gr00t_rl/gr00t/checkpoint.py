@@ -25,12 +25,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..utils.foreign_files import check_regular, is_inside, parse_json, read_bytes, read_text
 from ..utils.whole_files import held, remove_leftovers
 from .errors import CheckpointError
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+SETTINGS_FILE = "experiment_cfg/gr00t_rl.json"
+"""What the official files do not say of a policy, see ``settings.py``."""
 TOKENIZER_FILES = (
     "chat_template.json",
     "chat_template.jinja",
@@ -46,6 +49,7 @@ CHECKPOINT_FILES = (
     *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
     *("eagle_config.json", "experiment_cfg/metadata.json"),
     *("qwen3_vl_config.json", "statistics.json", "embodiment_id.json"),
+    SETTINGS_FILE,
 )
 """Files beside the weights in a checkpoint of any generation: a save replaces or removes them."""
 MAX_SHARD_BYTES = 5_000_000_000
@@ -117,7 +121,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: missing file, bad JSON, or JSON that is not a table.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} has no {path.name}: give the folder of a GR00T checkpoint") from error
     except (ValueError, OSError) as error:
@@ -143,8 +147,16 @@ def read_sizes_of(folder: Path, config_class: Any) -> Any:
 
 
 def read_assets(folder: Path, layout: Layout) -> dict[str, bytes]:
-    """Contents of the asset files that ``folder`` has. In memory, so a save needs the source folder no more."""
-    return {name: (folder / name).read_bytes() for name in layout.assets if (folder / name).is_file()}
+    """Contents of the asset files that ``folder`` has. In memory, so a save needs the source folder no more.
+
+    Raises:
+        CheckpointError: one that cannot be read.
+    """
+    names = (*layout.assets, SETTINGS_FILE)
+    try:
+        return {name: read_bytes(folder / name) for name in names if (folder / name).exists()}
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read ({error}): copy it again from the source") from error
 
 
 def load_tensors(
@@ -171,7 +183,7 @@ def load_tensors(
     state: dict[str, Tensor] = {}
     for shard in shards:
         try:
-            with safe_open(shard, framework="pt") as file:
+            with _opened(shard) as file:
                 for key in (name for name in _names(file) if name not in layout.tied):
                     # A copy, or the weights would stay mapped to a file that may be replaced.
                     state[layout.to_module_key(key)] = file.get_tensor(key).to(device=device, dtype=dtype, copy=True)
@@ -189,6 +201,8 @@ def _shard_files(folder: Path) -> list[Path]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise CheckpointError(f"{index} has no table 'weight_map' of file names: copy it again from the source")
+    if outside := sorted({name for name in weight_map.values() if not is_inside(name)}):
+        raise CheckpointError(f"{index} names {outside[0]!r}, outside its folder: take a checkpoint from its source")
     shards = [folder / name for name in sorted(set(weight_map.values()))]
     for shard in shards:
         if not shard.is_file():
@@ -201,7 +215,7 @@ def _check_tensors(folder: Path, layout: Layout, expected: Mapping[str, list[int
     found: dict[str, list[int]] = {}
     for shard in shards:
         try:
-            with safe_open(shard, framework="pt") as file:
+            with _opened(shard) as file:
                 names = [key for key in _names(file) if key not in layout.tied]
                 found |= {layout.to_module_key(key): file.get_slice(key).get_shape() for key in names}
         except (SafetensorError, OSError) as error:
@@ -225,6 +239,11 @@ def _check_tensors(folder: Path, layout: Layout, expected: Mapping[str, list[int
                 f"{folder}: {layout.to_checkpoint_key(key)} has shape {found[key]}, config says {shape}{assumed}: "
                 f"use the {' and '.join(layout.sizes)} that were saved with these weights"
             )
+
+
+def _opened(shard: Path) -> Any:
+    check_regular(shard)
+    return safe_open(shard, framework="pt")
 
 
 def _names(file: Any) -> list[str]:

@@ -173,6 +173,6 @@ def generation_of_config(config: Mapping[str, Any]) -> Generation:
     """
     known = {generation(name).MODEL_TYPE: name for name in GENERATIONS}
     found = config.get("model_type")
-    if found not in known:
+    if not isinstance(found, str) or found not in known:
         raise ValueError(f"model_type is {found!r}, not {' or '.join(map(repr, known))}: give a GR00T checkpoint")
     return generation(known[found])

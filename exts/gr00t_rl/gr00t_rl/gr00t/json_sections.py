@@ -8,6 +8,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from ..utils.foreign_files import is_count, is_finite, shown
+
+MAX_SIZE, MAX_LAYERS = 2**20, 2**10
+"""Of what is counted in a network, and of its layers: far above the released ones, and not more than can be built."""
+
 
 def section(parent: Mapping[str, Any], key: str, required: bool = True) -> Mapping[str, Any]:
     """The table ``key`` of ``parent``; empty where it is missing and not ``required``."""
@@ -23,7 +28,7 @@ def check_fixed(table: Mapping[str, Any], fixed: Mapping[str, Any], network: str
     """Make sure that the switches of ``table`` are those ``fixed`` ones of the network."""
     for key, expected in fixed.items():
         if table.get(key, expected) != expected:
-            raise ValueError(f"{key} is {table[key]!r}, but {network} has {expected!r}: this is another network")
+            raise ValueError(f"{key} is {shown(table[key])}, but {network} has {expected!r}: this is another network")
 
 
 def numbers(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,10 +38,12 @@ def numbers(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in table.items():
         if key not in kinds:
             continue
-        is_float = "float" in str(kinds[key])  # annotations are strings here
-        number = isinstance(value, (int, float) if is_float else int) and not isinstance(value, bool)
-        if not number or value < (0 if is_float else 1):
-            raise ValueError(f"{key} is {value!r}, not a size: take the file from the original checkpoint")
+        if "float" in str(kinds[key]):  # annotations are strings here
+            is_size = is_finite(value) and value >= 0
+        else:
+            is_size = is_count(value, 1) and value <= (MAX_LAYERS if "layer" in key or key == "depth" else MAX_SIZE)
+        if not is_size:
+            raise ValueError(f"{key} is {shown(value)}, not a size: take the file from the original checkpoint")
         found[key] = value
     return found
 

@@ -16,7 +16,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from .normalise import MODES, SIN_COS, STATISTICS, Stats
+from ..utils.foreign_files import parse_json, shown
+from .normalise import MODES, SIN_COS, STATISTICS, Stats, read_stats
 
 METADATA_FILE = "experiment_cfg/metadata.json"
 """Where a checkpoint keeps its statistics."""
@@ -269,17 +270,23 @@ def read_statistics(metadata: bytes | None, modality: Modality) -> Statistics | 
             "statistics; set normalization=None for every key, or a checkpoint that has it"
         )
     try:
-        content = json.loads(metadata)
+        content = _parse_metadata(metadata)
     except ValueError as error:
-        content = f"no JSON ({error})"
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"embodiment_tag is {modality.embodiment_tag!r}, but the checkpoint's {METADATA_FILE} is {content!r}; copy "
-            "it again from the source"
-        )
+        raise ValueError(f"embodiment_tag is {modality.embodiment_tag!r}, but {error}") from None
     statistics = Statistics.from_metadata(content, modality.embodiment_tag)
     statistics.check(modality)
     return statistics
+
+
+def _parse_metadata(content: bytes) -> dict[str, Any]:
+    """The table in a checkpoint's metadata. Raises ValueError."""
+    try:
+        table = parse_json(content)
+    except ValueError as error:
+        table = f"no JSON ({error})"
+    if not isinstance(table, dict):
+        raise ValueError(f"the checkpoint's {METADATA_FILE} is {shown(table)}; copy it again from the source")
+    return table
 
 
 def make_metadata(
@@ -332,7 +339,7 @@ def metadata_with(
 ) -> bytes:
     """Return the content of ``experiment_cfg/metadata.json`` with an embodiment in it; others stay as ``before``."""
     ours = make_metadata(modality, statistics, resolution, fps)
-    return (json.dumps(json.loads(before or b"{}") | ours, indent=2) + "\n").encode()
+    return (json.dumps(_parse_metadata(before or b"{}") | ours, indent=2) + "\n").encode()
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
@@ -415,6 +422,8 @@ def _check_stats(
             f"{name}.normalization is {key.normalization!r}, but its statistics lack {', '.join(missing)}; set another "
             "mode or copy the metadata again"
         )
+    if bad := [stat for stat in needed if not stats[stat].isfinite().all()]:
+        raise ValueError(f"{name}: {bad[0]} of its statistics is not finite; copy the metadata again")
     widths = {values.shape[0] for values in stats.values()}
     if stats and widths != {key.dim}:
         raise ValueError(
@@ -438,7 +447,7 @@ def _check_fields(name: str, content: Any, target: type) -> None:
 
 
 def _vectors(table: Mapping[str, Any]) -> Stats:
-    return {name: torch.tensor(table[name], dtype=torch.float32).flatten() for name in STATISTICS if name in table}
+    return {name: values.flatten() for name, values in read_stats(table).items()}
 
 
 def _is_integer(value: Any) -> bool:

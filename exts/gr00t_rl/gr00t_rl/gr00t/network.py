@@ -22,6 +22,7 @@ from .action_head import ActionHead
 from .attention import check_attn_implementation
 from .checkpoint import Layout
 from .embodiment import CategorySpecificLinear
+from .errors import CheckpointError
 from .tokens import Prompt, TokenKinds
 
 
@@ -80,8 +81,7 @@ class Gr00tNetwork(nn.Module):
         check_attn_implementation(attn_implementation)
         folder = checkpoint.resolve_folder(path_or_hub_id)
         config = checkpoint.read_sizes_of(folder, cls.config_class)
-        with torch.device("meta"):
-            model = cls(config, attn_implementation)
+        model = cls._without_memory(config, attn_implementation)
         weights = checkpoint.load_tensors(folder, cls.layout, _shapes(model), dtype, torch.device(device))
         model.load_state_dict(weights, strict=True, assign=True)
         model.backbone.rebuild_buffers()
@@ -121,11 +121,22 @@ class Gr00tNetwork(nn.Module):
         from ..utils.fakes import make_fake
 
         check_attn_implementation(attn_implementation)
-        with torch.device("meta"):
-            model = cls(config, attn_implementation).to(dtype)
+        model = cls._without_memory(config, attn_implementation).to(dtype)
         make_fake(model)
         model.backbone.rebuild_buffers()
         return model.eval()
+
+    @classmethod
+    def _without_memory(cls, config: Any, attn_implementation: str = "sdpa") -> Self:
+        """The network on the meta device. Raises CheckpointError for sizes that no tensor can have."""
+        try:
+            with torch.device("meta"):
+                return cls(config, attn_implementation)
+        except (RuntimeError, OverflowError, MemoryError) as error:
+            files = " and ".join(cls.config_class.files)
+            raise CheckpointError(
+                f"no network has the sizes in {files} ({error}): take them from the source"
+            ) from error
 
     @property
     def dtype(self) -> torch.dtype:
@@ -199,8 +210,7 @@ class Gr00tNetwork(nn.Module):
         for name, layer in self.named_modules():
             if isinstance(layer, CategorySpecificLinear):
                 state[f"{name}.W"], state[f"{name}.b"] = layer.full_table()
-        with torch.device("meta"):
-            plain = type(self)(self.config)
+        plain = self._without_memory(self.config)
         return checkpoint.official_tensors(state, _shapes(plain), self.layout)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ Each inverse undoes its forward, also in a dimension that never varied in the da
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,22 @@ STATISTICS: tuple[str, ...] = ("min", "max", "mean", "std", "q01", "q99")
 
 SIN_COS = "sin_cos"
 """Mode of :class:`Normaliser` that replaces d angles by their d sines and d cosines; it has no inverse."""
+
+
+def read_stats(table: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The statistics of a file's table for one key, float32.
+
+    Raises:
+        ValueError: One that is not numbers in lists of one length.
+        TypeError: No table.
+    """
+    found = {}
+    for name in (name for name in STATISTICS if name in table):
+        try:
+            found[name] = torch.tensor(table[name], dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            raise ValueError(f"{name} is not a list of numbers") from None
+    return found
 
 
 def min_max(x: Tensor, stats: Stats) -> Tensor:

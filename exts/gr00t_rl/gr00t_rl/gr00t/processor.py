@@ -176,6 +176,19 @@ class Gr00tProcessor(nn.Module):
         return modality
 
     @classmethod
+    def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> Modality | None:
+        """Return the keys of an embodiment, where a network's files say all of them; None where they do not.
+
+        Args:
+            assets: A network's files.
+            tag: The embodiment; None: the only one that there is.
+
+        Raises:
+            ValueError: There is no such embodiment, or several and no tag.
+        """
+        return None
+
+    @classmethod
     def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:
         """Return whether the network gives any of the actions relative to the state."""
         return False

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +163,16 @@ def tokenizer_assets(tokenizer: PreTrainedTokenizerBase) -> dict[str, bytes]:
         template = json.dumps({"chat_template": tokenizer.chat_template}, indent=2) + "\n"
         (folder / "chat_template.json").write_text(template, encoding="utf-8")
         return {file: (folder / file).read_bytes() for file in TOKENIZER_FILES if (folder / file).is_file()}
+
+
+def tokenizer_of(assets: Mapping[str, bytes]) -> PreTrainedTokenizerBase:
+    """Undo :func:`tokenizer_assets`.
+
+    Raises:
+        CheckpointError: No usable tokenizer is among the files.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        for file in TOKENIZER_FILES:
+            if file in assets:
+                (Path(name) / file).write_bytes(assets[file])
+        return load_tokenizer(name)

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..preflight import announce_training
@@ -60,6 +60,7 @@ def _resolver(stock: Any, program: str, runner_type: type) -> Any:
     def resolve(args_cli: Any, agent_cfg: Any, *others: Any) -> str | None:
         if not isinstance(agent_cfg, runner_type):
             return stock(args_cli, agent_cfg, *others)
+        refuse_sweeps(sys.argv)
         if program == "train":
             announce_training(agent_cfg)
         try:
@@ -86,6 +87,19 @@ def _resolver(stock: Any, program: str, runner_type: type) -> Any:
         return apply_checkpoint(checkpoint or "latest", program, agent_cfg, args_cli.task, args_cli.agent)
 
     return resolve
+
+
+def refuse_sweeps(argv: Sequence[str]) -> None:
+    """Refuse Hydra's sweeps: Isaac Lab sets env and agent itself, so that one run would begin with a list as a value.
+
+    Raises:
+        ConfigurationError: The command line asks for one.
+    """
+    if "--multirun" in argv:
+        raise ConfigurationError(
+            "--multirun: Isaac Lab starts one run, whatever Hydra would sweep; start a run for each value, such as "
+            "`for seed in 1 2 3; do gr00t-rl train ... --seed $seed; done`"
+        )
 
 
 def _launcher(stock: Any, on_cores: Callable[[Any], bool]) -> Any:

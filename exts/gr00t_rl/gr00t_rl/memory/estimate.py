@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..gr00t import NetworkConfig
+from ..launch.agent_cfg import for_installed_rsl_rl
 from ..utils.episodes import episode_steps
 from ..utils.errors import ConfigurationError
 from .devices import BESIDE, GIB, free_bytes, own_bytes
@@ -89,13 +89,11 @@ class Subject:
 
     def rehearsal(self) -> Rehearsal:
         """Return the run's algorithm without weights."""
-        from isaaclab_rl.rsl_rl import handle_deprecated_rsl_rl_cfg
-
         agent_cfg = copy.deepcopy(self.agent_cfg)
         if agent_cfg.num_steps_per_env is None:
             agent_cfg.num_steps_per_env = episode_steps(self.env_cfg)
         if hasattr(agent_cfg.actor, "stochastic"):  # Isaac Lab removes it, once
-            handle_deprecated_rsl_rl_cfg(agent_cfg, version("rsl-rl-lib"))
+            for_installed_rsl_rl(agent_cfg)
         return Rehearsal(
             agent_cfg.to_dict(),
             observed_shapes(self.env_cfg, agent_cfg),

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 import yaml
 
-from ..gr00t import TINY, Gr00tNetwork, tokenizer_assets
+from ..gr00t import TINY, Gr00tNetwork, PolicySettings, tokenizer_assets
+from ..gr00t.checkpoint import SETTINGS_FILE
 from ..options import Gr00tActorOptions, declared
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import check_regular, read_text
 from .base_weights import fingerprint, load_base
 from .trainable import LORA, make_trainable, merge_adapters
 
@@ -71,12 +73,51 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tNetwork:
         merge_adapters(model)
     if "tokenizer_config.json" not in model.assets:  # random weights, or a base whose tokenizer lies elsewhere
         model.assets = {**model.assets, **tokenizer_assets(tokens)}
+    model.assets.pop(SETTINGS_FILE, None)  # those of the base
+    if settings := policy_settings(file):
+        model.assets[SETTINGS_FILE] = settings.to_bytes()
     return model
+
+
+def policy_settings(file: Path) -> PolicySettings | None:
+    """Return how the policy of a run is run: its modality, and what the run's evaluations used.
+
+    Args:
+        file: ``model_N.pt`` of a run with a GR00T actor.
+
+    Returns:
+        The settings; None for a run without a modality, which takes an env's groups as they are.
+
+    Raises:
+        ConfigurationError: If the run's settings are not there, or make no sense.
+    """
+    agent, env = run_settings(file)
+    actor = {name: agent["actor"].get(name, value.default) for name, value in declared(Gr00tActorOptions).items()}
+    if actor["modality"] is None:
+        return None
+    texts = actor["instruction"] or _instructions(env)
+    step_s = env.get("decimation", 0) * (env.get("sim") or {}).get("dt", 0.0)
+    content = {name: actor[name] for name in ("modality", "embodiment_id", "n_action_steps")}
+    content |= {name: actor[name] for name in ("num_inference_timesteps", "init_noise_scale")}
+    content["instructions"] = [texts] if isinstance(texts, str) else list(texts or [])
+    content["control_hz"] = round(1 / step_s, 6) if step_s else None
+    side = env.get("camera_size")  # of our tasks; where others keep the sizes of their pictures is not known
+    content["image_sizes"] = dict.fromkeys(actor["modality"]["video"], (side, side)) if side else {}
+    try:
+        return PolicySettings.from_dict(content)
+    except ValueError as error:
+        raise ConfigurationError(f"{file.parent / 'params' / 'agent.yaml'}: agent.actor.{error}") from None
+
+
+def _instructions(env: dict[str, Any]) -> Any:
+    """What an env's policy is told: all of its instructions where it draws them, else its one."""
+    return env.get("instructions") if env.get("sample_instructions") else env.get("instruction")
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the actor's state and the run's settings of agent and env."""
     try:
+        check_regular(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigurationError(f"--checkpoint {file} does not exist; set the model_N.pt of a run") from None
@@ -90,17 +131,31 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         raise ConfigurationError(
             f"--checkpoint {file} holds no GR00T actor; set the model_N.pt of a run whose agent has one"
         )
+    return state, *run_settings(file)
+
+
+def run_settings(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of agent and env of a run.
+
+    Args:
+        file: ``model_N.pt`` of the run.
+
+    Raises:
+        ConfigurationError: If they are not there or not readable.
+    """
     settings = []
     for name in ("agent", "env"):
         path = file.parent / "params" / f"{name}.yaml"
         try:
             # Isaac Lab writes tuples and slices with Python tags: they are read as plain lists, or as nothing
-            settings.append(yaml.load(path.read_text(), Loader=_PlainLoader))
-        except (OSError, yaml.YAMLError) as error:
+            settings.append(yaml.load(read_text(path), Loader=_PlainLoader))
+            if not isinstance(settings[-1], dict):
+                raise ValueError("it holds no table")
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigurationError(
                 f"{path}, which the run wrote beside its checkpoints, cannot be read ({error}); copy the whole folder"
             ) from None
-    return state, settings[0], settings[1]
+    return settings[0], settings[1]
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -165,6 +165,9 @@ class PpoOptions(SurrogateOptions):
     huber_delta: float | None = option(
         None, "Error beyond which the value loss grows linearly; null: the squared error.", above=0
     )
+    num_critic_epochs: int = option(
+        0, "Passes of the critic alone over the iteration's decisions, before those with the policy.", low=0
+    )
     num_critic_warmup_iterations: int = option(0, "First iterations in which only the critic learns.", low=0)
     critic_learning_rate: float | None = option(None, "Learning rate of the critic; the actor's where null.", low=0)
     critic_schedule: str | None = option(

@@ -103,6 +103,8 @@ def _check_entries(option: Option, value: Mapping[str, Any], path: str) -> None:
         if option.keys is not None and name not in option.keys:
             raise unknown(name, entry, option.keys, path)
         if option.entries is not None:
+            if not isinstance(entry, Mapping):
+                raise ConfigurationError(f"{_join(path, name)} is {entry!r}; set a mapping")
             check_known(option.entries, entry, _join(path, name))
             check_values(option.entries, types.SimpleNamespace(**entry), _join(path, name))
 
@@ -165,6 +167,8 @@ def _is_number(value: Any, kind: type) -> bool:
     """Return whether a value is a number of this kind: True and False are none, nor is what is not a number."""
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         return False
+    if isinstance(value, int):  # one of hundreds of digits is no float, and none that can be counted to
+        return abs(value) < 2**63
     return not math.isnan(value)
 
 

@@ -19,6 +19,11 @@ FROM_RANDOM = {"batch_size": 16, "draws": 8, "lr": 1e-3}
 """What serves a tiny random network, which takes long steps and whose backbone is the larger part of the work."""
 
 
+NOTHING_SAID = (
+    "nothing says what state and action are; give --task, whose agent declares the modality, or --embodiment_tag with "
+    "the keys of the dataset's meta/modality.json, or --modality FILE"
+)
+
 SIZES = {name: tuple(inspect.signature(generation(name).Config.tiny).parameters) for name in TINY.values()}
 """Generation -> sizes of its tiny network."""
 ALL_SIZES = tuple(dict.fromkeys(size for sizes in SIZES.values() for size in sizes))
@@ -89,13 +94,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_embodiment(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which embodiment is meant, and what its numbers mean."""
     add = parser.add_argument
-    add("--task", help="task whose agent declares the modality; without one, give --embodiment_tag or --modality")
+    add(
+        "--task",
+        help="task whose agent declares the modality; not needed where the checkpoint says its own "
+        "(experiment_cfg/gr00t_rl.json); else give --embodiment_tag or --modality",
+    )
     add(
         "--modality",
         type=Path,
         metavar="FILE",
         help="JSON or YAML file with the keys, in the form of a dataset's meta/modality.json (and then instead of it) "
-        "or with the fields of gr00t_rl.gr00t.Modality (default: the first dataset's meta/modality.json)",
+        "or with the fields of gr00t_rl.gr00t.Modality (default: the checkpoint's own, else the "
+        "first dataset's meta/modality.json)",
     )
     add("--embodiment_tag", help="what the checkpoint calls the robot, where no task and no file says it")
     add(
@@ -177,8 +187,5 @@ def check_ways(args: argparse.Namespace) -> None:
         raise ConfigurationError(
             f"--task declares the modality, and {given[0]} another; give --task, or {' and '.join(given)}, not both"
         )
-    if args.task is None and not given:
-        raise ConfigurationError(
-            "nothing says what is trained; give --task, whose agent declares the modality, or --embodiment_tag with "
-            "the keys of the dataset's meta/modality.json, or --modality FILE"
-        )
+    if args.task is None and not given and args.checkpoint in TINY:
+        raise ConfigurationError(NOTHING_SAID)

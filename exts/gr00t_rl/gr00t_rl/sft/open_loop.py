@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ..data import Demonstrations
-from ..gr00t import CheckpointError, Gr00tNetwork, Modality, from_pretrained, generation, load_tokenizer
+from ..gr00t import CheckpointError, Gr00tNetwork, Modality, PolicySettings, from_pretrained, generation, load_tokenizer
 from ..utils.errors import ConfigurationError
-from .embodiment import chosen_modality
+from .embodiment import Embodiment, chosen_embodiment
 from .samples import Samples
 
 BATCH = 16
@@ -41,23 +41,25 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], bytes | None]:
     Raises:
         ConfigurationError: Checkpoint, dataset and modality do not fit each other.
     """
-    modality, content = chosen_modality(args)
+    embodiment = chosen_embodiment(args)
+    modality = embodiment.modality
     data = Demonstrations.load(
         args.dataset,
         episodes=args.episodes,
         cameras=list(modality.video),
         max_bytes=args.pictures_gb * 1e9,
-        modality=content,
+        modality=embodiment.dataset,
     )
     try:
-        return _evaluate(args, data.arranged(modality), modality)
+        return _evaluate(args, data.arranged(modality), embodiment)
     finally:
         data.close()
 
 
 def _evaluate(
-    args: argparse.Namespace, data: Demonstrations, modality: Modality
+    args: argparse.Namespace, data: Demonstrations, embodiment: Embodiment
 ) -> tuple[dict[str, Any], bytes | None]:
+    modality, settings = embodiment.modality, embodiment.settings
     device = torch.device(args.device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     try:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -67,10 +69,11 @@ def _evaluate(
         raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
     horizon = model.config.action_head.action_horizon
     known = samples.processor.known_embodiment(model.assets, modality.embodiment_tag)
-    execute = args.execute or min(horizon, known.steps or horizon)
+    own = settings.n_action_steps if settings else None
+    execute = args.execute or own or min(horizon, known.steps or horizon)
     if not 1 <= execute <= (known.steps or horizon):
         raise ConfigurationError(f"--execute is {execute}; set 1 to {known.steps or horizon}, the steps of a chunk")
-    compared = compare(model.to(device), samples, data, modality, execute, args.seed)
+    compared = compare(model.to(device), samples, data, modality, execute, args.seed, settings)
     report = errors_of(compared, modality) | {"episodes": data.num_episodes, "execute": execute}
     return report, plot(compared, data.start, modality) if args.plot else None
 
@@ -100,7 +103,13 @@ def load_samples(
 
 @torch.no_grad()
 def compare(
-    model: Gr00tNetwork, samples: Samples, data: Demonstrations, modality: Modality, execute: int, seed: int = 0
+    model: Gr00tNetwork,
+    samples: Samples,
+    data: Demonstrations,
+    modality: Modality,
+    execute: int,
+    seed: int = 0,
+    settings: PolicySettings | None = None,
 ) -> Compared:
     """Let the network decide every ``execute`` frames of each episode, and take so many actions of its chunk.
 
@@ -111,6 +120,7 @@ def compare(
         modality: The embodiment's keys.
         execute: Actions of a chunk that are compared; fewer at an episode's end.
         seed: Of the noise from which chunks are made.
+        settings: How the policy denoises; None: as the network was trained.
     """
     device, head, config = samples.device, model.action_head, model.config.action_head
     ends = data.start[1:]
@@ -118,6 +128,8 @@ def compare(
         [torch.arange(int(a), int(b), execute) for a, b in zip(data.start[:-1], ends, strict=True)]
     )  # [D]
     generator = torch.Generator().manual_seed(seed)
+    scale = settings.init_noise_scale if settings else 1.0
+    steps = (settings and settings.num_inference_timesteps) or config.num_inference_timesteps
     chunks = []
     dtype = next(model.backbone.parameters()).dtype
     for rows in samples.in_turn(decisions.to(device), BATCH):
@@ -127,8 +139,8 @@ def compare(
         context = head.prepare(
             head.process_features(features, mask), samples.state[rows], mask=mask, kinds=samples.processor.kinds
         )
-        noise = torch.randn(len(rows), config.action_horizon, config.action_dim, generator=generator).to(device)
-        chunk = head.integrate(noise, context, config.num_inference_timesteps)
+        noise = scale * torch.randn(len(rows), config.action_horizon, config.action_dim, generator=generator)
+        chunk = head.integrate(noise.to(device), context, steps)
         state = data.state[rows.cpu()].to(device)
         chunks.append(samples.processor.action(chunk, modality.action_dim, state)[:, :execute].float().cpu())
     frames = decisions[:, None] + torch.arange(execute)  # [D, execute]

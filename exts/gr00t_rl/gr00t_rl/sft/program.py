@@ -13,10 +13,11 @@ import torch
 from tqdm import tqdm
 
 from ..data import Demonstrations
-from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, generation
+from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, PolicySettings, generation
+from ..gr00t.checkpoint import SETTINGS_FILE
 from ..utils.errors import ConfigurationError
 from .augmentation import Augmentation
-from .embodiment import chosen_modality
+from .embodiment import chosen_embodiment
 from .grounding import Grounding
 from .network import as_statistics, load_network, with_relative, write_statistics
 from .parts import Tuned
@@ -33,7 +34,7 @@ LOG_POINTS = 100
 
 def run(args: argparse.Namespace) -> None:
     """Train as the completed options say."""
-    modality, content = chosen_modality(args)
+    modality, content, _ = chosen_embodiment(args)
     tuned = tuned_parts(args)
     data = Demonstrations.load(
         args.dataset,
@@ -76,6 +77,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
             image_sizes=[data.layout.cameras[key] for key in modality.video],
             assets=model.assets,
         )
+        model.assets[SETTINGS_FILE] = settings_of(args, data, modality).to_bytes()
         samples = Samples(data, processor, model.config.action_head.action_horizon, device)
     except CheckpointError as error:
         raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
@@ -117,6 +119,19 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     losses = [f"{name} {log[name]:.4f}" for name in ("train_loss", "held_out_loss") if log[name] is not None]
     print(f"{args.out}: {', '.join(losses)}, {log['seconds']:.0f} s")
     return log
+
+
+def settings_of(args: argparse.Namespace, data: Demonstrations, modality: Modality) -> PolicySettings:
+    """What the checkpoint's own files do not say of how it is run: whole chunks, of the pictures and at the rate of
+    the demonstrations.
+    """
+    return PolicySettings(
+        modality,
+        args.embodiment_id,
+        instructions=list(data.instructions),
+        image_sizes={key: data.layout.cameras[key] for key in modality.video},
+        control_hz=data.layout.fps,
+    )
 
 
 def train_and_log(training: Training, held_out: torch.Tensor, saved: SavedTraining) -> dict[str, Any]:

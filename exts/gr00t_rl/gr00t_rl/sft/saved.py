@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import check_regular
 from ..utils.whole_files import partial_of, remove_leftovers, write_whole
 from .training import Training
 
@@ -47,8 +48,9 @@ class SavedTraining:
         if not self.file.exists():
             return [], []
         try:
+            check_regular(self.file)
             content = torch.load(self.file, map_location="cpu", weights_only=True)
-            found = content["settings"]
+            found, curve, recent = dict(content["settings"]), list(content["curve"]), list(content["recent"])
         except Exception as error:
             raise ConfigurationError(f"{self.file} cannot be read ({type(error).__name__}); remove it") from None
         for name, value in self.settings.items():
@@ -57,6 +59,10 @@ class SavedTraining:
                     f"{self.file} is of a run with --{name} {found.get(name)}, this one has {value}; give the same "
                     "settings to go on with it, or remove it"
                 )
-        training.load_state_dict(content["training"])
+        try:
+            training.load_state_dict(content["training"])
+        except Exception as error:  # whatever torch makes of another network's state
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            raise ConfigurationError(f"{self.file} does not fit this training ({reason}); remove it") from None
         print(f"going on at step {training.step} from {self.file}")
-        return content["curve"], content["recent"]
+        return curve, recent

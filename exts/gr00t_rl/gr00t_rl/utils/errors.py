@@ -12,3 +12,7 @@ class ConfigurationError(SystemExit, ValueError):
     def __init__(self, message: str) -> None:
         """Store the message with its white space folded into one line."""
         super().__init__(" ".join(f"[gr00t_rl] {message}".split()))
+
+
+class NotWritten(ConfigurationError):
+    """The disk does not take a file: it is full, read-only or gone. What was there before is still there."""

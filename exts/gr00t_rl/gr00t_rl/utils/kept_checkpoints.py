@@ -6,10 +6,12 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from .whole_files import partial_of
+from .foreign_files import check_regular
+from .whole_files import partial_of, whole_file
 
 BEST_MODEL = "model_best.pt"
 """Name of the checkpoint of a run with the highest evaluated success."""
@@ -58,7 +60,7 @@ def take_best_along(source: Path, iteration: int, folder: Path) -> Path | None:
         The file it was found in; None if it is no longer there.
     """
     for file in (source.with_name(BEST_MODEL), source.with_name(f"model_{iteration}.pt")):
-        if file.is_file() and torch.load(file, map_location="cpu", weights_only=True, mmap=True)["iter"] == iteration:
+        if _iteration_of(file) == iteration:
             folder.mkdir(parents=True, exist_ok=True)
             if file.absolute() != (folder / BEST_MODEL).absolute():
                 put_beside(file, folder / BEST_MODEL)
@@ -66,12 +68,23 @@ def take_best_along(source: Path, iteration: int, folder: Path) -> Path | None:
     return None
 
 
-def put_beside(path: Path, other: Path) -> None:
-    """Give a file a second name, or a copy where the file system has none."""
-    partial = partial_of(other)
-    partial.unlink(missing_ok=True)
+def _iteration_of(file: Path) -> Any:
+    """Number of the iteration after which a checkpoint was written; None where there is no readable one."""
     try:
+        check_regular(file)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # whatever the unpickler makes of foreign bytes
+        return None
+    return content.get("iter") if isinstance(content, dict) else None
+
+
+def put_beside(path: Path, other: Path) -> None:
+    """Give a file a second name, or a copy where the file system has none. Raises NotWritten."""
+    partial = partial_of(other)
+    try:
+        partial.unlink(missing_ok=True)
         partial.hardlink_to(path)
+        partial.replace(other)
     except OSError:
-        shutil.copyfile(path, partial)
-    partial.replace(other)
+        with whole_file(other) as copy, path.open("rb") as file:
+            shutil.copyfileobj(file, copy)

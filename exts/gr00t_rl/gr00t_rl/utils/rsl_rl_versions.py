@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What rsl_rl 5.5 has and 5.4 has not."""
+"""What rsl_rl 5.5 has and 5.4 has not, and what Isaac Lab 3.0 does to settings and later ones do not."""
 
 from __future__ import annotations
 
@@ -29,5 +29,13 @@ def _reduce_gradients(params: Iterable[torch.nn.Parameter], world_size: int, buc
 
 resolve_class: Callable[[dict[str, Any]], tuple[Callable, dict[str, Any]]]
 resolve_class = getattr(utils, "resolve_class", _resolve_class)
+
+
+def model_class(cfg: dict[str, Any]) -> tuple[Callable, dict[str, Any]]:
+    """Return a model's class and its arguments, without what Isaac Lab 3.0 wants in its cfg and takes out again."""
+    found, arguments = resolve_class(cfg)
+    return found, {name: value for name, value in arguments.items() if name != "stochastic"}
+
+
 reduce_gradients_in_buckets: Callable[[Iterable[torch.nn.Parameter], int, float], None]
 reduce_gradients_in_buckets = getattr(utils, "reduce_gradients_in_buckets", _reduce_gradients)

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from rsl_rl.runners import OnPolicyRunner
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, NotWritten
 from .finite import find_nonfinite
+from .foreign_files import check_regular, is_count
 from .kept_checkpoints import KeptCheckpoints, take_best_along
 from .process_group import quiet_loss, refuse_different_starts
 from .stop import Stopped, StopRequest
@@ -45,7 +46,11 @@ def install(algorithm_type: type) -> None:
                 f"the training state is not finite ({bad}), so {path} was not written; "
                 f"{advise(self.alg.newest_checkpoint)}"  # type: ignore[attr-defined]
             )
-        save_whole(state, path)
+        try:
+            save_whole(state, path)
+        except NotWritten as error:
+            newest: str | None = self.alg.newest_checkpoint  # type: ignore[attr-defined]
+            raise NotWritten(f"{str(error).removeprefix('[gr00t_rl] ')}; {advise(newest)}") from None
         self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
         self.logger.save_model(path, self.current_learning_iteration)
         if not hasattr(self, "kept_checkpoints"):
@@ -68,7 +73,7 @@ def install(algorithm_type: type) -> None:
             self.current_learning_iteration = content["iter"]
             _take_best_along(self, Path(path))
         self.alg.newest_checkpoint = path  # type: ignore[attr-defined]
-        return content["infos"]
+        return content.get("infos")  # type: ignore[return-value]
 
     @functools.wraps(stock_learn)
     def learn(self: OnPolicyRunner, num_learning_iterations: int, *args: Any, **kwargs: Any) -> None:
@@ -187,7 +192,9 @@ def check_readable(path: str) -> dict[str, Any]:
         ConfigurationError: If the file is no checkpoint of ours, or incomplete.
     """
     try:
+        check_regular(Path(path))
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        bad = find_nonfinite(content)
     except FileNotFoundError:
         raise ConfigurationError(f"checkpoint {path} does not exist; pass --checkpoint with a model_*.pt") from None
     except Exception as error:  # whatever the unpickler makes of foreign bytes
@@ -203,7 +210,9 @@ def check_readable(path: str) -> dict[str, Any]:
             f"checkpoint {path} is not one of this package: it has no {' and no '.join(sorted(missing))}; pass a "
             "model_*.pt that a run with this --agent wrote"
         )
-    bad = find_nonfinite(content)
+    run = content["algorithm_state_dict"]
+    if not isinstance(run, dict) or not all(is_count(n) for n in (content["iter"], run.get("iteration"))):
+        raise ConfigurationError(f"checkpoint {path} does not say how many iterations were done; pass an earlier one")
     if bad is not None:
         raise ConfigurationError(f"checkpoint {path} is not finite ({bad}); pass --checkpoint with an earlier one")
     return content

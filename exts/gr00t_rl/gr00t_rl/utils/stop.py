@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """SIGTERM asks a run to save its state and leave, as spot instances and job schedulers do before they take a machine.
 
-A handler only notes the request. The algorithm looks at it where the state is consistent, and leaves by
-:class:`Stopped`.
+Ctrl-C does the same, but is no request to be started again. A handler only notes the request. The algorithm looks at
+it where the state is consistent, and leaves by :class:`Stopped`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ RESTART_CODE = 75
 
 
 class Stopped(SystemExit):
-    """The end of a run that was asked to stop: the process leaves with :data:`RESTART_CODE`."""
+    """The end of a run that was asked to stop: the process leaves with :data:`RESTART_CODE`, after Ctrl-C with 130."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, code: int = RESTART_CODE) -> None:
         """Keep the line that says which file to go on from."""
-        super().__init__(RESTART_CODE)
+        super().__init__(code)
         self.message = f"[gr00t_rl] {message}"
 
 
 class StopRequest:
-    """Notes SIGTERM for as long as a ``with`` block lasts; outside the main thread, which gets no signals, nothing."""
+    """Notes SIGTERM and Ctrl-C for as long as a ``with`` block lasts.
+
+    Outside the main thread, which gets no signals, it notes nothing; nor Ctrl-C where somebody else has a use for it or
+    ignores it. A second Ctrl-C ends the run at once.
+    """
 
     begun = False
     """Whether this process has begun to train."""
@@ -35,20 +39,35 @@ class StopRequest:
     def __init__(self) -> None:
         self.asked = False
         """Whether the run was asked to stop."""
-        self._previous: Any = None
+        self.by = signal.SIGTERM
+        """What it was asked by."""
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         StopRequest.begun = True
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._note)
+            noted = [signal.SIGTERM]
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                noted.append(signal.SIGINT)
+            self._previous = {number: signal.signal(number, self._note) for number in noted}
         return self
 
+    @property
+    def code(self) -> int:
+        """Exit code of the process."""
+        return RESTART_CODE if self.by == signal.SIGTERM else 128 + self.by
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.asked, self.by = True, signal.Signals(signum)
+        if signum == signal.SIGINT:
+            signal.signal(signum, signal.default_int_handler)
+            print(
+                "\n[gr00t_rl] stopping; the state is saved first (Ctrl-C again: at once)", file=sys.stderr, flush=True
+            )
 
 
 def restart_on_sigterm() -> None:

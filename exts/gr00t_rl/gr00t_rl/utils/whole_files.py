@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from .errors import NotWritten
+
 PARTIAL = ".partial"
 QUIET_S = 60.0
 """Age below which no leftover is removed [s]: some network file systems keep a lock from other machines."""
@@ -32,9 +34,13 @@ def partial_of(path: Path) -> Path:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that appears at ``path`` when the block ends, and never if it fails. Raises OSError."""
+    """Open a binary file that appears at ``path`` when the block ends, and never if it fails.
+
+    Raises:
+        NotWritten: The disk does not take it. Other errors of the block go on as they are.
+    """
     partial = partial_of(path)
-    with _open_alone(partial) as file:
+    with _told(path), _open_alone(partial) as file:
         try:
             yield file
             file.flush()
@@ -42,12 +48,32 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                file.close()  # which tries once more to write what is left
             raise
 
 
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn a disk's refusal into one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        refusal: BaseException | None = error
+        while refusal is not None and not isinstance(refusal, OSError):
+            refusal = refusal.__cause__ or refusal.__context__  # torch.save has an error of its own on top
+        if refusal is None:
+            raise
+        raise NotWritten(
+            f"{path} cannot be written ({refusal.strerror or refusal}): free space there or name another place; what "
+            "was there before is unchanged"
+        ) from error
+
+
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; folders are made as needed. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole or not at all; folders are made as needed. Raises NotWritten."""
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(content)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -124,10 +125,55 @@ def test_critic_warm_up_ends_where_it_did_when_the_actor_was_run_for_nothing():
                 return alg._policy_terms(micro, alg.policy.evaluate(micro)) | terms(micro)
 
             alg._loss_terms = with_policy
-            alg._loss = lambda t, alg=alg, loss=loss: loss(t) + (0.0 * t["policy"] if alg._warming_up else 0.0)
+            alg._loss = lambda t, alg=alg, loss=loss: loss(t) + (0.0 * t["policy"] if alg._critic_alone else 0.0)
         runner.learn(2)
         found.append(torch.cat([p.detach().flatten() for p in parameters(runner)]))
     assert torch.equal(*found)
+
+
+def test_critic_epochs_are_steps_on_the_value_loss_alone():
+    """With one minibatch an epoch: AdamW's steps by hand, one more than the critic's own; the actor's rate is 0."""
+    cfg = runner_cfg(
+        "flow_sde_one",
+        learning_rate=0.0,
+        critic_learning_rate=1e-2,
+        num_learning_epochs=1,
+        num_mini_batches=1,
+        num_critic_epochs=3,
+        max_grad_norm=float("inf"),
+    )
+    runner = make_runner(cfg, PointMassEnv())
+    collect(runner)
+    alg = runner.alg
+    by_hand = copy.deepcopy(alg.critic)
+    optimizer = torch.optim.AdamW(by_hand.parameters(), lr=1e-2, eps=1e-5, weight_decay=0.0)
+    batch, actor = alg.batch.clone(), [p.detach().clone() for p in alg.actor.parameters()]
+    for _ in range(4):
+        optimizer.zero_grad()
+        (0.5 * (by_hand(batch).squeeze(-1) - batch["return"]).square().mean()).backward()
+        optimizer.step()
+    metrics = alg.update()
+    for found, expected in zip(alg.critic.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(alg.actor.parameters(), actor, strict=True))
+    assert metrics["optimizer_steps"] == 1 and "policy" in metrics
+
+
+def test_critic_epochs_touch_neither_policy_nor_curiosity():
+    """Whatever they do, the policy's own steps come after them, and are as many as without."""
+    runner = make_runner(runner_cfg("flow_sde_one", num_critic_epochs=2), PointMassEnv())
+    collect(runner)
+    alg, seen, terms = runner.alg, [], runner.alg._loss_terms
+
+    def watch(micro: TensorDict) -> dict[str, torch.Tensor]:
+        seen.append("policy" in terms(micro))
+        return terms(micro)
+
+    alg._loss_terms = watch
+    metrics = alg.update()
+    per_epoch, epochs = alg.options.num_mini_batches, alg.options.num_learning_epochs
+    assert seen == [False] * 2 * per_epoch + [True] * epochs * per_epoch
+    assert metrics["optimizer_steps"] == epochs * per_epoch
 
 
 def test_target_kl_ends_the_update_before_the_step():

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from data_episodes import make_episode
 
 from gr00t_rl.data import DatasetWriter, Episode, Layout, Slice
 from gr00t_rl.data.layout import image_column
@@ -31,36 +32,16 @@ def layout() -> Layout:
     )
 
 
-def _episode(layout: Layout, length: int, seed: int, instruction: str = "reach", success: bool = True) -> Episode:
-    """An episode whose numbers are random and whose state starts with the seed and counts the frames."""
-    generator = torch.Generator().manual_seed(seed)
-    state = torch.randn(length, layout.state_dim, generator=generator)
-    state[:, 0] = seed
-    state[:, 1] = torch.arange(length)
-    return Episode(
-        {
-            key: torch.randint(0, 256, (length, *size, 3), dtype=torch.uint8, generator=generator)
-            for key, size in layout.cameras.items()
-        },
-        state,
-        torch.randn(length, layout.action_dim, generator=generator),
-        torch.rand(length, generator=generator),
-        instruction,
-        success,
-        {"seed": seed},
-    )
-
-
 @pytest.fixture(name="make_episode")
 def _make_episode() -> Callable[..., Episode]:
-    return _episode
+    return make_episode
 
 
 @pytest.fixture
 def episodes(layout: Layout) -> list[Episode]:
     """Three episodes of two instructions; the second failed."""
     texts = ("reach the ball", "push the cube", "reach the ball")
-    return [_episode(layout, n, i, texts[i], i != 1) for i, n in enumerate(LENGTHS)]
+    return [make_episode(layout, n, i, texts[i], i != 1) for i, n in enumerate(LENGTHS)]
 
 
 @pytest.fixture

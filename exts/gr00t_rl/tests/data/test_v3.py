@@ -71,7 +71,7 @@ BROKEN = {
     "no file number": (lambda r: drop_column(r, "data/file_index"), "has no column 'data/file_index'"),
     "no video number": (lambda r: drop_column(r, f"{FRONT}/file_index"), "has no column 'videos/.*front/file_index'"),
     "no such table": (lambda r: change_row(r, data__file_index=7), "episode 0 cannot be read .*file-007.parquet"),
-    "negative": (lambda r: change_row(r, data__file_index=-1), "'data/file_index' of an episode is -1"),
+    "negative": (lambda r: change_row(r, data__file_index=-1), "'data/file_index' is -1; set an integer"),
     "too long": (lambda r: change_row(r, length=5), "file-000.parquet holds 4 rows of it, its length is 5"),
     "in no table": (lambda r: change_row(r, data__file_index=1), "file-001.parquet holds 0 rows of it"),
     "beyond the video": (lambda r: change_row(r, **{f"{FRONT}/from_timestamp": 99.0}), "no picture at 99.000 s"),

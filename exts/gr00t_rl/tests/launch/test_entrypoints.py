@@ -115,6 +115,14 @@ def test_several_processes_on_cores(programs, monkeypatch) -> None:
         programs.train.validate_distributed_device(args)
 
 
+def test_sweeps_are_refused(programs, run, monkeypatch) -> None:
+    """Hydra would compose once, with a list where a number belongs, and nothing would be swept."""
+    monkeypatch.setattr("sys.argv", ["train", "agent.seed=1,2", "--multirun"])
+    for program in ("train", "play"):
+        with pytest.raises(ConfigurationError, match=r"--multirun: Isaac Lab starts one run.* a run for each value"):
+            programs.find(program, None)
+
+
 def test_settings_are_written_once(programs, monkeypatch, tmp_path) -> None:
     for rank, expected in ((0, ["params"]), (1, [])):
         several(monkeypatch, rank)

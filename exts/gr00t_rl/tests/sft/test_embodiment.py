@@ -64,7 +64,7 @@ def test_a_dataset_is_enough_and_may_be_larger_than_memory(dataset, modality, tm
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "nothing says what is trained; give --task"),
+        ([], "nothing says what state and action are; give --task"),
         (["--task", "X", "--embodiment_tag", "robot"], "--task declares the modality, and --embodiment_tag another"),
         (
             ["--task", "X", "--modality", "f", "--embodiment_tag", "r"],

@@ -16,7 +16,15 @@ from tensordict import TensorDict
 from gr00t_rl.cli.finetune import build_parser
 from gr00t_rl.data import Demonstrations
 from gr00t_rl.data.task_modality import agent_cfg_of, modality_of
-from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Gr00tN1d5Processor, Modality, load_tokenizer, read_statistics
+from gr00t_rl.gr00t import (
+    METADATA_FILE,
+    Gr00tN1d5,
+    Gr00tN1d5Processor,
+    Modality,
+    PolicySettings,
+    load_tokenizer,
+    read_statistics,
+)
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.sft import program
 from gr00t_rl.sft.arguments import complete_arguments
@@ -194,6 +202,10 @@ def test_checkpoint_is_whole(dataset, modality, tmp_path):
     assert metadata["modalities"]["video"] == {
         key: {"resolution": [16, 16], "channels": 3, "fps": 20.0} for key in modality.video
     }
+    settings = PolicySettings.read(model.assets)
+    assert settings is not None and settings.modality == modality
+    assert (settings.instructions, settings.control_hz) == (data.instructions, 20.0)
+    assert settings.image_sizes == dict.fromkeys(modality.video, (16, 16))
     log = json.loads((out / "experiment_cfg" / "finetune.json").read_text())
     assert log["settings"]["steps"] == 3 and log["curve"][-1]["step"] == 3
 

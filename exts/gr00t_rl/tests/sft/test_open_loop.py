@@ -11,7 +11,8 @@ import torch
 from gr00t_rl.cli import dataset as command
 from gr00t_rl.cli.finetune import build_parser
 from gr00t_rl.data import Demonstrations
-from gr00t_rl.gr00t import ActionKey, Modality, StateKey
+from gr00t_rl.gr00t import ActionKey, Modality, PolicySettings, StateKey
+from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE
 from gr00t_rl.sft import open_loop, program
 from gr00t_rl.sft.arguments import complete_arguments
 from gr00t_rl.sft.open_loop import Compared, as_text, errors_of
@@ -44,8 +45,8 @@ def test_the_command_compares_a_checkpoint_with_its_data(dataset, modality, tmp_
     args = build_parser().parse_args([*options, "--steps", "1", "--batch_size", "2", "--device", "cpu"])
     complete_arguments(args)
     program.run(args)
-    call = ["evaluate", "--dataset", str(root), "--checkpoint", str(out), "--embodiment_tag", "robot", "--json"]
-    call += ["--embodiment_id", "0", "--device", "cpu", "--episodes", "2"]
+    call = ["evaluate", "--dataset", str(root), "--checkpoint", str(out), "--json", "--device", "cpu"]
+    call += ["--episodes", "2"]
     capsys.readouterr()
     found = []
     for others in ([], [], ["--execute", "3", "--plot", str(tmp_path / "p.png")], ["--seed", "1"]):
@@ -60,7 +61,12 @@ def test_the_command_compares_a_checkpoint_with_its_data(dataset, modality, tmp_
     with pytest.raises(ConfigurationError, match="--execute is 5; set 1 to 4"):
         command.main([*call, "--execute", "5"])
     with pytest.raises(ConfigurationError, match="embodiment_tag is 'other', but the checkpoint's metadata has"):
-        command.main([*call, "--embodiment_tag", "other"])
+        command.main([*call, "--embodiment_tag", "other", "--embodiment_id", "0"])
+    with pytest.raises(ConfigurationError, match="--embodiment_id is 3, but the checkpoint says 0 for 'robot'; drop"):
+        command.main([*call, "--embodiment_id", "3"])
+    (out / SETTINGS_FILE).unlink()
+    with pytest.raises(ConfigurationError, match=r"has no experiment_cfg/gr00t_rl.json, and nothing says .* --task"):
+        command.main(call)
 
 
 @pytest.mark.parametrize("modality", ["camera"], indirect=True)
@@ -78,6 +84,7 @@ def test_a_network_that_knows_the_answer_makes_no_error(dataset, modality, monke
             return features[:, 0, 0].long()  # the frames
 
         def integrate(self, noise, frames, steps):
+            assert steps == 7 and not noise.any()  # as the settings say
             self.asked.append(frames)
             return data.chunks(frames, 5)
 
@@ -107,7 +114,8 @@ def test_a_network_that_knows_the_answer_makes_no_error(dataset, modality, monke
             class action_head:
                 action_horizon, action_dim, num_inference_timesteps = 5, 3, 4
 
-    found = open_loop.compare(Model(), Samples(), data, modality, 5)  # pyright: ignore
+    settings = PolicySettings(modality, 0, num_inference_timesteps=7, init_noise_scale=0.0)
+    found = open_loop.compare(Model(), Samples(), data, modality, 5, settings=settings)  # pyright: ignore
     assert torch.cat(Head.asked).tolist() == [0, 5, 8, 13]  # episodes of eight frames
     assert found.frames.tolist() == list(range(16))
     assert torch.equal(found.predicted, data.action) and torch.equal(found.recorded, data.action)

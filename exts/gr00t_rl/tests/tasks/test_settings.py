@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a command line can choose of a task: presets, weights, the curriculum, instructions; no simulator."""
 
+import json
 import re
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
 from isaaclab_tasks.utils.hydra import resolve_task_config
 
 import gr00t_rl.tasks  # noqa: F401
+from gr00t_rl.assets import base_checkpoint
+from gr00t_rl.data.task_modality import agent_cfg_of, modality_of
+from gr00t_rl.gr00t import PolicySettings
 from gr00t_rl.tasks.push.config.franka.push_env_cfg import PushCubeFrankaEnvCfg
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -188,3 +193,25 @@ def test_parts_are_chosen_by_isaac_labs_own_overrides() -> None:
 def test_unknown_presets_are_refused_with_the_known_ones(section: str, names: str) -> None:
     with pytest.raises(ValueError, match=f"'mystery' for env.{section}. Available: .*{names}"):
         env_cfg(PUSH, f"env.{section}=mystery")
+
+
+@pytest.mark.parametrize(
+    ("base", "task"),
+    [
+        ("push_cube", PUSH),
+        ("push_cube_camera", f"{PUSH}-Camera"),
+        ("push_cube_camera_n1d7", f"{PUSH}-Camera"),
+        ("pick_place_cube", "Gr00t-Pick-Place-Cube-Franka"),
+        ("stack_cube", "Gr00t-Stack-Cube-Franka"),
+        ("tabletop_camera", "Gr00t-Stack-Cube-Franka-Camera"),
+    ],
+)
+def test_shipped_bases_are_served_as_their_task_plays_them(base: str, task: str) -> None:
+    """Keys, row, text and pictures beside the weights are the task's."""
+    content = json.loads((Path(base_checkpoint(base)) / "experiment_cfg" / "gr00t_rl.json").read_text())
+    settings, agent, env = PolicySettings.from_dict(content), agent_cfg_of(task), env_cfg(task)
+    assert settings.modality == modality_of(agent, task) and settings.embodiment_id == agent.actor.embodiment_id
+    assert env.instruction in settings.instructions
+    assert set(settings.image_sizes.values()) <= {(env.camera_size, env.camera_size)}
+    assert settings.image_sizes.keys() == settings.modality.video.keys()
+    assert settings.control_hz == pytest.approx(1 / (env.sim.dt * env.decimation))

@@ -17,6 +17,7 @@ from planned_env import PlannedEnv
 
 from gr00t_rl.algorithms.resume import rescue
 from gr00t_rl.launch.checkpoints import BEST_MODEL
+from gr00t_rl.utils.errors import NotWritten
 from gr00t_rl.utils.kept_checkpoints import KeptCheckpoints
 
 
@@ -91,7 +92,7 @@ def test_all_stay_by_default_and_a_save_that_fails_removes_nothing(tmp_path, mon
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(NotWritten, match="disk full"):
         runner.learn(1)
     assert set(names(tmp_path / "one")) >= {"model_1.pt"}
 

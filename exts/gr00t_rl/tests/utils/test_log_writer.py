@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 from helpers import PointMassEnv, make_runner, runner_cfg
+from rsl_rl.utils import wandb_log_writer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
+from gr00t_rl.utils.errors import ConfigurationError
 from gr00t_rl.utils.log_writer import metric_logger, metric_tag
 
 DOCUMENTED = {
@@ -121,6 +124,53 @@ def test_weights_and_biases_gets_the_documented_metrics(tmp_path, monkeypatch):
         assert len(logged[tag]) == 2 and all(map(math.isfinite, logged[tag])), tag
     assert logged["train/learning_rate"] == pytest.approx([1e-3, 1e-3])
     assert any((tmp_path / "run").glob("events.out.tfevents.*"))  # TensorBoard's file is written as well
+
+
+class Outage:
+    """Weights & Biases, whose calls fail from the ``first``-th on, the start being the first of them."""
+
+    def __init__(self, first: int) -> None:
+        self.config, self.calls, self._first = self, [], first
+
+    def __getattr__(self, name: str):
+        def call(*_: object, **__: object) -> None:
+            self.calls.append(name)
+            if len(self.calls) >= self._first:
+                raise ConnectionError("the service is gone\nand so on")
+
+        return call
+
+
+@pytest.mark.parametrize("first", [2, 4, 12])
+def test_an_outage_of_weights_and_biases_stops_no_run(first, tmp_path, monkeypatch, caplog):
+    """It is told once, nothing is tried again, and the event file goes on."""
+    fake = Outage(first)
+    monkeypatch.setattr(wandb_log_writer, "wandb", fake)
+    runner = make_runner({**runner_cfg("mlp"), "logger": "wandb"}, PointMassEnv(), log_dir=tmp_path)
+    runner.learn(3)
+    assert len(fake.calls) == first and fake.calls[0] == "init"
+    told = [record.getMessage() for record in caplog.records if "Weights & Biases" in record.getMessage()]
+    assert len(told) == 1 and "takes no more metrics (the service is gone); the run goes on" in told[0]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert len(events.Scalars("train/policy_loss")) == 3
+    assert (tmp_path / "model_2.pt").is_file()
+
+
+def test_weights_and_biases_that_does_not_start_ends_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(wandb_log_writer, "wandb", Outage(1))
+    runner = make_runner({**runner_cfg("mlp"), "logger": "wandb"}, PointMassEnv(), log_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"cannot be used \(the service is gone\); see `wandb login`"):
+        runner.learn(1)
+
+
+def test_an_event_file_that_cannot_be_written_stops_no_run(tmp_path, monkeypatch, caplog):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+    make_runner(runner_cfg("mlp"), PointMassEnv(), log_dir=tmp_path).learn(2)
+    told = [record.getMessage() for record in caplog.records if "takes no more metrics" in record.getMessage()]
+    assert len(told) == 1 and "No space left on device" in told[0] and str(tmp_path) in told[0]
 
 
 @pytest.mark.sim

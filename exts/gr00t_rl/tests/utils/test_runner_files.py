@@ -16,7 +16,7 @@ import torch
 from helpers import ACTORS, PointMassEnv, make_runner, runner_cfg
 from rsl_rl.runners import OnPolicyRunner
 
-from gr00t_rl.utils.errors import ConfigurationError
+from gr00t_rl.utils.errors import ConfigurationError, NotWritten
 from gr00t_rl.utils.rng import rng_state, set_rng_state
 from gr00t_rl.utils.runner_files import check_readable
 from gr00t_rl.utils.whole_files import PARTIAL
@@ -45,7 +45,7 @@ def test_interrupted_write_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(NotWritten, match=rf"{path} cannot be written \(disk full\).*; resume from {path}"):
         runner.save(str(path))
     assert path.read_bytes() == before
 

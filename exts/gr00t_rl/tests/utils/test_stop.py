@@ -30,10 +30,12 @@ class CountingEnv(PointMassEnv):
 class AskedEnv(CountingEnv):
     """An env whose process is asked to stop."""
 
+    by = signal.SIGTERM
+
     def step(self, actions: torch.Tensor) -> Any:
         result = super().step(actions)
         if len(self.history) == ASKED_AT:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.by)
         return result
 
 
@@ -88,6 +90,35 @@ def test_a_run_saves_and_leaves_at_the_next_step(tmp_path, capsys):
     later.load(str(tmp_path / "model_1.pt"))
     assert later.alg.iteration == 1
     later.learn(1)
+
+
+@pytest.fixture
+def _interruptible():
+    """A job that a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_ctrl_c_saves_too_and_asks_for_no_restart(tmp_path, capsys):
+    env = AskedEnv()
+    env.by, env.cfg.log_dir = signal.SIGINT, str(tmp_path)  # type: ignore[attr-defined]
+    with pytest.raises(Stopped) as stopped:
+        make_runner(runner_cfg(), env, tmp_path).learn(5)
+    assert stopped.value.code == 130 and (tmp_path / "model_1.pt").is_file()
+    assert "Ctrl-C again: at once" in (told := capsys.readouterr().err) and "stopped by SIGINT in iteration 1" in told
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        os.kill(os.getpid(), signal.SIGINT)
+    with StopRequest() as stop:  # a worker of several ignores it, and hears of it from its launcher
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with StopRequest() as inner:
+            os.kill(os.getpid(), signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
+    assert not inner.asked and not stop.asked
 
 
 def test_grpo_gives_up_the_rollout_with_the_reset_that_began_it(tmp_path):

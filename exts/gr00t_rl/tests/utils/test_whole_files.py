@@ -18,11 +18,11 @@ from gr00t_rl.utils.runner_files import save_whole
 from gr00t_rl.utils.whole_files import held, partial_of, remove_leftovers, whole_file, write_whole
 
 WRITER = """
-import runpy, sys
+import sys
 from pathlib import Path
+from gr00t_rl.utils.whole_files import whole_file
 
-module = runpy.run_path(sys.argv[2])  # the package itself would load torch
-with module["whole_file"](Path(sys.argv[1])) as file:
+with whole_file(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()
     print("writing", flush=True)
@@ -41,7 +41,7 @@ def make_old(path: Path) -> Path:
 def start_writer(path: Path) -> subprocess.Popen[str]:
     """Start a process that has written half of a file and waits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-c", WRITER, str(path), str(whole_files.__file__)]
+    command = [sys.executable, "-c", WRITER, str(path)]
     process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == "writing\n"
     return process

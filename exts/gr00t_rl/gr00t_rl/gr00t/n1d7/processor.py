@@ -14,6 +14,7 @@ from ..modality import Modality, Statistics
 from ..processor import Gr00tProcessor, KnownEmbodiment
 from ..tokenizer import check_image_token
 from ..tokens import Grid
+from .declared import declared_modality
 from .files import EMBODIMENT_FILE, files_with
 from .keys import check_keys, in_order, scaled
 from .language import mrope_positions
@@ -73,6 +74,11 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         recipe = Recipe.read(assets)
         ordered = in_order(recipe, modality)
         return scaled(recipe, ordered, read_relative(recipe, ordered))
+
+    @classmethod
+    def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> Modality | None:
+        """As ``processor_config.json`` and ``statistics.json`` say; see the base class."""
+        return declared_modality(assets, tag)
 
     @classmethod
     def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:

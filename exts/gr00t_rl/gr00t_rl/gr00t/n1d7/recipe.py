@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from ...utils.foreign_files import is_count, parse_json
 from ..errors import CheckpointError
 from .config import CONFIG_FILE
 
@@ -16,6 +17,9 @@ PREPROCESSOR_FILE = "preprocessor_config.json"
 
 QWEN_PIXELS = (65536, 16777216)
 """Least and most pixels of a picture that Qwen3-VL's own processor leaves as large as it is."""
+
+MAX_SIDE = 2**14
+"""Of pictures [px]; a larger number is none."""
 
 _UNSUPPORTED = {"use_tactile": False}
 _SIZES = ("image_target_size", "image_crop_size")
@@ -121,7 +125,7 @@ def read_table(assets: Mapping[str, bytes], name: str) -> dict[str, Any] | None:
     if name not in assets:
         return None
     try:
-        content = json.loads(assets[name])
+        content = parse_json(assets[name])
     except ValueError as error:
         raise CheckpointError(f"the checkpoint's {name} is no JSON ({error}): copy it again from the source") from None
     if not isinstance(content, dict):
@@ -141,7 +145,11 @@ def _expect(is_right: bool, file: str, name: str, value: Any, expected: str) -> 
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value > 0
+    return is_count(value, 1)
+
+
+def _is_side(value: Any) -> bool:
+    return _is_count(value) and value <= MAX_SIDE
 
 
 def _are(kind: type, value: Any) -> bool:
@@ -158,10 +166,10 @@ def _check_switches(table: Mapping[str, Any], file: str) -> None:
         _expect(value is None or isinstance(value, bool), file, name, value, "true or false")
     for name in _SIZES:
         value = table.get(name)
-        is_size = isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))
+        is_size = isinstance(value, list) and len(value) == 2 and all(map(_is_side, value))
         _expect(value is None or is_size, file, name, value, "[height, width] in pixels, or null")
     edge, fraction = table.get("shortest_image_edge"), table.get("crop_fraction")
-    _expect(edge is None or _is_count(edge), file, "shortest_image_edge", edge, "a number of pixels, or null")
+    _expect(edge is None or _is_side(edge), file, "shortest_image_edge", edge, "a number of pixels, or null")
     is_number = isinstance(fraction, (int, float)) and not isinstance(fraction, bool)
     _expect(fraction is None or is_number, file, "crop_fraction", fraction, "a number, or null")
 

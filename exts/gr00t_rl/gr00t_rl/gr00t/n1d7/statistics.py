@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..modality import ActionKey, Modality, StateKey, Statistics
-from ..normalise import STATISTICS, Stats
+from ..normalise import Stats, read_stats
 from .keys import check_keys, check_present, mode_of
 from .recipe import PROCESSOR_FILE, Recipe, read_table
 from .relative import Relative, read_relative
@@ -101,7 +101,7 @@ def _check_unscaled(recipe: Recipe, modality: Modality, statistics: Statistics) 
 
 
 def _tensors(table: Mapping[str, Any]) -> dict[str, Tensor]:
-    found = {name: torch.tensor(table[name], dtype=torch.float32) for name in STATISTICS if name in table}
+    found = read_stats(table)
     if any(not values.ndim for values in found.values()):
         raise ValueError("a number instead of a list")
     return found
@@ -138,6 +138,8 @@ def check_key(
             f"{where}.normalization is {key.normalization!r}, but its {part} statistics lack {', '.join(missing)}; set "
             "another mode or copy the file again"
         )
+    if bad := [statistic for statistic in needed if not found[name][statistic].isfinite().all()]:
+        raise ValueError(f"{where}: {bad[0]} of its {part} statistics is not finite; copy the file again")
     for statistic in needed:
         values = found[name][statistic]
         if values.shape[-1] != key.dim or values.ndim > (2 if part == "relative_action" else 1):

@@ -19,6 +19,7 @@ VERBS = {
     "play": "play a trained policy, and export it to TorchScript and ONNX",
     "evaluate": "measure success with an interval, film episodes, write a report",
     "collect": "record demonstrations of a task's scripted expert",
+    "dataset": "look into a dataset of demonstrations, and draft its modality.json",
     "finetune": "train a base policy on demonstrations",
     "export": "write a run's policy as a GR00T checkpoint",
     "serve": "serve a policy to robots, in the protocol of NVIDIA's inference services",

@@ -22,7 +22,10 @@ EXAMPLES = """
       --out checkpoints/push
 
   gr00t-rl finetune --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera --checkpoint /path/to/gr00t_n1d5 \\
-      --tokenizer /path/to/eagle_assets --embodiment_id 31 --out checkpoints/big --steps 20000"""
+      --tokenizer /path/to/eagle_assets --embodiment_id 31 --out checkpoints/big --steps 20000
+
+  gr00t-rl finetune --dataset datasets/mine --checkpoint /path/to/gr00t_n1d5 --tokenizer /path/to/eagle_assets \\
+      --embodiment_tag new_embodiment --embodiment_id 31 --out checkpoints/mine"""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The LeRobot v2.1 layout with GR00T's ``modality.json``: names of files and columns, and the files under ``meta/``.
+"""The LeRobot layout with GR00T's ``modality.json``: names of files and columns, and the tables under ``meta/``.
 
-Source: the LeRobot v2.1 dataset format and "GR00T LeRobot", its flavour in NVIDIA's Isaac-GR00T N1.5 release.
+Ours is v2.1, see :mod:`.writer`; what other tools write is read by :mod:`.described`. Source: the LeRobot dataset
+format and "GR00T LeRobot", its flavour in NVIDIA's Isaac-GR00T N1.5 release.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..utils.errors import ConfigurationError
-from ..utils.foreign_files import is_count, shown
 from ..utils.whole_files import write_whole
-from . import tables
 
 if TYPE_CHECKING:
     from ..gr00t import Modality  # loads transformers
 
 CODEBASE_VERSION = "v2.1"
 CHUNK_SIZE = 1000
-"""Episodes per ``chunk-*`` folder."""
+"""Episodes per ``chunk-*`` folder, where info.json says nothing else."""
 DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
@@ -31,6 +29,9 @@ PRIVILEGED = "observation.privileged"
 """Column of what only a simulator knows, where it was recorded; no part of ``modality.json``, so no policy reads it."""
 ANNOTATION = "human.task_description"
 """The language annotation; its column is ``annotation.human.task_description``, an index into tasks.jsonl."""
+
+TASK_INDEX = "task_index"
+"""Column with the number of each frame's task, where no annotation tells the instruction."""
 
 INFO, MODALITY, STATS = "meta/info.json", "meta/modality.json", "meta/stats.json"
 EPISODES, TASKS, EPISODES_STATS = "meta/episodes.jsonl", "meta/tasks.jsonl", "meta/episodes_stats.jsonl"
@@ -63,6 +64,10 @@ class Slice:
     absolute: bool = True
     """False for a change, which is 0 where nothing happens: with that, chunks are padded at an episode's end."""
 
+    def __len__(self) -> int:
+        """Dimensions."""
+        return self.end - self.start
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -79,6 +84,13 @@ class Layout:
     """Where pictures are: "mp4" (a video per episode and camera) or "png" (in the parquet files)."""
     privileged: tuple[str, ...] = ()
     """A name for each dimension of the privileged observations; empty where none are recorded."""
+    state_columns: tuple[str, ...] = (STATE,)
+    """Columns whose vectors, one after the other, are the state."""
+    action_columns: tuple[str, ...] = (ACTION,)
+    camera_columns: Mapping[str, str] = field(default_factory=dict)
+    """Column, and folder of videos, of the cameras that lie elsewhere than :func:`image_column` says."""
+    task_column: str = f"annotation.{ANNOTATION}"
+    """Column with the number of each frame's instruction."""
 
     @classmethod
     def of(
@@ -104,6 +116,10 @@ class Layout:
             start += key.dim
         action = {name: Slice(key.start, key.end, key.absolute) for name, key in modality.action.items()}
         return cls(cameras, state, action, fps, images=images, privileged=privileged)
+
+    def camera_column(self, key: str) -> str:
+        """Column, and folder of videos, of the camera ``key``."""
+        return self.camera_columns.get(key, image_column(key))
 
     @property
     def state_dim(self) -> int:
@@ -174,82 +190,8 @@ def _names(parts: Mapping[str, Slice], dim: int) -> list[str]:
     return names
 
 
-def read_layout(root: Path) -> Layout:
-    """The layout that a dataset's ``meta/info.json`` and ``meta/modality.json`` describe.
-
-    Raises:
-        ConfigurationError: a table that is missing or broken, or a key of modality.json that the dataset does not have.
-    """
-    info, modality = tables.read_json(root / INFO), tables.read_json(root / MODALITY)
-    for name in ("features", "fps", "data_path"):
-        if name not in info:
-            raise ConfigurationError(f"{root / INFO} has no {name!r}; give the folder of a LeRobot v2 dataset")
-    features = tables.table(root / INFO, info, "features")
-    videos = tables.table(root / MODALITY, modality, "video", default={})
-    cameras = {key: _camera(root, features, key, entry) for key, entry in videos.items()}
-    kinds = {"png" if features[image_column(key)].get("dtype") == "image" else "mp4" for key in cameras}
-    if len(kinds) > 1:
-        raise ConfigurationError(f"{root / INFO}: some cameras are stored as videos, some as images; store them alike")
-    images = kinds.pop() if kinds else "mp4"
-    if images == "mp4" and cameras and "video_path" not in info:
-        raise ConfigurationError(f"{root / INFO} has no 'video_path'; give the folder of a LeRobot v2 dataset")
-    state, action = (_slices(root, features, modality, *part) for part in (("state", STATE), ("action", ACTION)))
-    names = features.get(PRIVILEGED, {"names": []}).get("names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-        raise ConfigurationError(f"{root / INFO}: {PRIVILEGED}.names is {shown(names)}; set a list of different names")
-    fps, robot = tables.rate(root / INFO, info, "fps"), str(info.get("robot_type") or "unknown")
-    return Layout(cameras, state, action, fps, robot, images, tuple(names))
-
-
-def _camera(root: Path, features: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of a camera's pictures."""
-    column = entry.get("original_key") or key
-    if column != image_column(key):
-        raise ConfigurationError(
-            f"{root / MODALITY}: video.{key} lies in {column!r}, but pictures of a camera {key!r} are read from "
-            f"{image_column(key)!r} only; name the feature so, and set video.{key}.original_key to it"
-        )
-    if column not in features:
-        there = [name for name in features if name.startswith(image_column(""))]
-        raise ConfigurationError(
-            f"{root / MODALITY}: video.{key} is {column!r}, which is no feature in {INFO} (pictures there: "
-            f"{', '.join(there) or 'none'}); take the camera out of {MODALITY}, or record it"
-        )
-    shape = features[column].get("shape")
-    if not isinstance(shape, list) or len(shape) != 3 or shape[2] != 3 or not all(is_count(n, 1) for n in shape):
-        raise ConfigurationError(f"{root / INFO}: {column}.shape is {shown(shape)}; set [height, width, 3]")
-    return shape[0], shape[1]
-
-
-def _slices(
-    root: Path, features: Mapping[str, Any], modality: Mapping[str, Any], name: str, column: str
-) -> dict[str, Slice]:
-    """Where the keys of the state or of the action lie."""
-    if column not in features:
-        raise ConfigurationError(f"{root / INFO} has no feature {column!r}; give a dataset that recorded it")
-    shape = features[column].get("shape")
-    if not isinstance(shape, list) or len(shape) != 1 or not is_count(width := shape[0], 1):
-        raise ConfigurationError(f"{root / INFO}: {column}.shape is {shown(shape)}; set [the number of dimensions]")
-    whole = tables.table(root / MODALITY, modality, name, default={})
-    entries = {key: entry for key, entry in whole.items() if entry.get("original_key", column) == column}
-    if not entries:
-        raise ConfigurationError(
-            f"{root / MODALITY}: {name!r} has no key that lies in {column}; set one, such as "
-            f'{{"{name}": {{"arm": {{"start": 0, "end": {width}}}}}}}'
-        )
-    for key, entry in entries.items():
-        start, end = entry.get("start"), entry.get("end")
-        if not is_count(start) or not is_count(end) or not start < end <= width:
-            raise ConfigurationError(
-                f"{root / MODALITY}: {name}.{key} has start {shown(start)} and end {shown(end)}, but {column} has "
-                f"{width} dimensions; set 0 <= start < end <= {width}"
-            )
-        tables.of_type(root / MODALITY, entry, "absolute", bool, default=True)
-    return {key: Slice(entry["start"], entry["end"], entry.get("absolute", True)) for key, entry in entries.items()}
-
-
 def episode_path(root: Path, pattern: str, episode: int, **names: str) -> Path:
-    """Path of an episode's file; ``pattern`` is ``data_path`` or ``video_path`` of info.json."""
+    """Path of a file of an episode that we write; ``pattern`` is :data:`DATA_PATH` or :data:`VIDEO_PATH`."""
     return root / pattern.format(episode_chunk=episode // CHUNK_SIZE, episode_index=episode, **names)
 
 

@@ -1,25 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading demonstrations: whole datasets as tensors, and chunks of actions out of them."""
+"""Reading demonstrations: datasets as tensors, and chunks of actions out of them."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
 from ..utils.errors import ConfigurationError
-from ..utils.foreign_files import check_regular, is_inside
-from . import layout as files
-from . import tables
-from .layout import ACTION, PRIVILEGED, STATE, Layout, Slice, episode_path, image_column, read_layout
-from .pictures import decode_png, decode_video
+from ..utils.foreign_files import check_regular, shown
+from .clips import Clip, first_frame
+from .described import Described, EpisodeFiles, describe
+from .frame_cache import CachedView, FrameCache
+from .layout import PRIVILEGED, Layout, Slice
 from .statistics import by_key, statistics
 from .writer import vectors
 
@@ -32,8 +35,9 @@ class Demonstrations:
     """All frames F of one or more datasets of the same layout, episode after episode, on the CPU."""
 
     layout: Layout
-    pictures: dict[str, torch.Tensor]
-    """Camera -> uint8 [F, H, W, 3]."""
+    pictures: Mapping[str, Any]
+    """Camera -> uint8 [F, H, W, 3], a tensor; where they are larger than memory, a :class:`CachedView`, which decodes
+    what is asked for."""
     state: torch.Tensor
     """Raw states, float32 [F, S]."""
     action: torch.Tensor
@@ -50,38 +54,60 @@ class Demonstrations:
     """First frame of each episode, and F: int64 [E + 1]."""
     success: torch.Tensor
     """Whether each episode succeeded, bool [E]; True where a dataset does not say."""
+    cache: FrameCache | None = None
+    """What decodes pictures that are larger than memory; None where they are all in it."""
 
     @classmethod
-    def load(cls, roots: Sequence[str | Path], only_success: bool = False, episodes: int | None = None) -> Self:
+    def load(
+        cls,
+        roots: Sequence[str | Path],
+        only_success: bool = False,
+        episodes: int | None = None,
+        *,
+        cameras: Sequence[str] | None = None,
+        max_bytes: float = math.inf,
+        modality: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Read datasets from their folders.
 
         Args:
-            roots: Folders in the LeRobot v2 layout with GR00T's modality.json.
+            roots: Folders in the LeRobot layout, v2.0, v2.1 or v3.0, with GR00T's modality.json.
             only_success: Leave out episodes that are marked as failures.
             episodes: Read only the first so many of each folder.
+            cameras: Cameras whose pictures are read, of those that the datasets have; all where None.
+            max_bytes: Most memory for pictures. Where they take more they are decoded while they are used.
+            modality: What stands for the content of the folders' modality.json.
 
         Raises:
             ConfigurationError: A folder that is no such dataset, a broken file, datasets of different layouts, or too
                 few episodes.
         """
-        parts = [_read(Path(root).expanduser(), only_success, episodes) for root in roots]
+        parts = [read_dataset(Path(root).expanduser(), only_success, episodes, modality) for root in roots]
         first = parts[0].layout
         for root, part in zip(roots, parts, strict=True):
-            _check_alike(root, part.layout, first)
-        instructions = list(dict.fromkeys(text for part in parts for text in part.instructions))
+            _check_alike(root, part.layout, first, cameras)
+        instructions = list(dict.fromkeys(text for part in parts for text in part.described.tasks.values()))
         privileged = tuple(dict.fromkeys(name for part in parts for name in part.layout.privileged))
-        lengths = [length for part in parts for length in part.lengths]
+        start = torch.tensor([0, *(length for part in parts for length in part.lengths)]).cumsum(0)
+        wanted = [key for key in first.cameras if cameras is None or key in cameras]
+        pictures, cache = _pictures(parts, wanted, start, max_bytes)
         return cls(
             dataclasses.replace(first, privileged=privileged),
-            {key: torch.cat([part.pictures[key] for part in parts]) for key in first.cameras},
+            pictures,
             torch.cat([part.state for part in parts]),
             torch.cat([part.action for part in parts]),
             torch.cat([_privileged(part, privileged) for part in parts]),
             torch.cat([_renumber(part, instructions) for part in parts]),
             instructions,
-            torch.tensor([0, *lengths]).cumsum(0),
-            torch.tensor([bool(row.get("success", True)) for part in parts for row in part.rows]),
+            start,
+            torch.tensor([episode.success for part in parts for episode in part.episodes]),
+            cache,
         )
+
+    def close(self) -> None:
+        """Stop what decodes pictures, if anything does; they cannot be read any more."""
+        if self.cache is not None:
+            self.cache.close()
 
     def __len__(self) -> int:
         """Frames F."""
@@ -117,27 +143,54 @@ class Demonstrations:
         return mask
 
     def check(self, modality: Modality) -> None:
-        """Make sure that the dataset holds what an embodiment's modality names, in the same places.
+        """Make sure that the dataset holds what an embodiment's modality names.
 
         Raises:
-            ConfigurationError: A camera or a key that the dataset does not have, has elsewhere, or has too many.
+            ConfigurationError: A camera or a key that the dataset does not have, or not alike; a number that is none.
         """
-        wanted = Layout.of(modality, {}, self.layout.fps)
         if missing := [key for key in modality.video if key not in self.layout.cameras]:
             raise ConfigurationError(
-                f"the task's modality has the camera {missing[0]!r}, the dataset has "
-                f"{', '.join(self.layout.cameras) or 'no camera'}; give demonstrations of this --task, or the --task "
-                "that they show"
+                f"the modality has the camera {missing[0]!r}, the dataset has "
+                f"{', '.join(self.layout.cameras) or 'no camera'}; give demonstrations of this --task or --modality, "
+                "or the one that they show"
             )
-        for part, found, needed in (
-            ("state", self.layout.state, wanted.state),
-            ("action", self.layout.action, wanted.action),
-        ):
-            if dict(found) != dict(needed):
-                raise ConfigurationError(
-                    f"the dataset's {part} is {_text(found)}, the task's modality has {_text(needed)}; give "
-                    "demonstrations of this --task, or the --task that they show"
-                )
+        wanted = Layout.of(modality, {}, self.layout.fps)
+        for part in ("state", "action"):
+            found, needed, values = getattr(self.layout, part), getattr(wanted, part), getattr(self, part)
+            for key, place in needed.items():
+                there = found.get(key)
+                if there is None or (len(there), there.absolute) != (len(place), place.absolute):
+                    raise ConfigurationError(
+                        f"the dataset's {part} is {_text(found)}, the modality has {_text(needed)}; give "
+                        "demonstrations of this --task or --modality, or the one that they show"
+                    )
+                bad = (~values[:, there.start : there.end].isfinite()).any(dim=1).nonzero().flatten()
+                if len(bad):
+                    raise ConfigurationError(
+                        f"{part}.{key} is no finite number in {len(bad)} frames, first in episode "
+                        f"{int(self.episode[bad[0]])} of those read; `gr00t-rl dataset inspect` counts them: repair or "
+                        "leave out these episodes"
+                    )
+
+    def arranged(self, modality: Modality) -> Demonstrations:
+        """The same frames with states and actions as a modality has them: its keys alone, in its places.
+
+        Raises:
+            ConfigurationError: See :meth:`check`.
+        """
+        self.check(modality)
+        wanted = Layout.of(modality, {}, self.layout.fps)
+        if (dict(self.layout.state), dict(self.layout.action)) == (wanted.state, wanted.action):
+            return self
+        state, action = (
+            values[:, [column for key, _ in _in_place(needed) for column in range(found[key].start, found[key].end)]]
+            for values, found, needed in (
+                (self.state, self.layout.state, wanted.state),
+                (self.action, self.layout.action, wanted.action),
+            )
+        )
+        layout = dataclasses.replace(self.layout, state=wanted.state, action=wanted.action)
+        return dataclasses.replace(self, layout=layout, state=state, action=action)
 
     def statistics(self) -> dict[str, dict[str, dict[str, list[float]]]]:
         """Statistics of all frames, ``"state"`` or ``"action"`` -> key -> statistic -> a number per dimension."""
@@ -148,125 +201,192 @@ class Demonstrations:
 
 
 @dataclass(frozen=True)
-class _Part:
+class DatasetPart:
     """One dataset."""
 
-    layout: Layout
-    rows: list[dict[str, Any]]
-    """Lines of episodes.jsonl."""
-    pictures: dict[str, torch.Tensor]
+    described: Described
+    episodes: list[EpisodeFiles]
+    clips: dict[str, list[Clip]]
+    """Camera -> the pictures of each episode."""
     state: torch.Tensor
     action: torch.Tensor
     privileged: torch.Tensor
     task: torch.Tensor
-    instructions: dict[str, int]
+
+    @property
+    def layout(self) -> Layout:
+        return self.described.layout
 
     @property
     def lengths(self) -> list[int]:
-        return [row["length"] for row in self.rows]
+        return [episode.length for episode in self.episodes]
 
 
-def _read(root: Path, only_success: bool, episodes: int | None) -> _Part:
-    layout, source = read_layout(root), _Source(root)
-    named, file = root / files.TASKS, root / files.EPISODES
-    tasks = {
-        tables.of_type(named, row, "task", str): tables.count(named, row, "task_index")
-        for row in tables.read_jsonl(named)
-    }
-    listed = tables.read_jsonl(file)
-    for row in listed:
-        tables.count(file, row, "episode_index")
-        tables.count(file, row, "length", least=1)
-    rows = [row for row in listed if row.get("success", True) or not only_success]
-    if not rows or (episodes is not None and episodes > len(rows)):
+def read_dataset(
+    root: Path, only_success: bool = False, episodes: int | None = None, modality: Mapping[str, Any] | None = None
+) -> DatasetPart:
+    """Read a dataset without its pictures; see :meth:`Demonstrations.load`."""
+    described = describe(root, modality)
+    layout = described.layout
+    chosen = [episode for episode in described.episodes if episode.success or not only_success]
+    if not chosen or (episodes is not None and episodes > len(chosen)):
         kind = "successful episodes" if only_success else "episodes"
         raise ConfigurationError(
-            f"--dataset {root} has {len(rows)} {kind} of {len(listed)} in all, {episodes or 1} are wanted; "
-            + (f"set --episodes to at most {len(rows)}" if rows else "collect some first")
+            f"--dataset {root} has {len(chosen)} {kind} of {len(described.episodes)} in all, {episodes or 1} are "
+            "wanted; " + (f"set --episodes to at most {len(chosen)}" if chosen else "collect some first")
         )
-    rows = rows[:episodes]
-    total = sum(row["length"] for row in rows)
-    try:
+    chosen = chosen[:episodes]
+    total = sum(episode.length for episode in chosen)
+    with _fitting(root, total):
         state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
         privileged = torch.empty(total, len(layout.privileged))
         task = torch.empty(total, dtype=torch.long)
-        pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in layout.cameras.items()}
-    except (RuntimeError, MemoryError, OverflowError) as error:
-        raise ConfigurationError(
-            f"--dataset {root}: {total} frames do not fit into memory ({str(error).splitlines()[0]}); set --episodes, "
-            "or copy meta again"
-        ) from None
-    start = 0
-    for row in tqdm(rows, desc=f"reading {root}", unit="episode", delay=2):
-        index, frames = row["episode_index"], slice(start, start + row["length"])
-        try:
-            table = source.table(index)
-            state[frames] = vectors(table, STATE)[:, : layout.state_dim]
-            action[frames] = vectors(table, ACTION)[:, : layout.action_dim]
+    clips: dict[str, list[Clip]] = {key: [] for key in layout.cameras}
+    tables, start = _Tables(layout), 0
+    for episode in tqdm(chosen, desc=f"reading {root}", unit="episode", delay=2):
+        frames = slice(start, start + episode.length)
+        with reading(root, episode.index):
+            table, row = tables.of(episode)
+            state[frames] = _joined(table, layout.state_columns)[:, : layout.state_dim]
+            action[frames] = _joined(table, layout.action_columns)[:, : layout.action_dim]
             if layout.privileged:
                 privileged[frames] = vectors(table, PRIVILEGED)
-            task[frames] = _task_numbers(table, tasks)
-            for key, buffer in pictures.items():
-                buffer[frames] = source.pictures(layout, table, key, index)
-        except Exception as error:  # whatever pyarrow, PyAV and Pillow make of foreign bytes
-            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
-            raise ConfigurationError(
-                f"--dataset {root}: episode {index} cannot be read ({reason}); copy or collect the dataset again"
-            ) from None
+            task[frames] = torch.from_numpy(table[layout.task_column].to_numpy().astype("int64"))
+            for key, found in clips.items():
+                found.append(_clip(described, episode, key, row))
         start = frames.stop
-    return _Part(layout, rows, pictures, state, action, privileged, task, tasks)
+    return DatasetPart(described, chosen, clips, state, action, privileged, task)
 
 
-class _Source:
-    """The files of a dataset's episodes, none of them outside its folder."""
-
-    def __init__(self, root: Path) -> None:
-        self._root, info = root, tables.read_json(root / files.INFO)
-        fields = ("episode_chunk", "episode_index")
-        self._data = tables.pattern(root / files.INFO, info, "data_path", fields)
-        self._video = None
-        if info.get("video_path") is not None:
-            self._video = tables.pattern(root / files.INFO, info, "video_path", (*fields, "video_key"))
-
-    def table(self, index: int) -> pa.Table:
-        """The episode's table."""
-        path = episode_path(self._root, self._data, index)
-        check_regular(path)
-        return pq.read_table(path)
-
-    def pictures(self, layout: Layout, table: pa.Table, key: str, index: int) -> torch.Tensor:
-        """The episode's pictures of one camera, uint8 [T, H, W, 3]."""
-        if layout.images == "png":
-            return torch.stack([decode_png(cell["bytes"].as_py()) for cell in table[image_column(key)]])
-        if self._video is None:
-            raise ValueError("info.json has no video_path")
-        if not is_inside(image_column(key)):
-            raise ValueError(f"the camera's name {key!r} leaves the dataset")
-        path = episode_path(self._root, self._video, index, video_key=image_column(key))
-        check_regular(path)
-        return decode_video(path)
+@contextlib.contextmanager
+def reading(root: Path, episode: int) -> Iterator[None]:
+    """Turn what goes wrong with an episode's files into one line."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever pyarrow, PyAV and Pillow make of foreign bytes
+        reason = f"it has no {error}" if isinstance(error, KeyError) else _reason(error)
+        raise ConfigurationError(
+            f"--dataset {root}: episode {episode} cannot be read ({reason}); copy or collect the dataset again"
+        ) from None
 
 
-def _task_numbers(table: pa.Table, tasks: dict[str, int]) -> torch.Tensor:
-    """Numbers of an episode's instructions, int64 [T], all of them in the list ``tasks``."""
-    numbers = torch.from_numpy(table["task_index"].to_numpy().astype("int64"))
-    if unknown := sorted({*numbers.tolist()} - {*tasks.values()}):
-        raise ValueError(f"task_index is {unknown[0]}, which is not in {files.TASKS}")
-    return numbers
+def _reason(error: Exception) -> str:
+    """The first line of an error, or what it is called where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _renumber(part: _Part, instructions: list[str]) -> torch.Tensor:
+@contextlib.contextmanager
+def _fitting(root: Path, frames: int) -> Iterator[None]:
+    """Turn what is larger than memory into one line."""
+    try:
+        yield
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        raise ConfigurationError(
+            f"--dataset {root}: {frames} frames do not fit into memory ({_reason(error)}); set --episodes, "
+            "or copy meta again"
+        ) from None
+
+
+class _Tables:
+    """Rows of one episode after the other; a file of several is read once."""
+
+    def __init__(self, layout: Layout):
+        self._columns = {*layout.state_columns, *layout.action_columns, layout.task_column, "episode_index"}
+        self._columns |= {PRIVILEGED} if layout.privileged else set()
+        self._path: Path | None = None
+        self._table = pa.table({})
+
+    def of(self, episode: EpisodeFiles) -> tuple[pa.Table, int]:
+        """The rows of an episode without its pictures, and which row of the file is the first."""
+        if self._path != episode.table:
+            check_regular(episode.table)
+            file = pq.ParquetFile(episode.table)
+            self._table = file.read(columns=[name for name in file.schema_arrow.names if name in self._columns])
+            self._path = episode.table
+        if episode.begins is None:
+            rows, first = self._table, 0
+        else:
+            numbers = np.flatnonzero(self._table["episode_index"].to_numpy() == episode.index)
+            first = int(numbers[0]) if len(numbers) else 0
+            if len(numbers) and numbers[-1] - first + 1 != len(numbers):
+                raise ValueError(f"its rows in {episode.table.name} do not follow each other")
+            rows = self._table.slice(first, len(numbers))
+        if len(rows) != episode.length:
+            raise ValueError(f"{episode.table.name} holds {len(rows)} rows of it, its length is {episode.length}")
+        return rows, first
+
+
+def _joined(table: pa.Table, columns: Sequence[str]) -> torch.Tensor:
+    """Columns of vectors, one after the other, float32 [T, D]."""
+    found = [vectors(table, column) for column in columns]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+
+
+def _pictures(
+    parts: Sequence[DatasetPart], cameras: Sequence[str], start: torch.Tensor, max_bytes: float
+) -> tuple[dict[str, Any], FrameCache | None]:
+    """All pictures in memory where they fit, and what decodes them otherwise."""
+    total, sizes = int(start[-1]), {key: parts[0].layout.cameras[key] for key in cameras}
+    if sum(3 * height * width for height, width in sizes.values()) * total > max_bytes:
+        for part in parts:
+            for number, episode in enumerate(part.episodes):
+                with reading(part.described.root, episode.index):
+                    for key in cameras:
+                        part.clips[key][number].check()
+        clips = {key: [clip for part in parts for clip in part.clips[key]] for key in cameras}
+        cache = FrameCache(clips, start, max_bytes)
+        return {key: CachedView(cache, key, total, size) for key, size in sizes.items()}, cache
+    with _fitting(parts[0].described.root, total):
+        pictures = {key: torch.empty(total, *size, 3, dtype=torch.uint8) for key, size in sizes.items()}
+    begin = 0
+    for part in parts:
+        episodes = part.episodes if cameras else []
+        for number, episode in enumerate(
+            tqdm(episodes, desc=f"pictures of {part.described.root}", unit="episode", delay=2)
+        ):
+            with reading(part.described.root, episode.index):
+                for key, buffer in pictures.items():
+                    buffer[begin : begin + episode.length] = part.clips[key][number].read()
+            begin += episode.length
+    return pictures, None
+
+
+def _clip(described: Described, episode: EpisodeFiles, key: str, row: int) -> Clip:
+    """Where the episode's pictures of a camera lie; ``row`` is its first in its table."""
+    layout = described.layout
+    size, length, own = layout.cameras[key], episode.length, episode.begins is None
+    if layout.images == "png":
+        return Clip(episode.table, length, size, row, layout.camera_column(key), own)
+    path = episode.videos[key]
+    if episode.begins is None:
+        return Clip(path, length, size)
+    return Clip(path, length, size, first_frame(path, episode.begins[key], length, layout.fps), whole=False)
+
+
+def _renumber(part: DatasetPart, instructions: list[str]) -> torch.Tensor:
     """The part's task numbers in the list of all instructions."""
+    tasks = part.described.tasks
     there, positions = part.task.unique(return_inverse=True)
-    texts = {number: text for text, number in part.instructions.items()}
-    return torch.tensor([instructions.index(texts[number]) for number in there.tolist()])[positions]
+    if unknown := sorted({*there.tolist()} - {*tasks}):
+        raise ConfigurationError(
+            f"--dataset {part.described.root}: the column {part.layout.task_column!r} has the task {unknown[0]}, which "
+            f"has no text; the dataset's tasks are {shown(sorted(tasks))}"
+        )
+    return torch.tensor([instructions.index(tasks[number]) for number in there.tolist()])[positions]
 
 
-def _privileged(part: _Part, names: tuple[str, ...]) -> torch.Tensor:
+def _privileged(part: DatasetPart, names: tuple[str, ...]) -> torch.Tensor:
     """The part's privileged observations under all ``names``, float32 [F, P]: NaN for those that it does not have."""
     found = torch.full((len(part.action), len(names)), torch.nan)
     found[:, [names.index(name) for name in part.layout.privileged]] = part.privileged
     return found
+
+
+def _in_place(parts: Mapping[str, Slice]) -> list[tuple[str, Slice]]:
+    """Keys in the order of their places, which follow each other."""
+    return sorted(parts.items(), key=lambda item: item[1].start)
 
 
 def _text(parts: dict[str, Slice]) -> str:
@@ -275,9 +395,12 @@ def _text(parts: dict[str, Slice]) -> str:
     )
 
 
-def _check_alike(root: str | Path, layout: Layout, first: Layout) -> None:
+def _check_alike(root: str | Path, layout: Layout, first: Layout, cameras: Sequence[str] | None) -> None:
+    """Refuse a dataset whose keys, rate or ``cameras`` are not those of the first; other cameras may be."""
     for name in ("cameras", "state", "action", "fps"):
         found, wanted = getattr(layout, name), getattr(first, name)
+        if name == "cameras" and cameras is not None:
+            found, wanted = ({key: table[key] for key in cameras if key in table} for table in (found, wanted))
         if found != wanted:
             if name in ("state", "action"):
                 found, wanted = _text(found), _text(wanted)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from ..utils.errors import ConfigurationError
 from ..utils.foreign_files import is_count, is_finite, is_inside, parse_json, read_text, shown
+
+_DIGITS = re.compile(r"0?[0-9]{0,2}d")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def _parse(path: Path, parse: Any) -> Any:
         return parse(read_text(path))
     except FileNotFoundError:
         raise ConfigurationError(
-            f"{path} does not exist; give the folder of a LeRobot v2 dataset with GR00T's meta/modality.json"
+            f"{path} does not exist; give the folder of a LeRobot dataset (v2.0, v2.1 or v3.0)"
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be read ({error}); write or copy it again") from None
@@ -69,8 +72,10 @@ def rate(path: Path, content: Mapping[str, Any], name: str) -> float:
     return found
 
 
-def pattern(path: Path, content: Mapping[str, Any], name: str, fields: tuple[str, ...]) -> str:
-    """The entry ``name``: a file name inside the dataset, with ``fields`` in braces, which may say their digits.
+def file_name(path: Path, content: Mapping[str, Any], name: str, **values: int | str) -> str:
+    """The entry ``name``, a pattern of a file's name with ``values`` in braces, filled in.
+
+    Numbers may say their digits, as in ``{file_index:03d}``.
 
     Raises:
         ConfigurationError: Anything else: other fields, an absolute path, one that leaves the dataset.
@@ -81,14 +86,20 @@ def pattern(path: Path, content: Mapping[str, Any], name: str, fields: tuple[str
     except (TypeError, ValueError):
         parts = [("", "", "", "")]
     fits = all(
-        field is None or (field in fields and not conversion and (not spec or (spec[-1:] == "d" and len(spec) <= 3)))
-        for _, field, spec, conversion in parts
+        not conversion and _fits(values.get(field), spec) for _, field, spec, conversion in parts if field is not None
     )
-    if not fits or not is_inside(str(found)):
-        expected = f"a path inside the dataset with {', '.join(f'{{{field}}}' for field in fields)}"
-        raise _wrong(path, name, found, expected)
-    return str(found)
+    filled = str(found).format(**values) if fits else str(found)
+    if not fits or not is_inside(filled):
+        fields = ", ".join(f"{{{field}}}" for field in values)
+        gives = "" if filled == found else f", which gives {shown(filled)}"
+        raise _wrong(path, name, found, f"a path inside the dataset's folder with {fields}", gives)
+    return filled
 
 
-def _wrong(path: Path, name: str, found: Any, expected: str) -> ConfigurationError:
-    return ConfigurationError(f"{path}: {name!r} is {shown(found)}; set {expected}")
+def _fits(value: int | str | None, spec: str | None) -> bool:
+    """Whether a value can be written as a pattern asks: a number with so many digits, a text as it is."""
+    return value is not None and (not spec or (isinstance(value, int) and bool(_DIGITS.fullmatch(spec))))
+
+
+def _wrong(path: Path, name: str, found: Any, expected: str, more: str = "") -> ConfigurationError:
+    return ConfigurationError(f"{path}: {name!r} is {shown(found)}{more}; set {expected}")

@@ -185,9 +185,20 @@ class DatasetWriter:
 
 
 def vectors(table: pa.Table, column: str) -> torch.Tensor:
-    """A column of vectors, float32 [T, D]."""
-    flat = table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return torch.from_numpy(flat.astype("float32")).view(len(table), -1)
+    """A column of vectors or of numbers, float32 [T, D].
+
+    Raises:
+        ValueError: Vectors of different length, or rows that hold none.
+    """
+    cells = table[column].combine_chunks()
+    if isinstance(cells, pa.ChunkedArray):
+        cells = pa.concat_arrays(cells.chunks) if cells.num_chunks else pa.array([], cells.type)
+    if cells.null_count:
+        raise ValueError(f"{column} is empty in {cells.null_count} rows")
+    flat = cells.flatten() if hasattr(cells, "flatten") and pa.types.is_nested(cells.type) else cells
+    if len(table) and len(flat) % len(table):
+        raise ValueError(f"{column} holds vectors of different length")
+    return torch.from_numpy(flat.to_numpy(zero_copy_only=False).astype("float32")).view(len(table), -1)
 
 
 def _table(episode: Episode, layout: Layout, index: int, first_frame: int, task: int) -> pa.Table:

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from .errors import CheckpointError
     from .generations import GENERATIONS, TINY, NetworkConfig, generation
     from .head_config import ActionHeadConfig
-    from .loading import from_pretrained, generation_of_folder, without_weights
+    from .loading import (
+        files_of,
+        from_pretrained,
+        generation_of_folder,
+        settings_of_checkpoint,
+        statistics_of,
+        without_weights,
+    )
     from .modality import METADATA_FILE, ActionKey, Modality, StateKey, Statistics, make_metadata, read_statistics
     from .n1d5.config import Gr00tN1d5Config
     from .n1d5.model import Gr00tN1d5
@@ -33,7 +40,10 @@ _MODULES = {
     "errors": ("CheckpointError",),
     "generations": ("GENERATIONS", "TINY", "NetworkConfig", "generation"),
     "head_config": ("ActionHeadConfig",),
-    "loading": ("from_pretrained", "generation_of_folder", "without_weights"),
+    "loading": (
+        *("files_of", "from_pretrained", "generation_of_folder"),
+        *("settings_of_checkpoint", "statistics_of", "without_weights"),
+    ),
     "modality": (
         *("METADATA_FILE", "ActionKey", "Modality", "StateKey", "Statistics"),
         *("make_metadata", "read_statistics"),
@@ -72,12 +82,15 @@ __all__ = [
     "PolicySettings",
     "StateKey",
     "Statistics",
+    "files_of",
     "from_pretrained",
     "generation",
     "generation_of_folder",
     "load_tokenizer",
     "make_metadata",
     "read_statistics",
+    "settings_of_checkpoint",
+    "statistics_of",
     "tokenizer_assets",
     "without_weights",
 ]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from . import checkpoint
 from .errors import CheckpointError
 from .generations import Generation, generation_of_config
+from .modality import Statistics
 from .network import Gr00tNetwork
+from .settings import PolicySettings
 
 
 def generation_of_folder(folder: Path) -> Generation:
@@ -41,6 +44,59 @@ def from_pretrained(path_or_hub_id: str | os.PathLike[str], **kwargs: Any) -> Gr
     """
     folder = checkpoint.resolve_folder(path_or_hub_id)
     return generation_of_folder(folder).Network.from_pretrained(folder, **kwargs)
+
+
+def files_of(path_or_hub_id: str | os.PathLike[str]) -> tuple[Generation, dict[str, bytes]]:
+    """Return the generation of a checkpoint and its small files, by name. No weights are read.
+
+    Raises:
+        CheckpointError: Anything wrong with the checkpoint, in one line.
+    """
+    folder = checkpoint.resolve_folder(path_or_hub_id)
+    of = generation_of_folder(folder)
+    return of, checkpoint.read_assets(folder, of.LAYOUT)
+
+
+def settings_of_checkpoint(
+    of: Generation, assets: Mapping[str, bytes], tag: str | None = None
+) -> PolicySettings | None:
+    """Return how a checkpoint's policy is run: by the settings written beside it, else by what its own files declare.
+
+    Args:
+        of: Its generation.
+        assets: Its small files.
+        tag: The embodiment, of a checkpoint whose own files declare several.
+
+    Returns:
+        The settings; None where the files do not say all.
+
+    Raises:
+        ValueError: Settings that make no sense, an embodiment that the files do not declare, or several and no tag.
+    """
+    if (written := PolicySettings.read(assets)) is not None:
+        return written
+    modality = of.Processor.declared_modality(assets, tag)
+    if modality is None:
+        return None
+    known = of.Processor.known_embodiment(assets, modality.embodiment_tag)
+    if known.row is None:
+        raise CheckpointError(
+            f"no file says the row of embodiment {modality.embodiment_tag!r}; add {checkpoint.SETTINGS_FILE}"
+        )
+    return PolicySettings(modality, known.row, known.steps)
+
+
+def statistics_of(path_or_hub_id: str | os.PathLike[str]) -> dict[str, Statistics]:
+    """Return what a checkpoint says of the data of each embodiment: tag -> statistics. No weights are read.
+
+    Raises:
+        CheckpointError: Anything wrong with the checkpoint, in one line.
+    """
+    of, assets = files_of(path_or_hub_id)
+    try:
+        return of.Processor.all_statistics(assets)
+    except ValueError as error:
+        raise CheckpointError(f"{path_or_hub_id}: {error}") from None
 
 
 def without_weights(

@@ -117,12 +117,24 @@ class Gr00tProcessor(nn.Module):
     formal_by_default: bool = False
     """Whether instructions are formalised where nobody says."""
 
+    crops: bool = False
+    """Whether the middle of a picture is cut out, so that nothing need be cropped before."""
+
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
         """Return what a network's files say of the data that the modality's keys are normalised by; None if none is.
 
         Raises:
             ValueError: the statistics of a key that is normalised are missing or do not fit.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def all_statistics(cls, assets: Mapping[str, bytes]) -> dict[str, Statistics]:
+        """Return what a network's files say of the data of every embodiment: tag -> statistics of all its keys.
+
+        Raises:
+            CheckpointError, ValueError: The file is not readable.
         """
         raise NotImplementedError
 
@@ -154,6 +166,14 @@ class Gr00tProcessor(nn.Module):
     def known_embodiment(cls, assets: Mapping[str, bytes], tag: str) -> KnownEmbodiment:
         """Return what a network's files say of an embodiment."""
         return KnownEmbodiment()
+
+    @classmethod
+    def as_trained(cls, assets: Mapping[str, bytes], modality: Modality) -> Modality:
+        """Return a modality with its keys ordered and scaled as a network's files say of the embodiment.
+
+        Files that say nothing of it leave the modality as it is.
+        """
+        return modality
 
     @classmethod
     def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> Modality | None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-from ..gr00t import CheckpointError, Gr00tNetwork, PolicySettings, from_pretrained, generation, load_tokenizer
+from ..gr00t import Gr00tNetwork, PolicySettings, from_pretrained, generation, load_tokenizer, settings_of_checkpoint
 from ..gr00t.checkpoint import SETTINGS_FILE, resolve_folder
 from ..gr00t.tokenizer import tokenizer_of
 from ..utils.errors import ConfigurationError
@@ -116,7 +116,8 @@ def _of_folder(folder: str, given: PolicySettings | None, choices: Choices) -> t
     tokenizer = load_tokenizer(choices.tokenizer or path)  # before gigabytes of weights
     stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     network = from_pretrained(path, dtype=_dtype(stored, choices.dtype))
-    settings = given or PolicySettings.read(network.assets) or _declared(network, choices.embodiment_tag)
+    of = generation(network.config.generation)
+    settings = given or settings_of_checkpoint(of, network.assets, choices.embodiment_tag)
     if settings is None:
         raise ConfigurationError(
             f"--checkpoint {folder} has no {SETTINGS_FILE}, and its own files do not say how states and actions are "
@@ -130,18 +131,6 @@ def _of_folder(folder: str, given: PolicySettings | None, choices: Choices) -> t
         )
     network.action_head.slice_embodiment(settings.embodiment_id)
     return network, tokenizer, settings
-
-
-def _declared(network: Gr00tNetwork, tag: str | None) -> PolicySettings | None:
-    """Settings as the checkpoint's own files have them; None where they do not say all."""
-    processor = generation(network.config.generation).Processor
-    modality = processor.declared_modality(network.assets, tag)
-    if modality is None:
-        return None
-    known = processor.known_embodiment(network.assets, modality.embodiment_tag)
-    if known.row is None:
-        raise CheckpointError(f"no file says the row of embodiment {modality.embodiment_tag!r}; give --settings FILE")
-    return PolicySettings(modality, known.row, known.steps)
 
 
 def _dtype(stored: int, name: str | None) -> torch.dtype:

@@ -19,6 +19,11 @@ FROM_RANDOM = {"batch_size": 16, "draws": 8, "lr": 1e-3}
 """What serves a tiny random network, which takes long steps and whose backbone is the larger part of the work."""
 
 
+NOTHING_SAID = (
+    "nothing says what state and action are; give --task, whose agent declares the modality, or --embodiment_tag with "
+    "the keys of the dataset's meta/modality.json, or --modality FILE"
+)
+
 SIZES = {name: tuple(inspect.signature(generation(name).Config.tiny).parameters) for name in TINY.values()}
 """Generation -> sizes of its tiny network."""
 ALL_SIZES = tuple(dict.fromkeys(size for sizes in SIZES.values() for size in sizes))
@@ -28,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a training, and one for each size of a tiny network."""
     add = parser.add_argument
     add("--dataset", type=Path, nargs="+", required=True, help="folders of LeRobot datasets that were recorded alike")
-    add("--task", required=True, help="task whose agent declares the modality")
+    add_embodiment(parser)
     add(
         "--checkpoint",
         required=True,
@@ -36,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
     add("--tokenizer", help="folder or hub id of the tokenizer assets (default: the checkpoint's own folder)")
-    add("--embodiment_id", type=int, help="row of the per-embodiment weights to train (default: the task's agent's)")
     add("--episodes", type=int, help="use only the first of each dataset (default: all)")
     add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
     for name, kind, what in (
@@ -67,16 +71,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weight of telling the dataset's privileged observations from the features, beside the actions (default "
         "0: they are not told); needs `gr00t-rl collect --privileged` and --tune_visual, which tiny has",
     )
+    add(
+        "--augment",
+        action="store_true",
+        help="crop pictures and change their colours at random, as the released configs do; the backbone then runs in "
+        "every step (default: pictures stay as they are)",
+    )
     add("--dropout", type=float, help="dropout of the trained part (default: 0 for tiny, else the checkpoint's, 0.2)")
     add("--held_out", type=float, default=0.05, help="share of the episodes that is only evaluated (default 0.05)")
     add("--device", help="cpu, cuda:0, ... (default: the GPU if there is one); CUDA computes in bfloat16")
     add("--dtype", choices=DTYPES, default="float32", help="type of the weights on disk (default float32)")
+    add_pictures(parser)
     add("--cache_gb", type=float, default=4.0, help="most memory for a frozen backbone's features (default 4)")
     sizes = parser.add_argument_group("sizes of tiny")
     for name in ALL_SIZES:
         sizes.add_argument(f"--{name}", type=int, metavar="N", help=argparse.SUPPRESS)
     sizes.description = "; ".join(
         f"{checkpoint} has " + ", ".join(f"--{size}" for size in SIZES[name]) for checkpoint, name in TINY.items()
+    )
+
+
+def add_embodiment(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which embodiment is meant, and what its numbers mean."""
+    add = parser.add_argument
+    add(
+        "--task",
+        help="task whose agent declares the modality; not needed where the checkpoint says its own "
+        "(experiment_cfg/gr00t_rl.json); else give --embodiment_tag or --modality",
+    )
+    add(
+        "--modality",
+        type=Path,
+        metavar="FILE",
+        help="JSON or YAML file with the keys, in the form of a dataset's meta/modality.json (and then instead of it) "
+        "or with the fields of gr00t_rl.gr00t.Modality (default: the checkpoint's own, else the "
+        "first dataset's meta/modality.json)",
+    )
+    add("--embodiment_tag", help="what the checkpoint calls the robot, where no task and no file says it")
+    add(
+        "--embodiment_id",
+        type=int,
+        help="row of the per-embodiment weights (default: the task's, or the checkpoint's for the tag)",
+    )
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Add the bound of the memory for pictures."""
+    add = parser.add_argument
+    add(
+        "--pictures_gb",
+        type=float,
+        default=8.0,
+        help="most memory for decoded pictures; of a larger dataset they are decoded as they are needed (default 8)",
     )
 
 
@@ -88,6 +134,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
     """
     import torch
 
+    check_ways(args)
     args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     for name, value in (FROM_RANDOM if args.checkpoint in TINY else OFFICIAL).items():
         if getattr(args, name) is None:
@@ -100,6 +147,7 @@ def complete_arguments(args: argparse.Namespace) -> None:
         ("lr", 0 < args.lr < math.inf, "more than 0"),
         ("grounding", 0 <= args.grounding < math.inf, "0 or more"),
         ("save_interval", args.save_interval >= 1, "1 or more"),
+        ("pictures_gb", args.pictures_gb > 0, "more than 0"),
         ("held_out", 0 <= args.held_out < 1, "0 or more, less than 1"),
         ("dropout", args.dropout is None or 0 <= args.dropout < 1, "0 or more, less than 1"),
     ):
@@ -129,3 +177,15 @@ def complete_arguments(args: argparse.Namespace) -> None:
 def sizes_of(args: argparse.Namespace) -> dict[str, int]:
     """The sizes of the tiny network that were given."""
     return {name: getattr(args, name) for name in ALL_SIZES if getattr(args, name) is not None}
+
+
+def check_ways(args: argparse.Namespace) -> None:
+    """Make sure that the embodiment is named in one way. Raises ConfigurationError."""
+    others = {"--modality": args.modality, "--embodiment_tag": args.embodiment_tag}
+    given = [name for name, value in others.items() if value is not None]
+    if args.task is not None and given:
+        raise ConfigurationError(
+            f"--task declares the modality, and {given[0]} another; give --task, or {' and '.join(given)}, not both"
+        )
+    if args.task is None and not given and args.checkpoint in TINY:
+        raise ConfigurationError(NOTHING_SAID)

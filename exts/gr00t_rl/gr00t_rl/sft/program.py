@@ -13,10 +13,11 @@ import torch
 from tqdm import tqdm
 
 from ..data import Demonstrations
-from ..data.task_modality import agent_cfg_of, modality_of
 from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, PolicySettings, generation
 from ..gr00t.checkpoint import SETTINGS_FILE
 from ..utils.errors import ConfigurationError
+from .augmentation import Augmentation
+from .embodiment import chosen_embodiment
 from .grounding import Grounding
 from .network import as_statistics, load_network, with_relative, write_statistics
 from .parts import Tuned
@@ -33,14 +34,19 @@ LOG_POINTS = 100
 
 def run(args: argparse.Namespace) -> None:
     """Train as the completed options say."""
-    agent_cfg = agent_cfg_of(args.task)
-    modality = modality_of(agent_cfg, args.task)
-    if args.embodiment_id is None:
-        args.embodiment_id = agent_cfg.actor.embodiment_id
+    modality, content, _ = chosen_embodiment(args)
     tuned = tuned_parts(args)
-    data = Demonstrations.load(args.dataset, episodes=args.episodes)
-    data.check(modality)
-    finetune(args, data, modality, tuned)
+    data = Demonstrations.load(
+        args.dataset,
+        episodes=args.episodes,
+        cameras=list(modality.video),
+        max_bytes=args.pictures_gb * 1e9,
+        modality=content,
+    )
+    try:
+        finetune(args, data.arranged(modality), modality, tuned)
+    finally:
+        data.close()
 
 
 def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality, tuned: Tuned) -> dict[str, Any]:
@@ -78,7 +84,10 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     except ValueError as error:
         raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
     grounding = grounding_of(args, data, model, tuned)
-    trainer = Trainer(model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding)
+    augmentation = augmentation_of(args, data, model)
+    trainer = Trainer(
+        model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding, augmentation
+    )
     recipe = Recipe(args.steps, args.batch_size, args.lr, draws=args.draws)
     train, held_out = (
         torch.isin(data.episode, episodes).nonzero().flatten()
@@ -89,6 +98,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
         f"instructions; {sum(p.numel() for p in trainer.parameters) / 1e6:.2f} of "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters are trained"
         f"{', features are cached' if trainer.is_cached else ''}"
+        f"{', pictures are decoded as they are needed' if samples.cache and not trainer.is_cached else ''}"
     )
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
     settings["dataset"] = [str(root) for root in args.dataset]
@@ -167,6 +177,19 @@ def tuned_parts(args: argparse.Namespace) -> Tuned:
     if not any(parts.values()):
         raise ConfigurationError("nothing is trained; leave out one of the --no-tune_...")
     return tuned
+
+
+def augmentation_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tNetwork) -> Augmentation | None:
+    """What changes the pictures in training, if ``--augment`` asks for it.
+
+    Raises:
+        ConfigurationError: There are no pictures.
+    """
+    if not args.augment:
+        return None
+    if not data.pictures:
+        raise ConfigurationError("--augment changes pictures, but the modality has no camera; drop it")
+    return Augmentation(crop=not generation(model.config.generation).Processor.crops)
 
 
 def grounding_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tNetwork, tuned: Tuned) -> Grounding | None:

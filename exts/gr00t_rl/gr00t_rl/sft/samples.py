@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from ..data import Demonstrations
 from ..gr00t import Gr00tProcessor
+from .augmentation import Augmentation
 
 
 def split_episodes(num_episodes: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -24,7 +27,8 @@ class Samples:
         data: The demonstrations.
         processor: Of the network, with the modality, the statistics and the instructions of ``data``.
         horizon: Actions H of a chunk.
-        device: Where states, actions and prompts are kept; pictures stay in main memory and follow per batch.
+        device: Where states, actions and prompts are kept; pictures stay in main memory, or on disk where they are
+            larger, and follow per batch.
     """
 
     def __init__(self, data: Demonstrations, processor: Gr00tProcessor, horizon: int, device: torch.device):
@@ -32,6 +36,8 @@ class Samples:
         modality = processor.modality
         assert modality is not None
         self.views = [data.pictures[key] for key in modality.video]
+        self.cache = data.cache if self.views else None
+        """What decodes pictures that are larger than memory; None where they are all in it."""
         self.task = data.task.to(device)
         self.state = processor.state(data.state.to(device))  # [F, 1, max_state_dim]
         chunks = data.chunks(torch.arange(len(data)), horizon).to(device)
@@ -48,9 +54,18 @@ class Samples:
         """Normalised chunks of ``frames`` [B], zero padded: [B, H, max_action_dim]."""
         return nn.functional.pad(self._actions[frames], (0, self._padding))
 
-    def pixels(self, frames: Tensor) -> Tensor | None:
-        """Pictures of ``frames`` [B] as the backbone takes them; None without cameras."""
+    def in_turn(self, frames: Tensor, count: int) -> Iterator[Tensor]:
+        """``frames`` [F], ``count`` at a time; pictures of the next are decoded meanwhile."""
+        batches = frames.split(count)
+        for batch, following in zip(batches, (*batches[1:], frames[:0]), strict=True):
+            if self.cache is not None:
+                self.cache.prefetch(torch.cat((batch, following)).cpu())
+            yield batch
+
+    def pixels(self, frames: Tensor, augmentation: Augmentation | None = None) -> Tensor | None:
+        """Pictures of ``frames`` [B] as the backbone takes them, changed at random if asked; None without cameras."""
         if not self.views:
             return None
         rows = frames.cpu()
-        return self.processor.images([view[rows].to(self.device, non_blocking=True) for view in self.views])
+        views = [view[rows].to(self.device, non_blocking=True) for view in self.views]
+        return self.processor.images(views if augmentation is None else augmentation(views))

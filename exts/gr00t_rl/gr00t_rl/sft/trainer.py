@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..flow import flow_matching_loss, sample_time, time_bucket, time_of
 from ..gr00t import Gr00tNetwork, HeadContext
 from ..gr00t.parts import part_modules
+from .augmentation import Augmentation
 from .grounding import Grounding
 from .parts import Tuned, set_trainable
 from .samples import Samples
@@ -34,6 +35,7 @@ class Trainer:
             they fit, and for every batch otherwise.
         autocast: Whether to compute in bfloat16 (CUDA).
         grounding: What is told from the features beside the actions; nothing where None.
+        augmentation: Changes the pictures of every gradient step, so that no features are kept; None: they stay.
     """
 
     def __init__(
@@ -44,14 +46,17 @@ class Trainer:
         cache_bytes: float,
         autocast: bool = False,
         grounding: Grounding | None = None,
+        augmentation: Augmentation | None = None,
     ):
+        self.augmentation = augmentation if samples.views else None
         self.model, self.samples, self.tuned, self.autocast = model, samples, tuned, autocast
         self.grounding = grounding
         self.parameters = set_trainable(model, tuned)
         if grounding is not None:
             self.parameters += grounding.parameters()
         self._cache: Tensor | None = None
-        if not tuned.backbone:
+        self._is_training = True
+        if not tuned.backbone and self.augmentation is None:
             self._cache = self._features_of_all(cache_bytes)
 
     # -- features ------------------------------------------------------------------------------------------------------
@@ -74,7 +79,7 @@ class Trainer:
             return None
         cache = torch.empty(shape, dtype=dtype, device=samples.device)
         with tqdm(total=frames, desc="features", unit="frame", delay=2) as bar:
-            for rows in torch.arange(frames, device=samples.device).split(ENCODE_BATCH):
+            for rows in samples.in_turn(torch.arange(frames, device=samples.device), ENCODE_BATCH):
                 cache[rows] = self._encode(rows).to(dtype)
                 bar.update(len(rows))
         return cache
@@ -82,7 +87,8 @@ class Trainer:
     def _encode(self, frames: Tensor) -> Tensor:
         """Backbone features [B, T, D] of the pictures and instructions of ``frames``."""
         prompt = self.samples.processor.prompt(self.samples.task[frames])
-        pixels = self.samples.pixels(frames)
+        augmentation = self.augmentation if self._is_training else None
+        pixels = self.samples.pixels(frames, augmentation)
         assert pixels is not None
         with self._computing():
             # padding stands on the right, where the causal language model needs no mask
@@ -191,7 +197,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         total = 0.0
         with self._evaluating():
-            for rows in frames.to(device).split(batch_size):
+            for rows in self._in_turn(frames, batch_size):
                 noise = torch.randn(len(rows), config.action_horizon, config.action_dim, generator=generator)
                 # by the quantiles of Beta(a, 1): b = u^(1/a); torch's own sampler takes no generator
                 b = torch.rand(len(rows), generator=generator) ** (1.0 / config.noise_beta_alpha)
@@ -204,18 +210,25 @@ class Trainer:
         """Root mean square error of each privileged observation [P] in ``frames``, in the env's units."""
         assert self.grounding is not None
         with self._evaluating(), self._computing():
-            batches = frames.to(self.samples.device).split(batch_size)
+            batches = self._in_turn(frames, batch_size)
             found = [self._grounding_errors(rows, self.features(rows)) for rows in batches]
         errors, known = (torch.cat(part) for part in zip(*found, strict=True))
         return ((errors.sum(0) / known.sum(0)).sqrt() * self.grounding.unit).tolist()
 
+    def _in_turn(self, frames: Tensor, count: int) -> Iterator[Tensor]:
+        """``frames`` on the samples' device, ``count`` at a time."""
+        frames = frames.to(self.samples.device)
+        return iter(frames.split(count)) if self.is_cached else self.samples.in_turn(frames, count)
+
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Without dropout."""
+        """Without dropout, on the pictures as they are."""
         training = {module for module in self.model.modules() if module.training}
+        self._is_training = False
         self.model.eval()
         try:
             yield
         finally:
+            self._is_training = True
             for module in training:
                 module.training = True

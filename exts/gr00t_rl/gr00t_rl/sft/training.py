@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.frame_cache import FrameCache
 from .trainer import Trainer
 
 
@@ -38,19 +39,30 @@ def learning_rate_factor(step: int, steps: int, warmup_ratio: float) -> float:
 
 
 class Batches:
-    """Batches without end: ``frames`` [F] in a new random order per pass; a pass' last batch reaches into the next."""
+    """Batches without end: ``frames`` [F] in a new random order per pass; a pass' last batch reaches into the next.
 
-    def __init__(self, frames: Tensor, batch_size: int, generator: torch.Generator):
-        self.frames, self.batch_size, self.generator = frames, batch_size, generator
+    With a ``cache``, the order is one that it can follow, and it is told what comes after the batch.
+    """
+
+    def __init__(self, frames: Tensor, batch_size: int, generator: torch.Generator, cache: FrameCache | None = None):
+        self.frames, self.batch_size, self.generator, self.cache = frames, batch_size, generator, cache
         self._rest = frames[:0]
 
     def next(self) -> Tensor:
         """The next ``batch_size`` frames."""
-        while len(self._rest) < self.batch_size:
-            order = torch.randperm(len(self.frames), generator=self.generator)
-            self._rest = torch.cat((self._rest, self.frames[order]))
+        ahead = self.batch_size + (0 if self.cache is None else self.cache.pool_frames)
+        while len(self._rest) < ahead:
+            self._rest = torch.cat((self._rest, self.frames[self._order()]))
         batch, self._rest = self._rest[: self.batch_size], self._rest[self.batch_size :]
+        if self.cache is not None:
+            self.cache.prefetch(torch.cat((batch, self._rest[: self.cache.pool_frames])))
         return batch
+
+    def _order(self) -> Tensor:
+        """The order of a pass, int64 [F]."""
+        if self.cache is not None:
+            return self.cache.order(self.frames, self.generator)
+        return torch.randperm(len(self.frames), generator=self.generator)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Where the pass stands."""
@@ -78,7 +90,8 @@ class Training:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: learning_rate_factor(step, recipe.steps, recipe.warmup_ratio)
         )
-        self.batches = Batches(frames, recipe.batch_size, generator)
+        cache = None if trainer.is_cached else trainer.samples.cache
+        self.batches = Batches(frames, recipe.batch_size, generator, cache)
 
     def advance(self) -> Tensor:
         """Take one gradient step and return its flow-matching loss, a scalar.

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -159,6 +160,14 @@ def test_several_datasets_and_successes_only(write, layout, make_episode, episod
         Demonstrations.load(roots, episodes=3)
 
 
+def test_cameras_that_are_not_asked_for_may_differ(write, layout, episodes, make_episode):
+    other = dataclasses.replace(layout, cameras={"front": (16, 24), "top": (8, 8)})
+    roots = [write(episodes, "one"), write([make_episode(other, 2, 7)], "two", other)]
+    assert list(Demonstrations.load(roots, cameras=["front"]).pictures) == ["front"]
+    with pytest.raises(ConfigurationError, match=r"two: cameras is .*top.* in the first dataset .*wrist"):
+        Demonstrations.load(roots)
+
+
 def test_layout_of_a_modality(layout):
     """State keys follow each other in the modality's order; the action is the env's."""
     assert Layout.of(MODALITY, layout.cameras, 20.0) == layout
@@ -166,15 +175,75 @@ def test_layout_of_a_modality(layout):
 
 def test_modality_and_dataset_must_agree(write, episodes):
     data = Demonstrations.load([write(episodes)])
-    data.check(MODALITY)
-    swapped = dict(reversed(MODALITY.state.items()))
+    assert data.arranged(MODALITY) is data
+    wider = {"joints": StateKey("policy", 0, 3)}
     for changed, message in (
-        ({"state": swapped}, "state is joints 0:2, gripper 2:3, the task's modality has gripper 0:1, joints 1:3"),
+        ({"state": wider}, "state is joints 0:2, gripper 2:3, the modality has joints 0:3; give"),
+        ({"state": {"arm": StateKey("policy", 0, 2)}}, "state is joints 0:2, gripper 2:3, the modality has arm 0:2"),
         ({"video": {"top": "front"}}, "camera 'top'"),
         ({"action": {"arm": ActionKey(0, 2), "gripper": ActionKey(2, 3)}}, "arm 0:2 .changes."),
     ):
         with pytest.raises(ConfigurationError, match=message):
-            data.check(dataclasses.replace(MODALITY, **changed))
+            data.arranged(dataclasses.replace(MODALITY, **changed))
+
+
+def test_keys_are_arranged_as_a_modality_has_them(write, episodes):
+    """Others are left out; chunks are padded by what each column now is."""
+    data = Demonstrations.load([write(episodes)])
+    turned = dataclasses.replace(
+        MODALITY,
+        state={"gripper": StateKey("policy", 0, 1)},
+        action={"arm": ActionKey(1, 3, absolute=False), "gripper": ActionKey(0, 1)},
+    )
+    found = data.arranged(turned)
+    assert torch.equal(found.state, data.state[:, 2:])
+    assert torch.equal(found.action, data.action[:, [2, 0, 1]])
+    assert torch.equal(found.chunks(torch.tensor([3]), 2)[0, 1], data.action[3, [2, 0, 0]] * torch.tensor([1, 0, 0]))
+    assert found.statistics()["action"]["arm"] == data.statistics()["action"]["arm"]
+    assert found.pictures is data.pictures
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_numbers_that_are_none_are_refused(write, episodes, value):
+    episodes[2].action[1, 2] = value
+    with pytest.raises(ConfigurationError, match=r"action.gripper is no finite number in 1 frames, first in episode 2"):
+        Demonstrations.load([write(episodes)]).check(MODALITY)
+
+
+def test_keys_may_lie_in_columns_of_their_own(write, episodes):
+    """As ``original_key`` says: of states and actions, numbers and vectors, of pictures and instructions."""
+    root = write(episodes)
+    for file in root.glob("data/*/*.parquet"):
+        table = pq.read_table(file)
+        table = table.append_column("state.grip", pa.array(np.arange(len(table), dtype=np.float64)))
+        table = table.append_column(
+            "action.arm", pa.array([[t, -t] for t in range(len(table))], pa.list_(pa.float64()))
+        )
+        pq.write_table(table.append_column("words", pa.array([1] * len(table))), file)
+    videos = root / "videos" / "chunk-000"
+    (videos / "observation.images.front").rename(videos / "cam0")
+
+    def info(i):
+        i["features"]["cam0"] = i["features"].pop("observation.images.front")
+        i["features"]["state.grip"] = {"dtype": "float64", "shape": [1]}
+        i["features"]["action.arm"] = {"dtype": "float64", "shape": [2]}
+        i["features"]["words"] = {"dtype": "int64", "shape": [1]}
+
+    def modality(m):
+        m["state"]["grip"] = {"original_key": "state.grip", "start": 0, "end": 1}
+        m["action"]["lift"] = {"original_key": "action.arm", "start": 1, "end": 2}
+        m["video"]["front"]["original_key"] = "cam0"
+        m["annotation"] = {"human.validity": {}, "human.action.task_description": {"original_key": "words"}}
+
+    edit(root / "meta" / "info.json", info)
+    edit(root / "meta" / "modality.json", modality)
+    data = Demonstrations.load([root])
+    assert data.layout.state["grip"] == Slice(3, 4) and data.layout.action["lift"] == Slice(4, 5)
+    steps = [t for episode in episodes for t in range(len(episode))]
+    assert data.state[:, 3].tolist() == steps and data.action[:, 4].tolist() == [-t for t in steps]
+    assert torch.equal(data.state[:, :3], torch.cat([episode.state for episode in episodes]))
+    assert torch.equal(data.pictures["front"], torch.cat([episode.pictures["front"] for episode in episodes]))
+    assert data.task.tolist() == [1] * 12
 
 
 # -- resuming ----------------------------------------------------------------------------------------------------------
@@ -263,13 +332,30 @@ def edit(path: Path, change) -> None:
         (
             "modality",
             lambda m: m["video"]["front"].update(original_key="observation.images.cam0"),
-            "video.front lies in 'observation.images.cam0', but .* from 'observation.images.front' only",
+            r"video.front is 'observation.images.cam0', which is no feature in .*there: observation.images.fr",
         ),
         ("info", lambda i: i["features"]["observation.images.front"].update(shape=[64]), r"front.shape is \[64\]; set"),
         ("info", lambda i: i["features"].pop("observation.state"), "has no feature 'observation.state'"),
         ("info", lambda i: i.pop("fps"), r"info.json has no 'fps'"),
         ("info", lambda i: i.pop("video_path"), r"info.json has no 'video_path'"),
-        ("modality", lambda m: m.pop("state"), "'state' has no key that lies in observation.state; set one"),
+        ("modality", lambda m: m.pop("state"), "'state' has no key; set one, such as"),
+        ("modality", lambda m: m.update(action=["arm"]), r"'action' is \['arm'\]; set a table of tables"),
+        ("modality", lambda m: m["state"]["joints"].update(original_key="x"), "has no feature 'x', in which state.joi"),
+        (
+            "modality",
+            lambda m: m["state"]["joints"].update(original_key="observation.images.front"),
+            "state.joints of .* is of type 'video' and shape .*; name a vector",
+        ),
+        ("info", lambda i: i.update(codebase_version="v1.6"), "codebase_version is 'v1.6', read are v2.0, v2.1, v3.0"),
+        ("info", lambda i: i.update(fps="fast"), "'fps' is 'fast'; set a number above 0"),
+        (
+            "info",
+            lambda i: i.update(data_path="../{episode_index}.parquet"),
+            "'data_path' is .* which gives '../0.parquet'; set",
+        ),
+        ("info", lambda i: i.update(data_path="/etc/{episode_index}"), "set a path inside the dataset's folder"),
+        ("info", lambda i: i.update(video_path="{video_key}/../../x"), "set a path inside the dataset's folder"),
+        ("info", lambda i: i.update(data_path="{file}.parquet"), "with {episode_chunk}, {episode_index}"),
         ("modality", lambda m: m["state"]["joints"].pop("start"), "state.joints has start None and end"),
         (
             "modality",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -28,6 +29,12 @@ class Gr00tN1d5Processor(Gr00tProcessor):
         """Statistics of the modality's keys in ``experiment_cfg/metadata.json``; see the base class."""
         _refuse_relative(modality)
         return read_statistics(assets.get(METADATA_FILE), modality)
+
+    @classmethod
+    def all_statistics(cls, assets: Mapping[str, bytes]) -> dict[str, Statistics]:
+        """All of ``experiment_cfg/metadata.json``; see the base class."""
+        content = json.loads(assets.get(METADATA_FILE, b"{}"))
+        return {tag: Statistics.from_metadata(content, tag) for tag in content}
 
     @classmethod
     def with_statistics(

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from ..modality import ActionKey, Modality, StateKey
 from ..normalise import SIN_COS
@@ -37,6 +39,37 @@ def check_keys(recipe: Recipe, modality: Modality, relative: Mapping[str, Relati
             if expected and mode_of(key) not in expected:
                 what = "normalization=None with sin_cos=True" if expected[0] == SIN_COS else repr(expected[0])
                 raise ValueError(f"{part}.{name}.normalization is {mode_of(key)!r}, but {why}; set {what}")
+
+
+def in_order(recipe: Recipe, modality: Modality) -> Modality:
+    """The modality with the keys that the checkpoint has of the embodiment, in its order; others are left out.
+
+    Actions then follow each other in this order. A part that lacks one of the checkpoint's keys stays as it is.
+    """
+    parts: dict[str, Any] = {"video": modality.video, "state": modality.state, "action": modality.action}
+    for part, keys in parts.items():
+        known = recipe.modality(modality.embodiment_tag, part).get("modality_keys")
+        if known and set(known) <= set(keys):
+            parts[part] = {name: keys[name] for name in known}
+    if parts["action"].keys() != modality.action.keys():
+        position = 0
+        for name, key in parts["action"].items():
+            parts["action"][name] = dataclasses.replace(key, start=position, end=position + key.dim)
+            position += key.dim
+    return dataclasses.replace(modality, **parts)
+
+
+def scaled(recipe: Recipe, modality: Modality, relative: Mapping[str, Relative]) -> Modality:
+    """The modality with each key treated as the checkpoint treats it, where it says how."""
+    parts: dict[str, Any] = {"state": dict(modality.state), "action": dict(modality.action)}
+    for part, keys in parts.items():
+        for name, key in keys.items():
+            is_relative = part == "action" and name in relative
+            expected = expected_modes(recipe, modality.embodiment_tag, part, name, is_relative)
+            if expected and mode_of(key) not in expected:
+                mode = {"sin_cos": True, "normalization": None} if expected[0] == SIN_COS else {}
+                keys[name] = dataclasses.replace(key, **(mode or {"normalization": expected[0]}))
+    return dataclasses.replace(modality, **parts)
 
 
 def mode_of(key: StateKey | ActionKey) -> str | None:

@@ -16,14 +16,14 @@ from ..tokenizer import check_image_token
 from ..tokens import Grid
 from .declared import declared_modality
 from .files import EMBODIMENT_FILE, files_with
-from .keys import check_keys
+from .keys import check_keys, in_order, scaled
 from .language import mrope_positions
 from .pictures import PicturePatches, to_values
 from .prompt import IMAGE_TOKEN, render_prompt
 from .recipe import Recipe, read_table
 from .relative import RelativeActions, read_relative
 from .scaling import ScaledKey, Scaler
-from .statistics import check_statistics, read_statistics
+from .statistics import check_statistics, read_all, read_statistics
 
 if TYPE_CHECKING:
     from .config import Gr00tN1d7Config
@@ -33,6 +33,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     """The processor of GR00T N1.7: everything as the checkpoint's ``processor_config.json`` says."""
 
     config: Gr00tN1d7Config
+    crops = True
     recipe: Recipe
     relative: RelativeActions | None = None
     """Turns actions that are relative to the state around; None without a modality."""
@@ -41,6 +42,11 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
         """Statistics of the modality's keys in ``statistics.json``; see the base class."""
         return read_statistics(assets, modality)
+
+    @classmethod
+    def all_statistics(cls, assets: Mapping[str, bytes]) -> dict[str, Statistics]:
+        """All of ``statistics.json``; see the base class."""
+        return read_all(assets)
 
     @classmethod
     def with_statistics(
@@ -61,6 +67,13 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         """As ``embodiment_id.json`` and ``processor_config.json`` say."""
         steps = len(Recipe.read(assets).modality(tag, "action").get("delta_indices") or ())
         return KnownEmbodiment((read_table(assets, EMBODIMENT_FILE) or {}).get(tag), steps or None)
+
+    @classmethod
+    def as_trained(cls, assets: Mapping[str, bytes], modality: Modality) -> Modality:
+        """As ``processor_config.json`` says; see the base class."""
+        recipe = Recipe.read(assets)
+        ordered = in_order(recipe, modality)
+        return scaled(recipe, ordered, read_relative(recipe, ordered))
 
     @classmethod
     def declared_modality(cls, assets: Mapping[str, bytes], tag: str | None) -> Modality | None:

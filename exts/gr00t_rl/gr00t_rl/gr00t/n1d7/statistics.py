@@ -55,6 +55,16 @@ def read_statistics(assets: Mapping[str, bytes], modality: Modality) -> Statisti
     return statistics
 
 
+def read_all(assets: Mapping[str, bytes]) -> dict[str, Statistics]:
+    """Statistics of every embodiment; empty without a file.
+
+    Raises:
+        CheckpointError: The file is not readable.
+    """
+    content = read_table(assets, STATISTICS_FILE) or {}
+    return {tag: _read(content, tag) for tag in content}
+
+
 def _read(content: Mapping[str, Any], tag: str) -> Statistics:
     """Statistics of an embodiment; empty where there is none.
 

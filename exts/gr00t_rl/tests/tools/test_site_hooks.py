@@ -33,10 +33,9 @@ def test_links_are_followed(source, text, shown):
 
 
 def test_markers_are_left_out_and_code_stays():
-    text = "one\n<!-- run: no, it is slow -->\n`run it now`\n```bash\n<!-- run: quick -->\n[a](../b)\n```\nsay `<!-- run: quick -->`"
-    assert as_page(text, "docs/a.md") == (
-        "one\n`run it now`\n```bash\n<!-- run: quick -->\n[a](../b)\n```\nsay `<!-- run: quick -->`"
-    )
+    code = "```bash\n<!-- run: quick -->\n[a](../b)\n```\nsay `<!-- run: quick -->`"
+    text = f"one\n<!-- run: no, it is slow -->\n`run it now`\n{code}"
+    assert as_page(text, "docs/a.md") == f"one\n`run it now`\n{code}"
 
 
 @pytest.mark.parametrize(

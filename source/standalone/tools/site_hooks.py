@@ -4,6 +4,7 @@
 - Documents outside docs/ become pages (:data:`PAGES`).
 - Links are followed as in the repository. One to a page leads to it; one to any other file shows the file's path.
 - ``<!-- run: ... -->`` markers are left out.
+- Roles of the docstrings (``:class:`~a.B```) are shown as code.
 - A page that would load something from elsewhere is warned about, so that a strict build fails: the site works offline.
 """
 
@@ -33,6 +34,8 @@ _MARKER = re.compile(r"\s*<!-- run: .* ?-->\s*")
 _LOADED = re.compile(
     r"""<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=["']?(?:https?:)?//[^>]*>"""
 )
+
+_ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>(~?)([\w.]+)</code>")
 
 
 def page_of(path: str) -> str | None:
@@ -80,6 +83,13 @@ def loaded_from_elsewhere(html: str) -> list[str]:
     return [tag[0] for tag in _LOADED.finditer(html)]
 
 
+def without_roles(html: str) -> str:
+    """Return a page with the roles of its docstrings as plain code: ``:class:`~a.B``` as ``B``."""
+    return _ROLE.sub(
+        lambda role: f"<code>{role[2].rpartition('.')[2] if role[1] else role[2].lstrip('.')}</code>", html
+    )
+
+
 # -- what MkDocs calls -------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +105,11 @@ def on_files(files: Any, *, config: Any) -> Any:
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
     """Turn a document into a page."""
     return as_page(markdown, source_of(page.file.src_uri))
+
+
+def on_page_content(html: str, *, page: Any, config: Any, files: Any) -> str:
+    """Show docstrings' roles as code."""
+    return without_roles(html)
 
 
 def on_post_page(output: str, *, page: Any, config: Any) -> str:

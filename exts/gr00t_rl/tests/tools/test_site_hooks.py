@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from site_hooks import PAGES, ROOT, as_page, loaded_from_elsewhere, page_of
+from site_hooks import PAGES, ROOT, as_page, loaded_from_elsewhere, page_of, without_roles
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,11 @@ def test_markers_are_left_out_and_code_stays():
 )
 def test_what_a_page_loads_from_elsewhere_is_found(html, number):
     assert len(loaded_from_elsewhere(html)) == number
+
+
+def test_roles_of_docstrings_are_code():
+    html = "see :class:<code>~a.b.C</code>, :meth:<code>d.e</code> and :mod:<code>.f</code>, not a:<code>g</code>"
+    assert without_roles(html) == ("see <code>C</code>, <code>d.e</code> and <code>f</code>, not a:<code>g</code>")
 
 
 def test_pages_outside_docs_exist_and_take_no_name_twice():

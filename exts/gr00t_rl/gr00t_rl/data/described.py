@@ -236,7 +236,7 @@ def layout_of(root: Path, info: Mapping[str, Any], modality: Mapping[str, Any]) 
     if len(kinds) > 1:
         raise ConfigurationError(f"{root / INFO}: some cameras are stored as videos, some as images; store them alike")
     images = kinds.pop() if kinds else "mp4"
-    if images == "mp4" and cameras and not info.get("video_path"):
+    if images == "mp4" and cameras and info.get("video_path") is None:
         raise ConfigurationError(f"{root / INFO} has no 'video_path'; give the folder of a LeRobot dataset")
     state, state_columns = _slices(root, features, parts["state"], "state", STATE)
     action, action_columns = _slices(root, features, parts["action"], "action", ACTION)

@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from av.container import InputContainer
 from PIL import Image
 
 from ..utils.foreign_files import check_regular
@@ -38,7 +39,7 @@ def encode_video(pictures: torch.Tensor, fps: float) -> bytes:
     return buffer.getvalue()
 
 
-def _opened(path: Path) -> av.container.InputContainer:
+def _opened(path: Path) -> InputContainer:
     """A file to read pictures from. Raises OSError or ValueError (of PyAV) where it is none."""
     check_regular(path)
     return av.open(str(path))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, first_line
 from . import verb_parser
 
 TOKEN = "GR00T_API_TOKEN"
@@ -79,7 +79,7 @@ def check_arguments(args: argparse.Namespace, token: str | None) -> None:
     try:
         torch.empty(0, device=args.device)
     except Exception as error:  # torch raises what it likes for devices that are not there
-        reason = str(error).split("\n")[0][:100]
+        reason = first_line(error, 100)
         raise ConfigurationError(f"--device {args.device}: {reason}; set cpu, or cuda:0") from None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, first_line
 from ..utils.foreign_files import check_regular, is_count, is_finite, shown
 from . import layout as files
 from . import tables
@@ -152,7 +152,7 @@ def _read_table(path: Path, columns: Callable[[str], bool]) -> pa.Table:
             raise ValueError("a column is there twice")
         return file.read(columns=names)
     except Exception as error:  # whatever pyarrow makes of foreign bytes
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise ConfigurationError(f"{path} cannot be read ({reason}); write or copy it again") from None
 
 
@@ -173,7 +173,7 @@ def _rows(path: Path, table: pa.Table) -> list[dict[str, Any]]:
     try:
         return table.to_pylist()
     except ValueError as error:  # bytes that are no text, times that no clock shows
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise ConfigurationError(f"{path} cannot be read ({reason}); write or copy it again") from None
 
 

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, first_line
 from .clips import Clip
 
 SEGMENT = 64
@@ -147,7 +147,7 @@ class FrameCache:
         try:
             return clip.read(start, start + self._length(segment))
         except Exception as error:  # whatever PyAV, pyarrow and Pillow make of foreign bytes
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise ConfigurationError(f"{clip.path} cannot be read ({reason}); copy the dataset again") from None
 
 

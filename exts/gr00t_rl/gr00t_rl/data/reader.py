@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, first_line
 from ..utils.foreign_files import check_regular, shown
 from .clips import Clip, first_frame
 from .described import Described, EpisodeFiles, describe
@@ -266,15 +266,10 @@ def reading(root: Path, episode: int) -> Iterator[None]:
     except ConfigurationError:
         raise
     except Exception as error:  # whatever pyarrow, PyAV and Pillow make of foreign bytes
-        reason = f"it has no {error}" if isinstance(error, KeyError) else _reason(error)
+        reason = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
         raise ConfigurationError(
             f"--dataset {root}: episode {episode} cannot be read ({reason}); copy or collect the dataset again"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, or what it is called where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextlib.contextmanager
@@ -284,7 +279,7 @@ def _fitting(root: Path, frames: int) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError, OverflowError) as error:
         raise ConfigurationError(
-            f"--dataset {root}: {frames} frames do not fit into memory ({_reason(error)}); set --episodes, "
+            f"--dataset {root}: {frames} frames do not fit into memory ({first_line(error)}); set --episodes, "
             "or copy meta again"
         ) from None
 

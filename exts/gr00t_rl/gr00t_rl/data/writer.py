@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, first_line
 from ..utils.foreign_files import check_regular
 from ..utils.whole_files import PARTIAL, partial_of, remove_leftovers, write_whole
 from . import layout as files
@@ -177,7 +177,7 @@ class DatasetWriter:
                 table = pq.read_table(path, columns=[STATE, ACTION])
                 pair = vectors(table, STATE), vectors(table, ACTION)
             except Exception as error:  # whatever pyarrow makes of foreign bytes
-                reason = str(error).strip().split("\n")[0]
+                reason = first_line(error)
                 raise ConfigurationError(
                     f"--out {self.root} cannot be continued: {path} cannot be read ({reason}); give a new folder"
                 ) from None

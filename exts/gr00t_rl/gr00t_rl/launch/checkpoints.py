@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, first_line
 from ..utils.kept_checkpoints import BEST_MODEL
 
 BASE = "base"
@@ -150,7 +150,7 @@ def _from_wandb(checkpoint: str) -> Path:
         return Path(resolve_wandb_checkpoint(checkpoint))
     except Exception as error:  # wandb's own, those of its network library, Isaac Lab's ValueError and ImportError
         raise ConfigurationError(
-            f"--checkpoint {checkpoint} cannot be fetched ({_reason(error)}); check the name, the network and "
+            f"--checkpoint {checkpoint} cannot be fetched ({first_line(error, 160)}); check the name, the network and "
             "`wandb login`, or download the model_N.pt and set its path"
         ) from None
 
@@ -163,10 +163,6 @@ def _from_url(checkpoint: str) -> Path:
         return Path(retrieve_file_path(checkpoint))
     except Exception as error:  # whatever the transport raises
         raise ConfigurationError(
-            f"--checkpoint {checkpoint} cannot be fetched ({_reason(error)}); download the model_N.pt and set its path"
+            f"--checkpoint {checkpoint} cannot be fetched ({first_line(error, 160)}); download the model_N.pt and "
+            "set its path"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error's message, shortened."""
-    return (str(error).strip() or type(error).__name__).split("\n")[0][:160]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, first_line
 from .card import HUB_ID
 
 
@@ -42,7 +42,7 @@ def push(folder: Path, target: str) -> str:
         address = api.create_repo(target, private=True, exist_ok=True)
         api.upload_folder(repo_id=target, folder_path=folder, commit_message="gr00t-rl export")
     except Exception as error:  # the hub's own errors, those of its network library, and OSError
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0][:160]
+        reason = first_line(error, 160)
         raise ConfigurationError(
             f"--push-to-hub {target}: {reason}; {folder} is whole, so that `hf upload {target} {folder}` can repeat it"
         ) from None

@@ -15,6 +15,7 @@ from ..gr00t import Gr00tNetwork, PolicySettings, from_pretrained, generation, l
 from ..gr00t.checkpoint import SETTINGS_FILE, resolve_folder
 from ..gr00t.tokenizer import tokenizer_of
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import read_text
 from .policy import ServedPolicy
 
 LARGE = 1e9
@@ -85,10 +86,12 @@ def read_settings(file: Path) -> PolicySettings:
         ConfigurationError: It is missing, not readable, or does not hold such settings.
     """
     try:
-        return PolicySettings.from_dict(yaml.safe_load(file.read_text(encoding="utf-8")))  # JSON is YAML too
+        return PolicySettings.from_dict(yaml.safe_load(read_text(file)))  # JSON is YAML too
     except OSError as error:
-        raise ConfigurationError(f"--settings {file} cannot be read ({error.strerror}); set another file") from None
-    except yaml.YAMLError as error:
+        raise ConfigurationError(
+            f"--settings {file} cannot be read ({error.strerror or error}); set another file"
+        ) from None
+    except (RecursionError, yaml.YAMLError) as error:
         raise ConfigurationError(f"--settings {file} is neither JSON nor YAML ({error}); correct it") from None
     except ValueError as error:
         raise ConfigurationError(f"--settings {file}: {error}") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, first_line
 from ..utils.foreign_files import check_regular
 from ..utils.whole_files import partial_of, remove_leftovers, write_whole
 from .training import Training
@@ -62,7 +62,7 @@ class SavedTraining:
         try:
             training.load_state_dict(content["training"])
         except Exception as error:  # whatever torch makes of another network's state
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            reason = first_line(error, 160)
             raise ConfigurationError(f"{self.file} does not fit this training ({reason}); remove it") from None
         print(f"going on at step {training.step} from {self.file}")
         return curve, recent

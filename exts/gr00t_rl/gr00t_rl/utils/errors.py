@@ -14,5 +14,10 @@ class ConfigurationError(SystemExit, ValueError):
         super().__init__(" ".join(f"[gr00t_rl] {message}".split()))
 
 
+def first_line(error: BaseException, length: int | None = None) -> str:
+    """Return the first line of what an error says, cut to ``length`` characters; its type's name if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:length]
+
+
 class NotWritten(ConfigurationError):
     """The disk does not take a file: it is full, read-only or gone. What was there before is still there."""

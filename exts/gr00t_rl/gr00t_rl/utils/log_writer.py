@@ -18,7 +18,7 @@ from rsl_rl.utils.log_writer import LogWriter
 from rsl_rl.utils.wandb_log_writer import WandbLogWriter
 from torch.utils.tensorboard import SummaryWriter
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class WandbWriter(WandbLogWriter):
         except ModuleNotFoundError:
             raise  # says what to install
         except Exception as error:  # wandb's own, and those of its network library
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            reason = first_line(error, 160)
             raise ConfigurationError(
                 f"Weights & Biases cannot be used ({reason}); see `wandb login` and the network, or set "
                 "WANDB_MODE=offline or another --logger"
@@ -142,7 +142,7 @@ class Dispensable:
             call(*args)
         except Exception as error:  # of whatever library is behind it
             self.works = False
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            reason = first_line(error, 160)
             logger.warning(
                 "[gr00t_rl] %s takes no more metrics (%s); the run goes on without it: %s",
                 *(self._name, reason, self._remedy),

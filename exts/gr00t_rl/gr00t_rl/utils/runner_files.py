@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from rsl_rl.runners import OnPolicyRunner
 
-from .errors import ConfigurationError, NotWritten
+from .errors import ConfigurationError, NotWritten, first_line
 from .finite import find_nonfinite
 from .foreign_files import check_regular, is_count
 from .kept_checkpoints import KeptCheckpoints, take_best_along
@@ -198,7 +198,7 @@ def check_readable(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigurationError(f"checkpoint {path} does not exist; pass --checkpoint with a model_*.pt") from None
     except Exception as error:  # whatever the unpickler makes of foreign bytes
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0][:120]
+        reason = first_line(error, 120)
         raise ConfigurationError(
             f"checkpoint {path} cannot be read ({reason}); it is truncated or not a checkpoint of this package: pass "
             "--checkpoint with an earlier model_*.pt of the run"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,8 @@ def test_a_foreign_folder_needs_settings(make_case, tmp_path):
     case, file = make_case("n1.5 blind"), tmp_path / "settings.yaml"
     assert "has no experiment_cfg/gr00t_rl.json" in refusal(None, str(case.folder))
     content = json.loads(case.settings.to_bytes())
+    os.mkfifo(pipe := tmp_path / "pipe")
+    assert "cannot be read (not a regular file)" in refusal(None, str(case.folder), settings=pipe)
     file.write_text("modality: [")
     assert "is neither JSON nor YAML" in refusal(None, str(case.folder), settings=file)
     file.write_text(f"modality: {json.dumps(content['modality'])}\nembodiment_id: 0\n")

@@ -30,6 +30,7 @@ from records import add_run, read_study
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 SCALES = ("1", "0")
 KEPT = ("success_rate", "success_ci95", "num_episodes", "mean_return", "mean_length", "seed")
@@ -153,10 +154,8 @@ def report(args: argparse.Namespace) -> None:
         print(f"| seed {run['seed']} | {minutes:.1f} | {steps / 1e6:.2f} M | {shares} |")
 
 
-def plot(args: argparse.Namespace) -> None:
+def draw(axis: Axes, base: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     """Draw success over minutes: training's episodes (with exploration noise) and both evaluations."""
-    base, runs = records(args)
-    figure, axis = plt.subplots(figsize=(7.5, 4), constrained_layout=True)
     for run in runs:
         minutes = [second / 60 for second in run["curve"]["seconds"]]
         (line,) = axis.plot(minutes[WARM_UP:], run["curve"]["success_rate"][WARM_UP:], label=f"seed {run['seed']}")
@@ -166,10 +165,17 @@ def plot(args: argparse.Namespace) -> None:
             low, high = result["success_ci95"]
             rate = result["success_rate"]
             axis.errorbar(minute, rate, [[rate - low], [high - rate]], fmt="o", color=line.get_color(), capsize=3)
-    axis.set(xlabel="minutes of training on a 2-core CPU", ylabel="success rate", ylim=(-0.02, 1.02), title=args.task)
+    axis.set(xlabel="minutes of training on a 2-core CPU", ylabel="success rate", ylim=(-0.02, 1.02))
     axis.plot([], [], "ko", label=f"evaluation, {base['init_noise_1']['num_episodes']} episodes")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc="lower right")
+
+
+def plot(args: argparse.Namespace) -> None:
+    """Draw the runs of one task."""
+    figure, axis = plt.subplots(figsize=(7.5, 4), constrained_layout=True)
+    draw(axis, *records(args))
+    axis.set_title(args.task)
     args.plot.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.plot, dpi=120)
 

@@ -67,15 +67,17 @@ def observations(data: Demonstrations, modality: Modality, frames: torch.Tensor)
 @pytest.mark.slow
 def test_held_out_loss_falls_and_the_policy_acts(dataset, modality, tmp_path):
     """The unconditional guess costs more than 1; the trained policy's actions are the demonstrator's on new starts."""
-    log = finetune(dataset(100), modality, tmp_path / "out", "--steps", "600", "--lr", "2e-3", "--draws", "4")
+    steps = 350 if modality.video else 600  # those of pictures take longer
+    log = finetune(dataset(100), modality, tmp_path / "out", "--steps", str(steps), "--lr", "2e-3", "--draws", "4")
     assert log["held_out_loss"] < 0.5 * log["held_out_loss_before"]
-    assert log["curve"][-1]["step"] == 600
+    assert log["curve"][-1]["step"] == steps
     data = Demonstrations.load([dataset(30, name="other", seed=1)])
     actor = make_actor(data, modality, tmp_path / "out", torch.arange(len(data)))
     with torch.inference_mode():
         chunk, _ = actor.decide(actor.observe(observations(data, modality, torch.arange(len(data)))))
     error = (chunk[:, 0, :2] - data.action[:, :2]).abs().mean()
     spread = (data.action[:, :2] - data.action[:, :2].mean(0)).abs().mean()
+    print("RATIO", error / spread, log["held_out_loss"] / log["held_out_loss_before"])
     assert error < 0.6 * spread, (error, spread)
 
 

@@ -20,6 +20,8 @@ class StackCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, STATE, "stack_cube")
+        # with the level 1 of the other tasks the cube is seldom put down where it was meant to be (docs/learning.md)
+        self.actor.noise_level = 0.5
 
 
 @configclass

@@ -69,7 +69,7 @@ def environment_of(instructions: list[Instruction]) -> dict[str, str]:
 
 
 def is_ignored(name: str, patterns: list[str]) -> bool:
-    """Whether an engine does not see a file of the repository, by the patterns of .dockerignore; the last one counts."""
+    """Whether .dockerignore hides a file of the repository from an engine; the last pattern that fits counts."""
     parents = ["/".join(name.split("/")[: depth + 1]) for depth in range(name.count("/") + 1)]
     ignored = False
     for pattern in patterns:
@@ -136,7 +136,9 @@ def install(folder: Path) -> tuple[Path, dict[str, str]]:
     settings = {name: value for name, value in environment_of(instructions).items() if name not in NOT_HERE}
     foreign = ("PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", *NOT_HERE)
     env = {name: value for name, value in os.environ.items() if name not in foreign}
-    env["PATH"] = os.pathsep.join([str(environment / "bin"), str(image / "bin"), "/usr/local/bin:/usr/bin:/bin"])
+    # uv makes an environment from a Python that is in none itself, as the image's
+    python = Path(sys.base_prefix) / "bin"
+    env["PATH"] = os.pathsep.join(map(str, (environment / "bin", image / "bin", python, "/usr/bin", "/bin")))
     env |= {name: value for name, value in settings.items() if name.startswith("UV_")}
     env |= {"VIRTUAL_ENV": str(environment)}
     files = context()
@@ -158,7 +160,9 @@ def install(folder: Path) -> tuple[Path, dict[str, str]]:
 def main() -> None:
     """Install, then run what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", action="store_true", help="run README's first command in it, tiny (a minute or more)")
+    parser.add_argument(
+        "--train", action="store_true", help="run README's first command in it, tiny (a minute or more)"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         workspace, env = install(Path(temporary))

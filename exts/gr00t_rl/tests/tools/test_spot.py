@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/spot.sh starts a command again if SIGTERM ended it, and in no other case; the real training is try_spot.py's."""
+"""scripts/spot.sh starts a command again if SIGTERM ended it, and in no other case; try_spot.py has a real training."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The Dockerfiles, .dockerignore, the compose file and the documents agree; a Dockerfile is read as an engine reads it."""
+"""The Dockerfiles, .dockerignore, the compose file and the documents agree; a Dockerfile is read as engines read it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def compose() -> dict[str, Any]:
 
 
 def test_a_dockerfile_is_read_as_an_engine_reads_it() -> None:
-    text = 'ARG A="x y"\n# comment\nRUN --mount=type=cache --network=none a \\\n    # in between\n    && b "c d"\nCMD ["e"]\n'
+    text = 'ARG A="x y"\n# comment\nRUN --mount=type=cache --network=none a \\\n    # in between\n    && b "c d"\n'
+    text += 'CMD ["e"]\n'
     assert read_dockerfile(text) == [
         Instruction("ARG", 'A="x y"', (), 1),
         Instruction("RUN", 'a && b "c d"', ("--mount=type=cache", "--network=none"), 3),

@@ -17,6 +17,7 @@ RUN useradd --uid 1000 --create-home gr00t \
 
 ENV VIRTUAL_ENV=/opt/gr00t_rl \
     PATH=/opt/gr00t_rl/bin:${PATH} \
+    UV_CACHE_DIR=/var/cache/uv \
     UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_PYTHON_DOWNLOADS=never
@@ -31,7 +32,7 @@ COPY --chown=1000:1000 exts/gr00t_rl/gr00t_rl/__init__.py exts/gr00t_rl/gr00t_rl
 
 # The registry's own torch is built for CUDA 13. Another build, from torch's registry: --build-arg TORCH=cpu
 ARG TORCH
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv "${VIRTUAL_ENV}" \
     && uv pip install ${TORCH:+--torch-backend "${TORCH}"} -c constraints.txt \
         -e 'exts/gr00t_rl[isaaclab,data,wandb,report]'

@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCKERFILE = ROOT / "docker" / "Dockerfile.lean"
-NOT_HERE = ("UV_COMPILE_BYTECODE", "UV_LINK_MODE")
+NOT_HERE = ("UV_CACHE_DIR", "UV_COMPILE_BYTECODE", "UV_LINK_MODE")
 """Settings of the image that only cost time here."""
 TRAIN = "gr00t-rl train --task Gr00t-Push-Cube-Franka --device cpu --num_envs 4 --max_iterations 1"
 TRAIN += " agent.num_steps_per_env=16"
@@ -134,7 +134,7 @@ def install(folder: Path) -> tuple[Path, dict[str, str]]:
     workspace.mkdir()
     run([sys.executable, "-m", "venv", str(image)], folder, dict(os.environ))
     settings = {name: value for name, value in environment_of(instructions).items() if name not in NOT_HERE}
-    foreign = ("PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", *NOT_HERE)
+    foreign = ("PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME")
     env = {name: value for name, value in os.environ.items() if name not in foreign}
     # uv makes an environment from a Python that is in none itself, as the image's
     python = Path(sys.base_prefix) / "bin"

@@ -11,7 +11,7 @@ A tiny real training under scripts/spot.sh, in the simulator, on the CPU, in an 
 4. The same line again: nothing is left to do, 0.
 5. A line with a mistake: it fails once, and is not started again.
 
-Takes a few minutes: the simulator starts six times. Exit status 1 says that something was different.
+Takes a few minutes: the simulator starts three times. Exit status 1 says that something was different.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def main() -> None:
         third.ends(0)
         check(third, "the same line: nothing is left to do", "nothing is left to do" in third.log.read_text())
 
-        wrong = Loop(folder, count, "agent.algorithm.clip_param=-1")
+        wrong = Loop(folder, count, "agent.experiment_name=wrong", "agent.algorithm.clip_param=-1")
         code = wrong.process.wait(LIMIT_S)
         check(wrong, f"a mistake: left with {code}, not started again", code not in (0, 75) and wrong.restarts == 0)
     print("a training that is taken away comes to its end")

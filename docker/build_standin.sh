@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 repository=$PWD
-kind=${1:?lean or isaac-lab}
+kind=${1:-}
+case $kind in lean | isaac-lab) ;; *) echo "usage: $0 lean|isaac-lab [FOLDER]" >&2; exit 2 ;; esac
 work=${2:-$(mktemp -d)}
 mkdir -p "$work/tmp"
 export TMPDIR=$work/tmp

@@ -45,6 +45,7 @@ ENV GIT_PYTHON_REFRESH=quiet \
     TRITON_CACHE_DIR=/var/cache/gr00t_rl/triton \
     TORCHINDUCTOR_CACHE_DIR=/var/cache/gr00t_rl/inductor \
     CUDA_CACHE_PATH=/var/cache/gr00t_rl/cuda \
+    MPLCONFIGDIR=/var/cache/gr00t_rl/matplotlib \
     WANDB_DIR=/workspace/gr00t_rl/logs \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility

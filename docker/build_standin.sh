@@ -49,8 +49,9 @@ if [ "$kind" = lean ]; then
         agent.num_steps_per_env=16
     "${run[@]}" gr00t-rl evaluate --task Gr00t-Push-Cube-Franka --checkpoint latest --num_envs 4 --num_episodes 4 \
         env.episode_length_s=1
-    "${run[@]}" sh -c 'echo "written outside the volumes:"; find / -xdev -newer /tmp/before -type f \
-        ! -path "/proc/*" ! -path "/sys/*" ! -path "/workspace/gr00t_rl/logs/*" ! -path "/var/cache/gr00t_rl/*" 2>/dev/null'
+    echo "written outside the volumes, besides Python's own caches:"
+    "${run[@]}" sh -c 'find /home /tmp /workspace -newer /tmp/before -type f ! -path "*/__pycache__/*" \
+        ! -path "/workspace/gr00t_rl/logs/*"'
     inspected=gr00t-rl-lean
 else
     image=nvcr.io/nvidia/isaac-lab:3.0.0-kitless

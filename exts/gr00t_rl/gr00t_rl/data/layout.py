@@ -100,6 +100,7 @@ class Layout:
         fps: float,
         images: str = "mp4",
         privileged: tuple[str, ...] = (),
+        robot_type: str = "franka",
     ) -> Self:
         """The layout of an embodiment: the state is the modality's keys one after the other, the action the env's.
 
@@ -109,13 +110,14 @@ class Layout:
             fps: 1 / env step.
             images: "mp4" or "png".
             privileged: A name for each dimension of the privileged observations.
+            robot_type: Name of the robot.
         """
         state, start = {}, 0
         for name, key in modality.state.items():
             state[name] = Slice(start, start + key.dim)
             start += key.dim
         action = {name: Slice(key.start, key.end, key.absolute) for name, key in modality.action.items()}
-        return cls(cameras, state, action, fps, images=images, privileged=privileged)
+        return cls(cameras, state, action, fps, robot_type, images, privileged)
 
     def camera_column(self, key: str) -> str:
         """Column, and folder of videos, of the camera ``key``."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from ..gr00t import Modality
 from ..utils.errors import ConfigurationError
+from ..utils.simulators import simulator_of
 from .buffer import EpisodeBuffer
 from .layout import Layout
 from .writer import DatasetWriter, Episode
@@ -205,6 +207,7 @@ def run(args: argparse.Namespace, env_cfg: Any, modality: Modality, overrides: l
     settings = {name: getattr(args, name) for name in names} | {"overrides": overrides}
     robot = getattr(env_cfg, "robot_type", "robot")
     layout = Layout.of(modality, cameras, round(1 / env.step_dt, 6), args.images, privileged, robot)
+    layout = dataclasses.replace(layout, simulator=simulator_of(env_cfg))
     writer = DatasetWriter(args.out, layout, settings)
     if writer.num_episodes:
         print(f"{args.out}: continuing after {writer.num_episodes} episodes")

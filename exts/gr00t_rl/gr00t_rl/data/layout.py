@@ -91,6 +91,8 @@ class Layout:
     """Column, and folder of videos, of the cameras that lie elsewhere than :func:`image_column` says."""
     task_column: str = f"annotation.{ANNOTATION}"
     """Column with the number of each frame's instruction."""
+    simulator: Mapping[str, str | bool] = field(default_factory=dict)
+    """Physics and renderers that it was recorded with; empty where nobody says."""
 
     @classmethod
     def of(
@@ -151,6 +153,7 @@ class Layout:
             features[PRIVILEGED] = {"dtype": "float32", "shape": [len(names)], "names": names}
         features |= {name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in SCALARS.items()}
         return {
+            **({"simulator": dict(self.simulator)} if self.simulator else {}),
             "codebase_version": CODEBASE_VERSION,
             "robot_type": self.robot_type,
             "total_episodes": episodes,

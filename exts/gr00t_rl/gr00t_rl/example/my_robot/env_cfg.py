@@ -64,7 +64,7 @@ class SceneCfg(InteractiveSceneCfg):
             visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.05, 0.75, 0.1)),
         ),
     )
-    top: CameraCfg = camera_cfg("{ENV_REGEX_NS}/TopCamera", (0.9, 0.0, 0.9), (0.2, 0.0, 0.0), 20.0)
+    top: CameraCfg = camera_cfg("{ENV_REGEX_NS}/TopCamera", (0.9, 0.0, 0.9), (0.22, 0.0, 0.0), 28.0)
     forearm: CameraCfg = camera_cfg("{ENV_REGEX_NS}/Robot/forearm/Camera", (0.05, 0.0, 0.15), (0.3, 0.0, 0.0), 12.0)
 
 
@@ -128,18 +128,14 @@ class EventsCfg:
             "asset_cfg": SceneEntityCfg("robot"),
         },
     )
-    reset_goal = EventTermCfg(
-        func=mdp.reset_goal, mode="reset", params={"radius": (0.3, 0.5), "angle": (-1.2, 1.2)}
-    )
+    reset_goal = EventTermCfg(func=mdp.reset_goal, mode="reset", params={"radius": (0.3, 0.5), "angle": (-1.2, 1.2)})
 
 
 @configclass
 class RewardsCfg:
     """2 per metre gained, and 1 for success. Isaac Lab multiplies weights by the step's duration."""
 
-    progress = RewardTermCfg(
-        func=gr00t_mdp.progress, weight=2.0 / STEP_DT, params={"distance": mdp.goal_distance}
-    )
+    progress = RewardTermCfg(func=gr00t_mdp.progress, weight=2.0 / STEP_DT, params={"distance": mdp.goal_distance})
     success = RewardTermCfg(func=gr00t_mdp.success_bonus, weight=1.0 / STEP_DT)
 
 

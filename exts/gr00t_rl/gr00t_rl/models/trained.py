@@ -112,7 +112,9 @@ def policy_settings(file: Path) -> PolicySettings | None:
 
 
 def _picture_sizes(env: dict[str, Any], video: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-    """Height and width of each key's pictures, where the term of its group names a camera of the scene."""
+    """Height and width of each key's pictures: as our tasks set them, or where a group's term names its camera."""
+    if side := env.get("camera_size"):
+        return dict.fromkeys(video, (side, side))
     found = {}
     for key, group in video.items():
         terms = ((env.get("observations") or {}).get(group) or {}).values()

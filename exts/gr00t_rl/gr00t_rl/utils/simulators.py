@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+ENGINES = ("newton", "ovphysx", "physx")
+"""Names of the engines, the longer of two that begin or end alike first."""
+
 
 def simulator_of(env_cfg: Any) -> dict[str, str | bool]:
     """Return the physics and, by camera, the renderer of an env, with what changes its pictures.
@@ -14,11 +17,11 @@ def simulator_of(env_cfg: Any) -> dict[str, str | bool]:
         env_cfg: The env's cfg with its presets chosen, or the tables that a run wrote of it.
 
     Returns:
-        Such as ``{"physics": "NewtonManager", "front.renderer_type": "newton_warp", "front.enable_shadows": True}``;
+        Such as ``{"physics": "newton", "front.renderer_type": "newton_warp", "front.enable_shadows": True}``;
         what the cfg does not say is missing.
     """
     found: dict[str, str | bool] = {}
-    physics = _class_name(_get(_get(_get(env_cfg, "sim"), "physics"), "class_type"))
+    physics = _engine(_get(_get(_get(env_cfg, "sim"), "physics"), "class_type"))
     if physics:
         found["physics"] = physics
     for name, part in _items(_get(env_cfg, "scene")):
@@ -46,6 +49,7 @@ def _items(owner: Any) -> Iterator[tuple[str, Any]]:
         yield from (owner if isinstance(owner, Mapping) else getattr(owner, "__dict__", {})).items()
 
 
-def _class_name(value: Any) -> str:
-    """Name of a class, or of one that is named as "module:Class"."""
-    return "" if value is None else getattr(value, "__name__", str(value)).rpartition(":")[2].rpartition(".")[2]
+def _engine(manager: Any) -> str:
+    """Name of the engine behind a physics manager, a class or "module:Class"; the class' own for one we do not know."""
+    name = "" if manager is None else getattr(manager, "__name__", str(manager)).rpartition(":")[2].rpartition(".")[2]
+    return next((engine for engine in ENGINES if engine in name.lower()), name)

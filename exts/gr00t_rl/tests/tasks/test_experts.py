@@ -3,6 +3,7 @@
 
 from types import SimpleNamespace
 
+import gymnasium as gym
 import pytest
 import torch
 from hand_made_env import make_env
@@ -20,6 +21,7 @@ from gr00t_rl.tasks.tabletop.experts import (
     StackExpert,
 )
 from gr00t_rl.tasks.tabletop.mdp import set_goal
+from gr00t_rl.utils.errors import ConfigurationError
 
 STEP = 0.02
 
@@ -49,6 +51,23 @@ def test_every_task_has_its_expert(env, suffix: str) -> None:
     experts |= {"Stack-Cube": StackExpert, "Tabletop-Cubes": CubesExpert}
     for task, expert in experts.items():
         assert type(make_expert(f"Gr00t-{task}-Franka{suffix}", env)) is expert
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({}, 'has no scripted expert; write a ScriptedExpert .* "expert_entry_point": "my_robot.expert:MyExpert"'),
+        ({"expert_entry_point": "nosuch.module:Expert"}, "its expert_entry_point 'nosuch.module:Expert' does not load"),
+        ({"expert_entry_point": "math:Expert"}, "'math:Expert' does not load .* set 'module:Class' in gym.register"),
+    ],
+)
+def test_a_task_without_an_expert_is_told_how_to_get_one(env, kwargs: dict, message: str) -> None:
+    gym.register(id="Bare-Task", entry_point="nowhere:Env", kwargs=kwargs)
+    try:
+        with pytest.raises(ConfigurationError, match=message):
+            make_expert("Bare-Task", env)
+    finally:
+        del gym.registry["Bare-Task"]
 
 
 def test_action_is_scaled_as_a_vector(env) -> None:

@@ -12,8 +12,13 @@ from gr00t_rl.tasks.env_cfg import Gr00tEnvCfg
 
 from . import mdp
 from .actions import TabletopActionsCfg
+from .franka_panda import PASSIVE_FINGER
 from .physics import STEP_DT
 from .scene import RendererCfg, TabletopSceneCfg, front_camera_cfg, wrist_camera_cfg
+
+
+PANDA_ROWS = 48
+"""Fewest rows of constraints per env for Isaac Lab's Panda under Newton."""
 
 
 @configclass
@@ -135,6 +140,10 @@ class TabletopEnvCfg(TabletopOptions, Gr00tEnvCfg):
         for camera in (self.scene.front, self.scene.wrist):
             if camera is not None:
                 camera.width = camera.height = self.camera_size
+        solver = getattr(self.sim.physics, "solver_cfg", None)
+        if solver is not None and PASSIVE_FINGER in self.scene.robot.actuators:
+            # room for its mimic constraint, and for dry friction if its joints have some
+            solver.njmax = max(solver.njmax, PANDA_ROWS)
 
     def play_mode(self):
         """Fewer envs and the full task; rewards, goals and terminations stay as in training."""

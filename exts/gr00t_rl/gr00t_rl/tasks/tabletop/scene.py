@@ -5,15 +5,16 @@ The env frame of each env has the robot base at its origin, x to the front, z up
 """
 
 import isaaclab.sim as sim_utils
-from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
+from isaaclab.assets import AssetBaseCfg, RigidObjectCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import CameraCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
 from isaaclab_newton.sim.schemas import MujocoCollisionCfg
 
-from gr00t_rl.assets import FRANKA_PRIMITIVE_CFG
 from gr00t_rl.tasks.cameras import RendererCfg, look_at
+
+from .franka_panda import RobotCfg
 
 GREEN = (0.05, 0.75, 0.1)
 RED = (0.8, 0.06, 0.05)
@@ -87,7 +88,7 @@ def goal_marker_cfg(shape: sim_utils.ShapeCfg) -> RigidObjectCfg:
 class TabletopSceneCfg(InteractiveSceneCfg):
     """Arm, table and light. Optional members are None until a task variant needs them."""
 
-    robot: ArticulationCfg = FRANKA_PRIMITIVE_CFG
+    robot: RobotCfg = RobotCfg()
 
     table: AssetBaseCfg = AssetBaseCfg(
         prim_path="{ENV_REGEX_NS}/Table",

@@ -64,7 +64,7 @@ class SceneCfg(InteractiveSceneCfg):
             visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.05, 0.75, 0.1)),
         ),
     )
-    top: CameraCfg = camera_cfg("{ENV_REGEX_NS}/TopCamera", (0.9, 0.0, 0.9), (0.22, 0.0, 0.0), 28.0)
+    top: CameraCfg = camera_cfg("{ENV_REGEX_NS}/TopCamera", (0.9, 0.0, 0.9), (0.22, 0.0, 0.0), 21.0)
     forearm: CameraCfg = camera_cfg("{ENV_REGEX_NS}/Robot/forearm/Camera", (0.05, 0.0, 0.15), (0.3, 0.0, 0.0), 12.0)
 
 

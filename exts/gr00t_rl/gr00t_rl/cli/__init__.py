@@ -37,7 +37,7 @@ EXTRAS = {
 }
 """Extra of this package -> top-level modules that it brings."""
 
-_OVERRIDE = re.compile(r"(env|agent)\.[\w.]+=|(physics|renderer)=")
+_OVERRIDE = re.compile(r"(env|agent)\.[\w.]+=|(physics|renderer|presets)=")
 _EPILOG = """examples:
   gr00t-rl doctor
   gr00t-rl train --task Gr00t-Push-Cube-Franka --device cpu

@@ -19,7 +19,7 @@ def check_overrides(task: str, args: list[str], agent: str | None = None) -> str
     """Return what is wrong with the names in overrides in one line, or None: Isaac Lab gives a traceback."""
     from isaaclab_tasks.utils.hydra import resolve_task_config
 
-    overrides = [arg for arg in args if arg.startswith(("env.", "agent.", "physics=", "renderer="))]
+    overrides = [arg for arg in args if arg.startswith(("env.", "agent.", "physics=", "renderer=", "presets="))]
     if not any(arg.startswith("agent.") for arg in overrides):
         agent = None
     elif agent is None:

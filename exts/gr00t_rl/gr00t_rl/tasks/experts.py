@@ -57,6 +57,15 @@ def make_expert(task: str, env: ManagerBasedRLEnv, **settings: Any) -> Any:
     Raises:
         ConfigurationError: If the task has no expert, or it does not load.
     """
+    return find_expert(task)(env, **settings)
+
+
+def find_expert(task: str) -> Any:
+    """The class of a task's expert.
+
+    Raises:
+        ConfigurationError: If the task has no expert, or it does not load.
+    """
     name = gym.spec(task.split(":")[-1]).kwargs.get(ENTRY_POINT)
     if name is None:
         raise ConfigurationError(
@@ -65,9 +74,8 @@ def make_expert(task: str, env: ManagerBasedRLEnv, **settings: Any) -> Any:
         )
     module, _, attribute = name.partition(":")
     try:
-        expert = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigurationError(
             f"--task {task}: its {ENTRY_POINT} {name!r} does not load ({error}); set 'module:Class' in gym.register"
         ) from None
-    return expert(env, **settings)

@@ -50,7 +50,9 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tNetwork:
     source = base or actor["checkpoint"]
     options = Gr00tActorOptions(**known | {"checkpoint": source, "attn_implementation": "sdpa"})
     # only "tiny" depends on the pictures' size: without cameras it has none
-    sizes = [None, env.get("camera_size", 64)] if source in TINY else [None]
+    pictures = _picture_sizes(env, (actor.get("modality") or {}).get("video") or {})
+    side = next((height for height, _ in pictures.values()), env.get("camera_size", 64))
+    sizes = [None, side] if source in TINY else [None]
     for size in sizes:
         model, tokens = load_base(options, None, size)
         if fingerprint(model) == state["base"]["fingerprint"]:

@@ -55,9 +55,7 @@ FRANKA_PANDA_TABLETOP_CFG: ArticulationCfg = replace(
         "panda_hand": replace(
             _MINIMAL.actuators["panda_hand"], joint_effort_limit=70.0, stiffness=350.0, damping=175.0, armature=0.1
         ),
-        PASSIVE_FINGER: replace(
-            _MINIMAL.actuators[PASSIVE_FINGER], joint_effort_limit=1.0, armature=0.1
-        ),
+        PASSIVE_FINGER: replace(_MINIMAL.actuators[PASSIVE_FINGER], joint_effort_limit=1.0, armature=0.1),
     },
 )
 """Isaac Lab's Panda at the env origin, facing +x: joints and home position are those of ``FRANKA_PRIMITIVE_CFG``."""

@@ -29,6 +29,7 @@ from gr00t_rl.data.collect import Collector, privileged_columns  # noqa: E402
 from gr00t_rl.data.task_modality import agent_cfg_of, modality_of  # noqa: E402
 from gr00t_rl.gr00t import PolicySettings  # noqa: E402
 from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE  # noqa: E402
+from gr00t_rl.memory.estimate import Subject  # noqa: E402
 from gr00t_rl.preflight import remember_agent  # noqa: E402
 from gr00t_rl.preflight.files import other_simulator  # noqa: E402
 from gr00t_rl.sft.arguments import complete_arguments  # noqa: E402
@@ -64,6 +65,7 @@ def train(env) -> None:
     loaded = load_cfg_from_registry(TASK, "rsl_rl_cfg_entry_point")
     remember_agent(loaded)
     env.cfg.validate_config()  # what Isaac Lab does first, now that there is an agent
+    assert Subject(env.cfg, loaded, "cpu").estimate(None).peak > 0
     cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
     env.cfg.log_dir = "logs"
     runner = OnPolicyRunner(RslRlVecEnvWrapper(env), cfg, "logs", "cpu")

@@ -16,7 +16,6 @@ from .franka_panda import PASSIVE_FINGER
 from .physics import STEP_DT
 from .scene import RendererCfg, TabletopSceneCfg, front_camera_cfg, wrist_camera_cfg
 
-
 PANDA_ROWS = 48
 """Fewest rows of constraints per env for Isaac Lab's Panda under Newton."""
 

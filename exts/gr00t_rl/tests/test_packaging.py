@@ -90,7 +90,8 @@ def test_wheel_contains_assets(tmp_path: Path):
     (wheel,) = tmp_path.glob("gr00t_rl-*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("gr00t_rl/")}
 
-    assets = [p for p in (EXTENSION / "gr00t_rl" / "assets").rglob("*") if p.is_file() and p.suffix != ".pyc"]
+    folders = [EXTENSION / "gr00t_rl" / name for name in ("assets", "example")]
+    assets = [p for folder in folders for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"]
     expected = {str(path.relative_to(EXTENSION)) for path in assets} | {"gr00t_rl/py.typed"}
     assert any(name.endswith((".usd", ".usda")) for name in expected)
     assert expected <= names, sorted(expected - names)

@@ -285,6 +285,15 @@ def test_tiny_has_no_statistics():
     assert "agent.actor.modality.action.arm.normalization is 'min_max', but the checkpoint has no" in line
 
 
+def test_demonstrations_are_collected_before_there_is_a_base_policy():
+    """The files that a cfg names are not looked at then; everything else is."""
+    cfg = agent(actor={"modality": MODALITY, "checkpoint": "./nosuch"})
+    assert "agent.actor.checkpoint='./nosuch' is no folder" in line_of(check_agent, cfg)
+    check_agent(cfg, reads_files=False)
+    cfg.actor.head = "unknown"
+    assert "agent.actor.head" in line_of(lambda cfg: check_agent(cfg, reads_files=False), cfg)
+
+
 @pytest.fixture
 def remembered():
     """Keep a runner cfg as the agent of the next env, and forget it after the test."""

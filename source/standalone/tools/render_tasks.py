@@ -21,7 +21,7 @@ from isaaclab.app import launch_simulation
 from isaaclab_tasks.utils.hydra import resolve_task_config
 
 import gr00t_rl.tasks  # noqa: F401
-from gr00t_rl.tasks.tabletop.experts import EXPERTS, make_expert
+from gr00t_rl.tasks.experts import ENTRY_POINT, make_expert
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -67,7 +67,9 @@ def as_seen(pictures: torch.Tensor) -> torch.Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--task", default="Gr00t-Push-Cube-Franka-Camera", choices=[f"{task}-Camera" for task in EXPERTS]
+        "--task",
+        default="Gr00t-Push-Cube-Franka-Camera",
+        choices=[name for name, spec in gym.registry.items() if ENTRY_POINT in spec.kwargs and "-Camera" in name],
     )
     parser.add_argument("--out", required=True, help="PNG to write")
     parser.add_argument("--num_envs", type=int, default=2)

@@ -51,7 +51,7 @@ def measure(
     from isaaclab_tasks.utils.hydra import resolve_task_config
 
     import gr00t_rl.tasks  # noqa: F401
-    from gr00t_rl.tasks.tabletop.experts import make_expert
+    from gr00t_rl.tasks.experts import make_expert
     from gr00t_rl.utils.instructions import task_names
 
     chosen = [f"physics={physics}", f"env.scene.num_envs={num_envs}", *overrides]
@@ -61,7 +61,7 @@ def measure(
     with launch_simulation(cfg, argparse.Namespace(device="cpu", headless=True)):
         env: Any = gym.make(task, cfg=cfg).unwrapped
         env.reset()
-        expert = make_expert(task, env, noise)
+        expert = make_expert(task, env, noise=noise)
         # Cameras, where the task has any, have nobody who looks.
         env.decision_due = torch.zeros(num_envs, dtype=torch.bool, device=env.device)
         finished = torch.zeros(num_envs, dtype=torch.long, device=env.device)

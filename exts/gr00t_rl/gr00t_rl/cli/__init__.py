@@ -24,6 +24,7 @@ VERBS = {
     "export": "write a run's policy as a GR00T checkpoint",
     "serve": "serve a policy to robots, in the protocol of NVIDIA's inference services",
     "make-checkpoint": "write a GR00T checkpoint with random weights",
+    "new": "write a package with a robot and a task of your own, to change",
 }
 """Verb -> what it does. The verb ``make-checkpoint`` is in ``make_checkpoint.py``."""
 EXTRAS = {
@@ -36,7 +37,7 @@ EXTRAS = {
 }
 """Extra of this package -> top-level modules that it brings."""
 
-_OVERRIDE = re.compile(r"(env|agent)\.[\w.]+=|(physics|renderer)=")
+_OVERRIDE = re.compile(r"(env|agent)\.[\w.]+=|(physics|renderer|presets)=")
 _EPILOG = """examples:
   gr00t-rl doctor
   gr00t-rl train --task Gr00t-Push-Cube-Franka --device cpu

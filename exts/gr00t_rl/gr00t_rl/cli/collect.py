@@ -82,19 +82,23 @@ def _collect(argv: list[str]) -> int:
     from isaaclab.app import add_launcher_args, launch_simulation
     from isaaclab_tasks.utils import resolve_task_config, setup_preset_cli
 
-    from ..data.collect import run
-    from ..data.task_modality import AGENT, modality_of
+    from ..data.collect import check_env_tells, run
+    from ..data.task_modality import AGENT, check_task, modality_of
     from ..preflight import check_agent
+    from ..tasks.experts import find_expert
 
     parser = build_parser()
     add_launcher_args(parser)
     args, overrides = setup_preset_cli(parser, argv)
     check_arguments(args)
+    check_task(args.task)
+    find_expert(args.task)
     env_cfg: Any
     env_cfg, agent_cfg = resolve_task_config(args.task, AGENT, overrides=[*overrides])
     modality = modality_of(agent_cfg, args.task)
-    check_agent(agent_cfg)
+    check_agent(agent_cfg, reads_files=False)  # the base policy may be what these demonstrations are for
     del agent_cfg  # nobody trains: the env need not fit the agent
+    check_env_tells(env_cfg)
     env_cfg.scene.num_envs, env_cfg.sim.device, env_cfg.seed = args.num_envs, args.device, args.seed
     if hasattr(env_cfg, "start_group_size"):
         env_cfg.start_group_size = 1

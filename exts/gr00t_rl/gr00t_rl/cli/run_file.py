@@ -27,9 +27,9 @@ def run_file(checkpoint: str, task: str | None, agent: str) -> Path:
     if checkpoint in ("latest", "best"):
         if task is None:
             raise ConfigurationError(f"--checkpoint {checkpoint} is that of a task; set --task, and --agent")
-        from .simulated import check_task
+        from ..tasks.known_tasks import unknown_task
 
-        problem = check_task(task)
+        problem = unknown_task(task)
         if problem is not None:
             raise ConfigurationError(problem)
         from isaaclab_tasks.utils import load_cfg_from_registry

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,34 +15,11 @@ OVERRIDES = """Hydra overrides follow, as everywhere in Isaac Lab: env.camera_si
 physics=ovphysx. Its launcher's options are taken too (--device cpu, --viz newton)."""
 
 
-def check_task(task: str | None) -> str | None:
-    """Return what is wrong with a task id in one line, or None if it can be run."""
-    import gymnasium as gym
-    from isaaclab.cli import load_external_tasks
-
-    import gr00t_rl.tasks  # noqa: F401  # also where the package was put on the path without being installed
-
-    load_external_tasks()  # the entry point of gr00t_rl registers its tasks
-    ours = sorted(name for name in gym.registry if name.startswith("Gr00t-"))
-    known = f"tasks of gr00t_rl: {', '.join(ours) or 'none (is the extension installed?)'}"
-    if task is None:
-        return f"--task is missing; {known}"
-    name = task.split(":")[-1]
-    if name in gym.registry:
-        return None
-    import isaaclab_tasks  # noqa: F401  # registers Isaac Lab's own tasks, which takes seconds
-
-    if name in gym.registry:
-        return None
-    close = difflib.get_close_matches(name, ours, n=1, cutoff=0.5)
-    return f"unknown task '{name}'{f', did you mean {close[0]}?' if close else ';'} {known}"
-
-
 def check_overrides(task: str, args: list[str], agent: str | None = None) -> str | None:
     """Return what is wrong with the names in overrides in one line, or None: Isaac Lab gives a traceback."""
     from isaaclab_tasks.utils.hydra import resolve_task_config
 
-    overrides = [arg for arg in args if arg.startswith(("env.", "agent.", "physics=", "renderer="))]
+    overrides = [arg for arg in args if arg.startswith(("env.", "agent.", "physics=", "renderer=", "presets="))]
     if not any(arg.startswith("agent.") for arg in overrides):
         agent = None
     elif agent is None:
@@ -88,7 +64,9 @@ def launch_program(program: Callable[[list[str]], int], argv: list[str]) -> int:
     parser.add_argument("--device")
     parser.add_argument("--distributed", action="store_true")
     args, others = parser.parse_known_args(argv)
-    error = check_task(args.task) or check_overrides(args.task, others, args.agent)
+    from ..tasks.known_tasks import unknown_task
+
+    error = unknown_task(args.task) or check_overrides(args.task, others, args.agent)
     if error:
         print(f"error: {error}", file=sys.stderr)
         return 2

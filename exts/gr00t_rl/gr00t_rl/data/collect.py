@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from ..gr00t import Modality
 from ..utils.errors import ConfigurationError
+from ..utils.simulators import simulator_of
 from .buffer import EpisodeBuffer
 from .layout import Layout
 from .writer import DatasetWriter, Episode
@@ -71,6 +73,11 @@ class Collector:
             self._buffer.amend("reward", reward)
             done = terminated | timed_out
             self.expert.reset(done)
+            if "success" not in extras:
+                raise ConfigurationError(
+                    "the env does not say which episodes succeed; set terminations.success to the term "
+                    'gr00t_rl.tasks.mdp.held_success, or extras["success"], bool [N], in every step'
+                )
             success = extras["success"]
             for index, values in self._buffer.cut(done):
                 if left[index]:
@@ -87,9 +94,9 @@ class Collector:
         self._buffer.record(values)
 
     def _perturbed(self, action: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The action [N, A] with noise on the arm's part, which comes first; the gripper does what it should."""
+        """The action [N, A] with noise on its first numbers, those that the expert lets disturb."""
         executed = action.clone()
-        arm = executed[:, : self.expert.servo.action_dim]
+        arm = executed[:, : self.expert.noisy_actions]
         arm += self.noise * torch.randn(arm.shape, generator=generator, device=arm.device)
         return executed
 
@@ -105,6 +112,15 @@ class Collector:
             success,
             info,
             values.get("privileged"),
+        )
+
+
+def check_env_tells(env_cfg: Any) -> None:
+    """Make sure that the env cfg has an instruction. Raises ConfigurationError."""
+    if not getattr(env_cfg, "instruction", None):
+        raise ConfigurationError(
+            'env.instruction is not there, which says what the robot is told; add `instruction: str = "..."` to the '
+            "env cfg, or derive it from gr00t_rl.tasks.env_cfg.Gr00tEnvCfg"
         )
 
 
@@ -171,17 +187,14 @@ def run(args: argparse.Namespace, env_cfg: Any, modality: Modality, overrides: l
         overrides: What the command line set, for the dataset's record.
 
     Raises:
-        ConfigurationError: The task has no expert, or other observations than the modality names.
+        ConfigurationError: The env has other observations than the modality names, or does not say what succeeds.
     """
     import gymnasium as gym
 
-    from gr00t_rl.tasks.tabletop.experts import make_expert
+    from ..tasks.experts import make_expert
 
     env: Any = gym.make(args.task, cfg=env_cfg).unwrapped
-    try:
-        expert = make_expert(args.task, env)
-    except KeyError as error:
-        raise ConfigurationError(f"--task: {error.args[0]}") from None
+    expert = make_expert(args.task, env)
     obs, _ = env.reset(seed=args.seed)
     try:
         modality.check_observations({name: tuple(value.shape[1:]) for name, value in obs.items()})
@@ -191,7 +204,9 @@ def run(args: argparse.Namespace, env_cfg: Any, modality: Modality, overrides: l
     privileged, columns = privileged_columns(env, args.privileged)
     names = ("task", "episodes", "num_envs", "noise", "seed", "keep_failures", "privileged", "images", "device")
     settings = {name: getattr(args, name) for name in names} | {"overrides": overrides}
-    layout = Layout.of(modality, cameras, round(1 / env.step_dt, 6), args.images, privileged)
+    robot = getattr(env_cfg, "robot_type", "robot")
+    layout = Layout.of(modality, cameras, round(1 / env.step_dt, 6), args.images, privileged, robot)
+    layout = dataclasses.replace(layout, simulator=simulator_of(env_cfg))
     writer = DatasetWriter(args.out, layout, settings)
     if writer.num_episodes:
         print(f"{args.out}: continuing after {writer.num_episodes} episodes")

@@ -252,7 +252,15 @@ def layout_of(root: Path, info: Mapping[str, Any], modality: Mapping[str, Any]) 
         action_columns,
         {key: column for key, column in columns.items() if column != image_column(key)},
         _task_column(features, parts["annotation"]),
+        _simulator(info),
     )
+
+
+def _simulator(info: Mapping[str, Any]) -> dict[str, str | bool]:
+    """Physics and renderers; what else other tools may write under that name is left out."""
+    table = info.get("simulator")
+    pairs = table.items() if isinstance(table, Mapping) else ()
+    return {str(name): value for name, value in pairs if isinstance(value, str | bool)}
 
 
 def _part(root: Path, modality: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:

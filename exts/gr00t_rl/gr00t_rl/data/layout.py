@@ -91,6 +91,8 @@ class Layout:
     """Column, and folder of videos, of the cameras that lie elsewhere than :func:`image_column` says."""
     task_column: str = f"annotation.{ANNOTATION}"
     """Column with the number of each frame's instruction."""
+    simulator: Mapping[str, str | bool] = field(default_factory=dict)
+    """Physics and renderers that it was recorded with; empty where nobody says."""
 
     @classmethod
     def of(
@@ -100,6 +102,7 @@ class Layout:
         fps: float,
         images: str = "mp4",
         privileged: tuple[str, ...] = (),
+        robot_type: str = "franka",
     ) -> Self:
         """The layout of an embodiment: the state is the modality's keys one after the other, the action the env's.
 
@@ -109,13 +112,14 @@ class Layout:
             fps: 1 / env step.
             images: "mp4" or "png".
             privileged: A name for each dimension of the privileged observations.
+            robot_type: Name of the robot.
         """
         state, start = {}, 0
         for name, key in modality.state.items():
             state[name] = Slice(start, start + key.dim)
             start += key.dim
         action = {name: Slice(key.start, key.end, key.absolute) for name, key in modality.action.items()}
-        return cls(cameras, state, action, fps, images=images, privileged=privileged)
+        return cls(cameras, state, action, fps, robot_type, images, privileged)
 
     def camera_column(self, key: str) -> str:
         """Column, and folder of videos, of the camera ``key``."""
@@ -149,6 +153,7 @@ class Layout:
             features[PRIVILEGED] = {"dtype": "float32", "shape": [len(names)], "names": names}
         features |= {name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in SCALARS.items()}
         return {
+            **({"simulator": dict(self.simulator)} if self.simulator else {}),
             "codebase_version": CODEBASE_VERSION,
             "robot_type": self.robot_type,
             "total_episodes": episodes,

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..utils.errors import ConfigurationError, first_line
 from ..utils.foreign_files import check_regular, shown
+from ..utils.simulators import differences
 from .clips import Clip, first_frame
 from .described import Described, EpisodeFiles, describe
 from .frame_cache import CachedView, FrameCache
@@ -403,3 +404,5 @@ def _check_alike(root: str | Path, layout: Layout, first: Layout, cameras: Seque
                 f"--dataset {root}: {name} is {found}, in the first dataset {wanted}; give datasets that were recorded "
                 "alike"
             )
+    if changed := differences(first.simulator, layout.simulator):
+        print(f"[gr00t_rl] warning: --dataset {root} was recorded in another simulator than the first: {changed[0]}")

@@ -9,19 +9,21 @@ from typing import Any
 import gymnasium as gym
 
 from ..gr00t import Modality
+from ..tasks.known_tasks import unknown_task
+from ..tasks.registration import AGENT
 from ..utils.errors import ConfigurationError
-
-AGENT = "rsl_rl_cfg_entry_point"
-"""Name of the agent whose modality counts."""
 
 
 def check_task(task: str) -> None:
-    """Make sure that ``task`` is one of ours. Raises ConfigurationError."""
-    import gr00t_rl.tasks  # noqa: F401  # registers them
-
-    known = sorted(name for name in gym.registry if name.startswith("Gr00t-"))
-    if task not in known:
-        raise ConfigurationError(f"--task {task} is unknown; set one of {', '.join(known)}")
+    """Make sure that there is such a task, and that it has an agent. Raises ConfigurationError."""
+    problem = unknown_task(task)
+    if problem is not None:
+        raise ConfigurationError(f"--task: {problem}")
+    if AGENT not in gym.spec(task).kwargs:
+        raise ConfigurationError(
+            f"--task {task} has no agent; name its runner cfg in gym.register: "
+            f'kwargs={{..., "{AGENT}": "my_robot.agent_cfg:MyRunnerCfg"}}'
+        )
 
 
 def modality_of(agent_cfg: Any, task: str) -> Modality:
@@ -30,7 +32,7 @@ def modality_of(agent_cfg: Any, task: str) -> Modality:
     if cfg is None:
         raise ConfigurationError(
             f"--task {task}: its agent declares no agent.actor.modality, so nothing says what state and action are; "
-            "declare one in the task's rsl_rl_gr00t_cfg.py, or choose another task"
+            "declare one in the runner cfg that the task registers, or choose another task"
         )
     try:
         return Modality.from_dict(cfg.to_dict())
@@ -41,5 +43,8 @@ def modality_of(agent_cfg: Any, task: str) -> Modality:
 def agent_cfg_of(task: str) -> Any:
     """The task's agent cfg as it is declared, without any overrides."""
     check_task(task)
-    module, name = gym.spec(task).kwargs[AGENT].split(":")
+    named = gym.spec(task).kwargs[AGENT]
+    if not isinstance(named, str):  # Isaac Lab takes the class itself as well
+        return named()
+    module, name = named.split(":")
     return getattr(importlib.import_module(module), name)()

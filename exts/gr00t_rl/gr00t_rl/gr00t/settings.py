@@ -40,6 +40,8 @@ class PolicySettings:
     """Video key -> (height, width) [px] of the pictures in training; keys that are not known are missing."""
     control_hz: float | None = None
     """Actions per second in training [Hz]."""
+    simulator: dict[str, str | bool] = field(default_factory=dict)
+    """Physics and renderers in training; empty where they are not known, and for a real robot."""
 
     def __post_init__(self) -> None:
         _expect(_is_count(self.embodiment_id, 0), "embodiment_id", self.embodiment_id, "the row, 0 or more")
@@ -57,6 +59,9 @@ class PolicySettings:
             _expect(name in self.modality.video, "image_sizes", name, f"keys of {list(self.modality.video)}")
             is_size = isinstance(size, (list, tuple)) and len(size) == 2 and all(_is_count(side, 1) for side in size)
             _expect(is_size, f"image_sizes.{name}", size, "[height, width] in pixels")
+        table = self.simulator
+        is_table = isinstance(table, Mapping) and all(isinstance(value, str | bool) for value in table.values())
+        _expect(is_table, "simulator", table, "a table of texts")
         object.__setattr__(self, "image_sizes", {name: tuple(size) for name, size in self.image_sizes.items()})
 
     @classmethod

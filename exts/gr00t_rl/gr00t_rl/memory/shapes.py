@@ -18,9 +18,9 @@ def observed_shapes(env_cfg: Any, agent_cfg: Any) -> dict[str, tuple[tuple[int, 
     shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
     for name in groups:
         group = getattr(env_cfg.observations, name, None)
-        if _is_picture(group):
-            side = env_cfg.camera_size
-            shapes[name] = ((side, side, 3), torch.uint8)
+        camera = _camera(group)
+        if camera is not None:
+            shapes[name] = ((*_picture_size(env_cfg, camera), 3), torch.uint8)
         else:
             keys = [] if modality is None else [key for key in modality.state.values() if key.group == name]
             width = max((key.end for key in keys), default=CRITIC_DIM if name == "critic" else STATE_DIM)
@@ -36,7 +36,17 @@ def num_actions(agent_cfg: Any) -> int:
     return ACTION_DIM if modality is None else max(key.end for key in modality.action.values())
 
 
-def _is_picture(group: Any) -> bool:
-    """Whether a term of an observation group reads a camera."""
+def _camera(group: Any) -> str | None:
+    """Name of the camera that a term of an observation group reads, None if none does."""
     terms = vars(group).values() if group is not None else ()
-    return any("camera" in (getattr(term, "params", None) or {}) for term in terms)
+    named = [(getattr(term, "params", None) or {}).get("camera") for term in terms]
+    return next((name for name in named if name is not None), None)
+
+
+def _picture_size(env_cfg: Any, camera: str) -> tuple[int, int]:
+    """Height and width of a camera's pictures [px]; our tasks set the size of all of them at once."""
+    side = getattr(env_cfg, "camera_size", None)
+    if side is not None:
+        return side, side
+    cfg = getattr(env_cfg.scene, camera)
+    return cfg.height, cfg.width

@@ -24,6 +24,7 @@ from .run import (
     RunnerOptions,
     SceneOptions,
     SimulationOptions,
+    TabletopOptions,
     TaskOptions,
 )
 

@@ -98,7 +98,7 @@ class RunnerOptions(Options):
 
 @dataclass
 class TaskOptions(Options):
-    """What our tabletop tasks add to an Isaac Lab env cfg."""
+    """What a task for GR00T agents adds to an Isaac Lab env cfg."""
 
     instruction: str = option("", "What the language model is told to do.", least=1)
     instructions: list[str] = option(
@@ -107,12 +107,19 @@ class TaskOptions(Options):
     sample_instructions: bool = option(
         False, "Draw one of the instructions per episode, and say which in the observation group instruction."
     )
+    start_group_size: int | None = option(
+        None, "Neighbouring envs that start alike (GRPO); what the agent asks for where null.", low=1
+    )
+    robot_type: str = option("robot", "Name of the robot in the datasets of `gr00t-rl collect`.", least=1)
+
+
+@dataclass
+class TabletopOptions(TaskOptions):
+    """What our tabletop tasks add to that."""
+
     camera_size: int = option(64, "Height and width of the pictures [px]; released: 224 for N1.5, 256 for N1.7.", low=1)
     wrist_camera: bool = option(
         True, "Camera variants have the wrist camera; without it agent.obs_groups must not name it either."
-    )
-    start_group_size: int | None = option(
-        None, "Neighbouring envs that start alike (GRPO); what the agent asks for where null.", low=1
     )
 
 

@@ -17,8 +17,13 @@ OBSERVATION_SETS = ("actor", "critic", "rnd_state")
 """Sets of observation groups that our algorithms read."""
 
 
-def check_agent(cfg: Any) -> None:
+def check_agent(cfg: Any, reads_files: bool = True) -> None:
     """Check a runner cfg by itself.
+
+    Args:
+        cfg: The runner cfg.
+        reads_files: Whether the checkpoint and the tokenizer that it names are looked at, with the modality that reads
+            the checkpoint's statistics.
 
     Raises:
         ConfigurationError: At the first setting that cannot work.
@@ -48,7 +53,7 @@ def check_agent(cfg: Any) -> None:
             f"agent.critic.class_name is {cfg.critic.class_name!r}, which is recurrent and needs an actor with one "
             "decision per env step; set MLPModel"
         )
-    if "Gr00tActor" in actor.class_name:
+    if reads_files and "Gr00tActor" in actor.class_name:
         if actor.checkpoint not in TINY:
             check_checkpoint(actor)
         check_tokenizer(actor)

@@ -12,7 +12,6 @@ from ..options import (
     RewardOptions,
     SceneOptions,
     SimulationOptions,
-    TaskOptions,
     check_values,
     unknown,
 )
@@ -23,7 +22,7 @@ SECTIONS = ("scene", "observations", "actions", "events", "rewards", "terminatio
 
 
 def check_env(env_cfg: Any) -> None:
-    """Check the settings of a tabletop env by themselves, with all presets chosen.
+    """Check the settings of a task's env by themselves, with all presets chosen.
 
     Raises:
         ConfigurationError: At the first setting that cannot work.
@@ -35,7 +34,7 @@ def check_env(env_cfg: Any) -> None:
                 f"env.{section} is {value!r}, but this task has one {section} cfg only; leave it out"
             )
     check_names(env_cfg, "env")
-    check_values(TaskOptions, env_cfg, "env")
+    check_values(type(env_cfg), env_cfg, "env")  # of TaskOptions, and what a family of tasks adds
     check_values(EnvOptions, env_cfg, "env")
     check_values(SceneOptions, env_cfg.scene, "env.scene")
     check_values(SimulationOptions, env_cfg.sim, "env.sim")

@@ -9,6 +9,8 @@ from typing import Any
 from ..gr00t.generations import TINY, generation
 from ..gr00t.head_config import ActionHeadConfig
 from ..utils.errors import ConfigurationError
+from ..utils.foreign_files import read_bytes
+from ..utils.simulators import differences, simulator_of
 
 
 def check_resume(cfg: Any) -> None:
@@ -117,3 +119,24 @@ def check_modality(actor: Any, groups: list[str]) -> None:
             known.check(tag, actor.embodiment_id, actor.n_action_steps)
         except ValueError as error:
             raise ConfigurationError(f"agent.actor.{error}") from None
+
+
+def other_simulator(env_cfg: Any, actor: Any) -> str | None:
+    """Return in one line that the base policy comes from another renderer or physics than the env has, or None."""
+    folder = Path(str(getattr(actor, "checkpoint", ""))).expanduser()
+    if getattr(actor, "modality", None) is None or not folder.is_dir():
+        return None
+    from ..gr00t import PolicySettings
+    from ..gr00t.checkpoint import SETTINGS_FILE
+
+    try:
+        settings = PolicySettings.read({SETTINGS_FILE: read_bytes(folder / SETTINGS_FILE)})
+    except (OSError, ValueError):  # none is there, or one that whoever needs it complains of
+        return None
+    changed = differences(settings.simulator, simulator_of(env_cfg)) if settings is not None else []
+    if not changed:
+        return None
+    return (
+        f"agent.actor.checkpoint={actor.checkpoint!r} was trained in another simulator: {'; '.join(changed)}. A policy "
+        "may lose nearly all of its success by that: collect demonstrations and train under the same"
+    )

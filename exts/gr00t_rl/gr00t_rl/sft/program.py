@@ -131,6 +131,7 @@ def settings_of(args: argparse.Namespace, data: Demonstrations, modality: Modali
         instructions=list(data.instructions),
         image_sizes={key: data.layout.cameras[key] for key in modality.video},
         control_hz=data.layout.fps,
+        simulator=dict(data.layout.simulator),
     )
 
 

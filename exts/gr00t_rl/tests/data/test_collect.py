@@ -8,13 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import gymnasium as gym
 import pytest
+import torch
 
 from gr00t_rl.cli.collect import FORMATS, build_parser, check_arguments
 from gr00t_rl.data import FORMATS as WRITTEN_FORMATS
-from gr00t_rl.data.collect import EPISODES_PER_ENV, privileged_columns, quotas
+from gr00t_rl.data.collect import EPISODES_PER_ENV, Collector, check_env_tells, privileged_columns, quotas
 from gr00t_rl.data.task_modality import check_task
+from gr00t_rl.gr00t import ActionKey, Modality, StateKey
+from gr00t_rl.tasks.experts import ScriptedExpert
 from gr00t_rl.utils.errors import ConfigurationError
 
 CHECK = Path(__file__).parents[1] / "tasks" / "checks" / "collect.py"
@@ -32,7 +37,7 @@ def test_quotas_are_even_and_bounded_by_a_round():
     [
         (["--episodes", "0"], "--episodes is 0; set 1 or more"),
         (["--noise", "-1"], "--noise is -1.0; set 0 or more"),
-        (["--task", "Gr00t-Juggle"], "--task Gr00t-Juggle is unknown; set one of Gr00t-"),
+        (["--task", "Gr00t-Juggle"], "--task: unknown task 'Gr00t-Juggle'.* tasks with an agent of gr00t_rl: Gr00t-"),
     ],
 )
 def test_mistakes_end_in_one_line(options, message):
@@ -40,6 +45,45 @@ def test_mistakes_end_in_one_line(options, message):
     with pytest.raises(ConfigurationError, match=message):
         check_arguments(args)
         check_task(args.task)
+
+
+def test_a_task_without_an_agent_is_told_how_to_get_one():
+    gym.register(id="Bare-Task", entry_point="nowhere:Env", kwargs={})
+    try:
+        with pytest.raises(ConfigurationError, match=r"--task Bare-Task has no agent; name its runner cfg in gym.reg"):
+            check_task("Bare-Task")
+    finally:
+        del gym.registry["Bare-Task"]
+
+
+def test_an_env_that_says_no_instruction_is_told_how_to():
+    with pytest.raises(ConfigurationError, match=r"env.instruction is not there, .* add `instruction: str = "):
+        check_env_tells(SimpleNamespace(scene=None))
+    check_env_tells(SimpleNamespace(instruction="reach"))
+
+
+def test_an_env_that_says_no_success_is_told_how_to():
+    modality = Modality("robot", {}, {"joints": StateKey("policy", 0, 1)}, {"arm": ActionKey(0, 1)})
+    still = torch.zeros(1)
+
+    class Env:
+        num_envs, max_episode_length, device = 1, 5, "cpu"
+        cfg = SimpleNamespace(instruction="wait")
+
+        def reset(self, seed):
+            return {"policy": torch.zeros(1, 1)}, {}
+
+        def step(self, action):
+            return {"policy": torch.zeros(1, 1)}, still, still.bool(), still.bool(), {}
+
+    class Waits(ScriptedExpert):
+        def __call__(self):
+            return torch.zeros(1, 1)
+
+    env: Any = Env()
+    collector = Collector(env, Waits(env), modality, 0.0, torch.tensor([], dtype=torch.long))
+    with pytest.raises(ConfigurationError, match=r"which episodes succeed; set terminations.success .*held_success"):
+        next(collector.play(0, [1]))
 
 
 def test_the_command_offers_what_the_writer_writes():

@@ -160,6 +160,22 @@ def test_several_datasets_and_successes_only(write, layout, make_episode, episod
         Demonstrations.load(roots, episodes=3)
 
 
+def test_datasets_of_different_simulators_are_told_apart(write, layout, episodes, make_episode, capsys):
+    """What a dataset was recorded with comes back; another renderer is a warning, since the pictures are others."""
+    warp, ray = ({"physics": "newton", "front.renderer_type": name} for name in ("newton_warp", "isaac_rtx"))
+    first, second = (dataclasses.replace(layout, simulator=table) for table in (warp, ray))
+    roots = [write(episodes, "one", first), write([make_episode(second, 2, 7)], "two", second)]
+    assert Demonstrations.load(roots[:1] * 2).layout.simulator == warp
+    assert "warning" not in capsys.readouterr().out
+    Demonstrations.load(roots)
+    said = "two was recorded in another simulator than the first: front.renderer_type newton_warp, now isaac_rtx"
+    assert said in capsys.readouterr().out
+    info = json.loads((roots[0] / "meta" / "info.json").read_text())
+    for foreign in ("newton", ["newton"], {"physics": ["newton"]}):
+        (roots[0] / "meta" / "info.json").write_text(json.dumps(info | {"simulator": foreign}))
+        assert Demonstrations.load(roots[:1]).layout.simulator == {}
+
+
 def test_cameras_that_are_not_asked_for_may_differ(write, layout, episodes, make_episode):
     other = dataclasses.replace(layout, cameras={"front": (16, 24), "top": (8, 8)})
     roots = [write(episodes, "one"), write([make_episode(other, 2, 7)], "two", other)]

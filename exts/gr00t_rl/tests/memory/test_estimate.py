@@ -49,6 +49,17 @@ def test_shapes_are_read_off_the_cfgs(cfgs):
     assert num_actions(agent_cfg) == 5
 
 
+def test_pictures_of_other_tasks_have_the_size_of_their_camera():
+    """Such a cfg has no camera_size: the term of the group names a camera of the scene."""
+    term = SimpleNamespace(params={"camera": "top"})
+    env_cfg = SimpleNamespace(
+        observations=SimpleNamespace(policy=SimpleNamespace(), above=SimpleNamespace(image=term)),
+        scene=SimpleNamespace(top=SimpleNamespace(height=48, width=64)),
+    )
+    agent_cfg = SimpleNamespace(actor=SimpleNamespace(), obs_groups={"actor": ["policy", "above"]})
+    assert observed_shapes(env_cfg, agent_cfg)["above"] == ((48, 64, 3), torch.uint8)
+
+
 @pytest.fixture(scope="module")
 def full(cfgs: Any) -> Rehearsal:
     """The released network, two cameras, 64 envs, 48 env steps in chunks of 8, four minibatches."""

@@ -14,7 +14,7 @@ from tensordict import TensorDict
 from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, tokenizer_assets
 from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 from gr00t_rl.models import Gr00tActor
-from gr00t_rl.models.trained import trained_network
+from gr00t_rl.models.trained import _picture_sizes, trained_network
 from gr00t_rl.utils.errors import ConfigurationError
 
 ACTION, STEPS = 2, 4
@@ -143,3 +143,12 @@ def test_a_base_in_bfloat16_is_not_widened_and_what_was_trained_is_rounded_once(
     assert types["backbone.eagle_model.mlp1.0.weight"] == torch.bfloat16
     for name, parameter in network.named_parameters():
         assert torch.equal(parameter.float(), moved[name].float()), name
+
+
+def test_sizes_of_pictures_are_those_of_the_scenes_cameras():
+    """A task that is not ours has no camera_size: its groups' terms name cameras. What names none is not known."""
+    group = {"top": {"image": {"params": {"camera": "above"}}}, "hand": {"image": {"params": {}}}}
+    env = {"observations": group, "scene": {"above": {"height": 48, "width": 64}}}
+    assert _picture_sizes(env, {"scene": "top", "wrist": "hand", "gone": "gone"}) == {"scene": (48, 64)}
+    assert _picture_sizes(env | {"camera_size": 32}, {"scene": "top"}) == {"scene": (32, 32)}
+    assert _picture_sizes({}, {"scene": "top"}) == {}

@@ -27,6 +27,7 @@ from gr00t_rl.options import (
     RunnerOptions,
     SceneOptions,
     SimulationOptions,
+    TabletopOptions,
     TaskOptions,
     check_values,
     declared,
@@ -49,7 +50,7 @@ RUNNERS = {
     "feature_critic": functools.partial(cfgs.Gr00tRunnerCfg, critic=cfgs.Gr00tFeatureCriticCfg()),  # pyright: ignore[reportArgumentType]
 }
 ENV = {
-    "env": (TaskOptions, EnvOptions),
+    "env": (TaskOptions, TabletopOptions, EnvOptions),
     "env.scene": (SceneOptions,),
     "env.sim": (SimulationOptions,),
     "env.rewards.success": (RewardOptions,),

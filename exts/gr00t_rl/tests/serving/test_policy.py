@@ -165,6 +165,7 @@ def test_a_foreign_folder_needs_settings(make_case, tmp_path):
         "n_action_steps: 9": "n_action_steps is 9, but the network gives 6",
         "init_noise_scale: -1": "init_noise_scale is -1; set",
         "horizon: 1": "horizon is 1; set none but",
+        "simulator: {physics: 3}": "simulator is {'physics': 3}; set a table of texts",
     }.items():
         file.write_text(f"modality: {json.dumps(content['modality'])}\nembodiment_id: 0\n{entry}\n")
         assert message in refusal(None, str(case.folder), settings=file)

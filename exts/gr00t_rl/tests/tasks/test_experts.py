@@ -3,23 +3,25 @@
 
 from types import SimpleNamespace
 
+import gymnasium as gym
 import pytest
 import torch
 from hand_made_env import make_env
 
 import gr00t_rl.tasks  # noqa: F401
+from gr00t_rl.tasks.experts import make_expert
 from gr00t_rl.tasks.tabletop.experts import (
     CLOSE,
-    EXPERTS,
     OPEN,
     CubesExpert,
     Expert,
     PickPlaceExpert,
     PushExpert,
+    ReachExpert,
     StackExpert,
-    make_expert,
 )
 from gr00t_rl.tasks.tabletop.mdp import set_goal
+from gr00t_rl.utils.errors import ConfigurationError
 
 STEP = 0.02
 
@@ -45,10 +47,27 @@ def env() -> SimpleNamespace:
 
 @pytest.mark.parametrize("suffix", ["", "-Camera"])
 def test_every_task_has_its_expert(env, suffix: str) -> None:
-    for task, expert in EXPERTS.items():
-        assert type(make_expert(task + suffix, env)) is expert
-    with pytest.raises(KeyError, match="no scripted expert"):
-        make_expert("Isaac-Reach-Franka", env)
+    experts = {"Reach": ReachExpert, "Push-Cube": PushExpert, "Pick-Place-Cube": PickPlaceExpert}
+    experts |= {"Stack-Cube": StackExpert, "Tabletop-Cubes": CubesExpert}
+    for task, expert in experts.items():
+        assert type(make_expert(f"Gr00t-{task}-Franka{suffix}", env)) is expert
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({}, 'has no scripted expert; write a ScriptedExpert .* "expert_entry_point": "my_robot.expert:MyExpert"'),
+        ({"expert_entry_point": "nosuch.module:Expert"}, "its expert_entry_point 'nosuch.module:Expert' does not load"),
+        ({"expert_entry_point": "math:Expert"}, "'math:Expert' does not load .* set 'module:Class' in gym.register"),
+    ],
+)
+def test_a_task_without_an_expert_is_told_how_to_get_one(env, kwargs: dict, message: str) -> None:
+    gym.register(id="Bare-Task", entry_point="nowhere:Env", kwargs=kwargs)
+    try:
+        with pytest.raises(ConfigurationError, match=message):
+            make_expert("Bare-Task", env)
+    finally:
+        del gym.registry["Bare-Task"]
 
 
 def test_action_is_scaled_as_a_vector(env) -> None:

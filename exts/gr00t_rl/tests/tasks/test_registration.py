@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The gym IDs, and that asking for them stays cheap."""
 
+import re
 import subprocess
 import sys
 
 import gymnasium as gym
 import pytest
+from isaaclab_assets.robots.franka import FRANKA_PANDA_CFG
 from isaaclab_tasks.utils.hydra import resolve_task_config
 
 import gr00t_rl.tasks  # noqa: F401
-from gr00t_rl.tasks.tabletop.env_cfg import TabletopEnvCfg
+from gr00t_rl.assets import FRANKA_PRIMITIVE_CFG, FRANKA_TCP_OFFSET
+from gr00t_rl.tasks.tabletop.env_cfg import PANDA_ROWS, TabletopEnvCfg
+from gr00t_rl.tasks.tabletop.franka_panda import FRANKA_PANDA_TABLETOP_CFG
+from gr00t_rl.tasks.tabletop.robot import ARM_JOINTS, FINGER_JOINTS, HAND
+from gr00t_rl.tasks.tabletop.scene import wrist_camera_cfg
 
 STATE_TASKS = [
     "Gr00t-Reach-Franka",
@@ -47,6 +53,48 @@ def test_cfg_resolves(task: str, physics: str) -> None:
     cfg.validate_config()
     for camera in (cfg.scene.front, cfg.scene.wrist):
         assert (camera is not None) == task.endswith("-Camera")
+
+
+@pytest.mark.parametrize(("physics", "variant"), [("newton_mjwarp", "mujoco"), ("ovphysx", "physx")])
+@pytest.mark.parametrize("task", ["Gr00t-Reach-Franka", "Gr00t-Stack-Cube-Franka-Camera"])
+def test_isaac_labs_own_panda_is_a_preset(task: str, physics: str, variant: str) -> None:
+    """Its files are on a server: what can be told without them is compared with our arm and with Isaac Lab's cfgs."""
+    chosen = [f"physics={physics}", "env.scene.robot=franka_panda"]
+    cfg, _ = resolve_task_config(task, None, overrides=chosen)
+    cfg.validate_config()
+    robot, ours = cfg.scene.robot, FRANKA_PRIMITIVE_CFG
+    assert robot.spawn.usd_path == FRANKA_PANDA_CFG.spawn.usd_path
+    assert robot.spawn.variants == {"Physics": variant, "Colliders": "gripper_only"}
+    joints = [*ARM_JOINTS, *FINGER_JOINTS]
+    names = {joint: [name for name, group in robot.actuators.items() if _matches(group, joint)] for joint in joints}
+    assert all(len(found) == 1 for found in names.values()), names
+    assert robot.actuators.keys() == FRANKA_PANDA_CFG.actuators.keys(), "Isaac Lab's groups: a mimic finger is passive"
+    passive = robot.actuators["panda_finger2_passive"]
+    assert (passive.stiffness, passive.damping) == (0.0, 0.0)
+    arm = robot.actuators["panda_arm"]
+    assert arm.actuator_velocity_limit == ours.actuators["arm"].actuator_velocity_limit
+    assert arm.joint_effort_limit == FRANKA_PANDA_CFG.actuators["panda_arm"].joint_effort_limit
+    assert robot.init_state.joint_pos == ours.init_state.joint_pos and robot.prim_path == ours.prim_path
+    if physics == "newton_mjwarp":
+        assert cfg.sim.physics.solver_cfg.njmax >= PANDA_ROWS
+
+
+def test_isaac_labs_panda_has_the_hand_that_ours_has() -> None:
+    """Body, place in the tree and tool centre point, as Isaac Lab's own tasks use them."""
+    from isaaclab_tasks.core.cabinet.config.franka.cabinet_direct_env_cfg import FrankaCabinetDirectEnvCfg
+    from isaaclab_tasks.core.lift.config.franka.franka_env_cfg import FRANKA_PANDA_LIFT_CFG, FrankaSceneCfg
+
+    cabinet, lift = FrankaCabinetDirectEnvCfg(), FrankaSceneCfg(num_envs=1, env_spacing=1.0)
+    assert (cabinet.ee_body_name, cabinet.ee_pos_offset) == (HAND, (0.0, 0.0, FRANKA_TCP_OFFSET))
+    hand = lift.panda_leftfinger_object_s.prim_path.removesuffix("/panda_leftfinger")
+    assert wrist_camera_cfg().prim_path == f"{hand}/WristCamera"
+    arm, theirs = FRANKA_PANDA_TABLETOP_CFG.actuators["panda_arm"], FRANKA_PANDA_LIFT_CFG.actuators["panda_arm"]
+    for name in ("stiffness", "damping", "armature", "actuator_velocity_limit", "joint_effort_limit"):
+        assert getattr(arm, name) == getattr(theirs, name), name
+
+
+def _matches(group, joint: str) -> bool:
+    return any(re.fullmatch(pattern, joint) for pattern in group.joint_names_expr)
 
 
 @pytest.mark.parametrize("task", STATE_TASKS)

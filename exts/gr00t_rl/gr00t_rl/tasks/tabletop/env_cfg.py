@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The env cfg that every tabletop task starts from."""
 
-from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import CurriculumTermCfg, EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg
 from isaaclab.physics import PhysicsCfg
 from isaaclab.sensors import CameraCfg
 from isaaclab.utils import configclass
-from isaaclab_tasks.utils import PresetCfg, resolve_presets
+from isaaclab_tasks.utils import PresetCfg
 
-from gr00t_rl.memory.before_run import check_memory
-from gr00t_rl.options import CurriculumOptions, TaskOptions, declared
-from gr00t_rl.preflight import check_env, check_run, training_agent
-from gr00t_rl.tasks.grouping import share_starts
+from gr00t_rl.options import CurriculumOptions, TabletopOptions, declared
+from gr00t_rl.tasks.env_cfg import Gr00tEnvCfg
 
 from . import mdp
 from .actions import TabletopActionsCfg
+from .franka_panda import PASSIVE_FINGER
 from .physics import STEP_DT
 from .scene import RendererCfg, TabletopSceneCfg, front_camera_cfg, wrist_camera_cfg
+
+PANDA_ROWS = 48
+"""Fewest rows of constraints per env for Isaac Lab's Panda under Newton."""
 
 
 @configclass
@@ -40,13 +41,6 @@ class WristCameraGroupCfg(ObservationGroupCfg):
     """The wrist camera's picture, uint8 [N, H, W, 3]."""
 
     image = ObservationTermCfg(func=mdp.decision_image, params={"camera": "wrist"})
-
-
-@configclass
-class InstructionGroupCfg(ObservationGroupCfg):
-    """Which of the task's instructions each env has, int64 [N, 1]."""
-
-    index = ObservationTermCfg(func=mdp.instruction_index)
 
 
 @configclass
@@ -112,28 +106,18 @@ class CurriculumPresetCfg(PresetCfg):
 
 
 @configclass
-class TabletopEnvCfg(TaskOptions, ManagerBasedRLEnvCfg):
+class TabletopEnvCfg(TabletopOptions, Gr00tEnvCfg):
     """20 Hz control of the arm over the table. Tasks add goals, observations, rewards and terminations."""
 
     scene: TabletopSceneCfg = TabletopSceneCfg(num_envs=128, env_spacing=2.5)
     actions: TabletopActionsCfg = TabletopActionsCfg()
     events: TabletopEventsCfg = TabletopEventsCfg()
-
-    def __post_init__(self):
-        # The critic bootstraps a time-out from the state it happened in.
-        self.compute_final_obs = True
+    robot_type: str = "franka"
 
     def add_cameras(self):
         """Add the cameras that the groups of a camera variant read."""
         self.scene.front = front_camera_cfg(self.camera_size)
         self.scene.wrist = wrist_camera_cfg(self.camera_size)
-
-    def instruction_names(self) -> list[str]:
-        """Short names of what ``instructions`` ask for, in their order, where each is a task of its own.
-
-        None, the default, where they are ways to say the same. Where there are some, an instruction is always drawn.
-        """
-        return []
 
     def film_camera(self) -> CameraCfg:
         """The camera that films a state variant: the front one, with the renderer that is chosen by default."""
@@ -148,21 +132,17 @@ class TabletopEnvCfg(TaskOptions, ManagerBasedRLEnvCfg):
         self.sim.dt = dt
         self.decimation = self.sim.render_interval = round(STEP_DT / dt)
 
-    def validate_config(self):
-        """Settings that depend on others which the command line may have changed since construction."""
+    def complete(self):
+        """Apply the cameras' size, and leave the wrist camera out where it is not wanted."""
         if self.scene.wrist is not None and not self.wrist_camera:
             self.scene.wrist = self.observations.wrist = None
-        resolve_presets(self)  # those of a cfg made in Python; on a command line they have been chosen before
-        check_env(self)
-        if self.sample_instructions:
-            self.observations.instruction = InstructionGroupCfg()
-            self.events.reset_instruction = EventTermCfg(func=mdp.reset_instruction, mode="reset")
-        check_run(self)
         for camera in (self.scene.front, self.scene.wrist):
             if camera is not None:
                 camera.width = camera.height = self.camera_size
-        share_starts(self, self.start_group_size)
-        check_memory(self, training_agent())
+        solver = getattr(self.sim.physics, "solver_cfg", None)
+        if solver is not None and PASSIVE_FINGER in self.scene.robot.actuators:
+            # room for its mimic constraint, and for dry friction if its joints have some
+            solver.njmax = max(solver.njmax, PANDA_ROWS)
 
     def play_mode(self):
         """Fewer envs and the full task; rewards, goals and terminations stay as in training."""

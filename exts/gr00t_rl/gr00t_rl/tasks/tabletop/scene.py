@@ -4,46 +4,23 @@
 The env frame of each env has the robot base at its origin, x to the front, z up; the table top is the plane z = 0.
 """
 
-import math
-
 import isaaclab.sim as sim_utils
-from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
+from isaaclab.assets import AssetBaseCfg, RigidObjectCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import CameraCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
-from isaaclab_newton.renderers import NewtonWarpRendererCfg
 from isaaclab_newton.sim.schemas import MujocoCollisionCfg
-from isaaclab_tasks.utils.presets import MultiBackendRendererCfg
 
-from gr00t_rl.assets import FRANKA_PRIMITIVE_CFG
+from gr00t_rl.tasks.cameras import RendererCfg, look_at
+
+from .franka_panda import RobotCfg
 
 GREEN = (0.05, 0.75, 0.1)
 RED = (0.8, 0.06, 0.05)
 BLUE = (0.05, 0.15, 0.8)
 
 _HAND_PATH = "{ENV_REGEX_NS}/Robot/Geometry/" + "/".join([f"panda_link{i}" for i in range(8)]) + "/panda_hand"
-
-
-def _look_at(eye: tuple[float, float, float], target: tuple[float, float, float]) -> tuple[float, float, float, float]:
-    """Quaternion (x, y, z, w) that turns +x from ``eye`` to ``target`` [m] and keeps z up ("world" camera axes)."""
-    dx, dy, dz = (t - e for e, t in zip(eye, target, strict=True))
-    half_yaw = math.atan2(dy, dx) / 2
-    half_pitch = -math.atan2(dz, math.hypot(dx, dy)) / 2
-    return (
-        -math.sin(half_yaw) * math.sin(half_pitch),
-        math.cos(half_yaw) * math.sin(half_pitch),
-        math.sin(half_yaw) * math.cos(half_pitch),
-        math.cos(half_yaw) * math.cos(half_pitch),
-    )
-
-
-@configclass
-class RendererCfg(MultiBackendRendererCfg):
-    """Isaac Lab's renderer presets, with shadows under Newton: they show how high over the table a thing is."""
-
-    newton_renderer: NewtonWarpRendererCfg = NewtonWarpRendererCfg(enable_shadows=True)
-    default: NewtonWarpRendererCfg = NewtonWarpRendererCfg(enable_shadows=True)
 
 
 def front_camera_cfg(size: int = 64) -> CameraCfg:
@@ -59,7 +36,7 @@ def front_camera_cfg(size: int = 64) -> CameraCfg:
         height=size,
         data_types=["rgb"],
         renderer_cfg=RendererCfg(),
-        offset=CameraCfg.OffsetCfg(pos=eye, rot=_look_at(eye, target), convention="world"),
+        offset=CameraCfg.OffsetCfg(pos=eye, rot=look_at(eye, target), convention="world"),
         spawn=sim_utils.PinholeCameraCfg(focal_length=32.0, clipping_range=(0.05, 5.0)),
     )
 
@@ -74,7 +51,7 @@ def wrist_camera_cfg(size: int = 64) -> CameraCfg:
     """
     # In a frame at the hand with z against the approach: upright while the gripper points down.
     eye, target = (-0.1, 0.0, -0.04), (0.0, 0.0, -0.12)  # just under the palm; the TCP is a little over the centre
-    x, y, z, w = _look_at(eye, target)
+    x, y, z, w = look_at(eye, target)
     return CameraCfg(
         prim_path=f"{_HAND_PATH}/WristCamera",
         width=size,
@@ -111,7 +88,7 @@ def goal_marker_cfg(shape: sim_utils.ShapeCfg) -> RigidObjectCfg:
 class TabletopSceneCfg(InteractiveSceneCfg):
     """Arm, table and light. Optional members are None until a task variant needs them."""
 
-    robot: ArticulationCfg = FRANKA_PRIMITIVE_CFG
+    robot: RobotCfg = RobotCfg()
 
     table: AssetBaseCfg = AssetBaseCfg(
         prim_path="{ENV_REGEX_NS}/Table",

@@ -13,7 +13,7 @@ from simulated import simulated
 from gr00t_rl.data import DatasetWriter, Demonstrations, Layout
 from gr00t_rl.data.collect import NOISE_BLOCK, Collector, collect, privileged_columns
 from gr00t_rl.gr00t import ActionKey, Modality, StateKey
-from gr00t_rl.tasks.tabletop.experts import make_expert
+from gr00t_rl.tasks.experts import make_expert
 
 TASK, NUM_ENVS, EPISODES = "Gr00t-Reach-Franka", 2, 9
 STATE = {"goal": StateKey("policy", 19, 22), "joints": StateKey("policy", 0, 9)}

@@ -4,8 +4,8 @@
 import torch
 from simulated import simulated
 
+from gr00t_rl.tasks.experts import make_expert
 from gr00t_rl.tasks.tabletop import mdp
-from gr00t_rl.tasks.tabletop.experts import make_expert
 from gr00t_rl.tasks.tabletop.mdp.terminations import SUCCESS_RATE_TAG
 
 TASK, NUM_ENVS, GROUP = "Gr00t-Tabletop-Cubes-Franka-Camera", 24, 2

@@ -7,7 +7,7 @@ import torch
 from isaaclab.utils.math import quat_apply_inverse
 from simulated import simulated
 
-from gr00t_rl.tasks.tabletop.experts import make_expert
+from gr00t_rl.tasks.experts import make_expert
 from gr00t_rl.tasks.tabletop.mdp import is_grasped, object_position
 from gr00t_rl.tasks.tabletop.robot import tcp_pose, tcp_position
 

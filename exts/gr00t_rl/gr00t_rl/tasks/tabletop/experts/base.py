@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gr00t_rl.tasks.experts import ScriptedExpert
+
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedRLEnv
 
@@ -14,16 +16,19 @@ OPEN, CLOSE = 1.0, -1.0
 """Gripper actions."""
 
 
-class Expert:
-    """A scripted policy. Called once per env step, and told which episodes ended.
+class Expert(ScriptedExpert):
+    """A scripted policy for the arm over the table.
 
     Args:
         env: The unwrapped env.
         noise: Standard deviation of Gaussian noise added to the motion, in action units.
     """
 
+    noisy_actions = 4
+    """The arm's; the gripper does what it should."""
+
     def __init__(self, env: ManagerBasedRLEnv, noise: float = 0.0):
-        self.env = env
+        super().__init__(env)
         self.noise = noise
         self.servo = env.action_manager.get_term("arm")
         self.phase = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)

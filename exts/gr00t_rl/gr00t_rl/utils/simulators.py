@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which physics and which renderers an env cfg names: a policy that sees is good under those it was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+ENGINES = ("newton", "ovphysx", "physx")
+"""Names of the engines, the longer of two that begin or end alike first."""
+
+
+def simulator_of(env_cfg: Any) -> dict[str, str | bool]:
+    """Return the physics and, by camera, the renderer of an env, with what changes its pictures.
+
+    Args:
+        env_cfg: The env's cfg with its presets chosen, or the tables that a run wrote of it.
+
+    Returns:
+        Such as ``{"physics": "newton", "front.renderer_type": "newton_warp", "front.enable_shadows": True}``;
+        what the cfg does not say is missing.
+    """
+    found: dict[str, str | bool] = {}
+    physics = _engine(_get(_get(_get(env_cfg, "sim"), "physics"), "class_type"))
+    if physics:
+        found["physics"] = physics
+    for name, part in _items(_get(env_cfg, "scene")):
+        for setting, value in _items(_get(part, "renderer_cfg")):
+            if (setting == "renderer_type" or setting.startswith("enable_")) and isinstance(value, str | bool):
+                found[f"{name}.{setting}"] = value
+    return found
+
+
+def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    """Return what both tell of and is not the same, such as "front.enable_shadows True, now False"."""
+    return [
+        f"{name} {value}, now {present[name]}"
+        for name, value in recorded.items()
+        if name in present and present[name] != value
+    ]
+
+
+def _get(owner: Any, name: str) -> Any:
+    return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
+
+
+def _items(owner: Any) -> Iterator[tuple[str, Any]]:
+    if owner is not None:
+        yield from (owner if isinstance(owner, Mapping) else getattr(owner, "__dict__", {})).items()
+
+
+def _engine(manager: Any) -> str:
+    """Name of the engine behind a physics manager, a class or "module:Class"; the class' own for one we do not know."""
+    name = "" if manager is None else getattr(manager, "__name__", str(manager)).rpartition(":")[2].rpartition(".")[2]
+    return next((engine for engine in ENGINES if engine in name.lower()), name)

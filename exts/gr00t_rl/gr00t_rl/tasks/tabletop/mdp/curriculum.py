@@ -47,7 +47,7 @@ class success_curriculum(ManagerTermBase):
     is returned and logged as ``Curriculum/<name of the term>``. It never falls, and it is not kept in checkpoints: a
     resumed run begins at ``start`` and rises as fast as its policy deserves.
 
-    Params:
+    Term params:
         threshold: Success rate, in (0, 1], at which the level rises.
         step: Rise of the level, in (0, 1].
         episodes: Finished episodes over which the success rate is taken; num_envs where that is more.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def goal_position(env: ManagerBasedEnv) -> torch.Tensor:
-    """Goal of every env [N, 3] [m] in the env frame: the buffer itself, zero before the first reset."""
+    """Goal of every env [N, 3] in the env frame, in metres: the buffer itself, zero before the first reset."""
     if not hasattr(env, "_goal_position"):
         env._goal_position = torch.zeros(env.num_envs, 3, device=env.device)
     return env._goal_position
@@ -25,7 +25,7 @@ def set_goal(env: ManagerBasedEnv, env_ids: torch.Tensor, position: torch.Tensor
 
     Args:
         env_ids: Env indices [n], int32 as the physics writers want them.
-        position: Goals [n, 3] [m] in the env frame.
+        position: Goals [n, 3] in the env frame, in metres.
     """
     goal_position(env)[env_ids.long()] = position
     if "goal_marker" in env.scene.rigid_objects:

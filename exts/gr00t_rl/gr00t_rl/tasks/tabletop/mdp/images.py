@@ -25,7 +25,7 @@ class decision_image(ManagerTermBase):
     The observation that Isaac Lab computes just before a reset (``extras["final_obs"]``) never renders: its pictures
     are those of the last decision.
 
-    Params:
+    Term params:
         camera: Name of a camera of the scene.
     """
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class progress(ManagerTermBase):
-    """Decrease of a distance since the last env step [N] [m].
+    """Decrease of a distance since the last env step [N], in metres.
 
     It telescopes: over an episode it sums to the first distance minus the last, however long the way, so that it pays
     for getting closer and neither for moving nor for waiting.
 
-    Params:
-        distance: Function of the env that returns the distance [N] [m].
+    Term params:
+        distance: Function of the env that returns the distance [N], in metres.
     """
 
     def __init__(self, cfg: RewardTermCfg, env: ManagerBasedRLEnv):

@@ -41,7 +41,7 @@ class held_success(ManagerTermBase):
     Episodes that a caller abandons with ``env.reset()`` are not counted, nor are those of an evaluation in between
     (``env.evaluating``).
 
-    Params:
+    Term params:
         test: Function of the env that says whether the task is done at this instant, bool [N].
         hold_s: How long it must hold [s].
     """

@@ -44,7 +44,9 @@ def agent_cfg_of(task: str) -> Any:
     """The task's agent cfg as it is declared, without any overrides."""
     check_task(task)
     named = gym.spec(task).kwargs[AGENT]
-    if not isinstance(named, str):  # Isaac Lab takes the class itself as well
+    if isinstance(named, type):  # Isaac Lab takes the class itself as well,
         return named()
+    if not isinstance(named, str):  # and presets
+        return getattr(named, "default", named)
     module, name = named.split(":")
     return getattr(importlib.import_module(module), name)()

@@ -35,4 +35,6 @@ def unknown_task(task: str | None) -> str | None:
 
 def _is_ours(spec: gym.envs.registration.EnvSpec) -> bool:
     """Whether a task came with this package, or with one that an entry point of ``isaaclab.tasks`` loaded."""
-    return AGENT in spec.kwargs and not str(spec.kwargs[AGENT]).startswith("isaaclab_")
+    named = spec.kwargs.get(AGENT)
+    place = named if isinstance(named, str) else getattr(named, "__module__", "")  # "module:Class", or the class
+    return named is not None and not place.startswith("isaaclab_")

@@ -33,6 +33,7 @@ from gr00t_rl.sft.parts import Tuned
 from gr00t_rl.sft.samples import Samples
 from gr00t_rl.sft.trainer import Trainer
 from gr00t_rl.sft.training import Training
+from gr00t_rl.tasks.known_tasks import unknown_task
 from gr00t_rl.utils.errors import ConfigurationError
 
 TASK = "Gr00t-Reach-Franka"
@@ -67,17 +68,15 @@ def observations(data: Demonstrations, modality: Modality, frames: torch.Tensor)
 @pytest.mark.slow
 def test_held_out_loss_falls_and_the_policy_acts(dataset, modality, tmp_path):
     """The unconditional guess costs more than 1; the trained policy's actions are the demonstrator's on new starts."""
-    steps = 350 if modality.video else 600  # those of pictures take longer
-    log = finetune(dataset(100), modality, tmp_path / "out", "--steps", str(steps), "--lr", "2e-3", "--draws", "4")
+    log = finetune(dataset(100), modality, tmp_path / "out", "--steps", "600", "--lr", "2e-3", "--draws", "4")
     assert log["held_out_loss"] < 0.5 * log["held_out_loss_before"]
-    assert log["curve"][-1]["step"] == steps
+    assert log["curve"][-1]["step"] == 600
     data = Demonstrations.load([dataset(30, name="other", seed=1)])
     actor = make_actor(data, modality, tmp_path / "out", torch.arange(len(data)))
     with torch.inference_mode():
         chunk, _ = actor.decide(actor.observe(observations(data, modality, torch.arange(len(data)))))
     error = (chunk[:, 0, :2] - data.action[:, :2]).abs().mean()
     spread = (data.action[:, :2] - data.action[:, :2].mean(0)).abs().mean()
-    print("RATIO", error / spread, log["held_out_loss"] / log["held_out_loss_before"])
     assert error < 0.6 * spread, (error, spread)
 
 
@@ -302,9 +301,12 @@ def test_a_folder_that_is_no_checkpoint_is_not_replaced(dataset, modality, tmp_p
 
 
 def test_unknown_tasks_and_tasks_without_a_modality():
-
-    with pytest.raises(ConfigurationError, match=r"--task Gr00t-Juggle is unknown; set one of Gr00t-"):
+    with pytest.raises(ConfigurationError, match=r"--task: unknown task 'Gr00t-Juggle'; tasks .* Gr00t-Pick-Place"):
         agent_cfg_of("Gr00t-Juggle")
+    # Isaac Lab's own, which that has looked through: one whose agents are presets, and none is listed as ours
+    assert "Isaac-" not in str(unknown_task("Gr00t-Juggle"))
+    with pytest.raises(ConfigurationError, match=r"declares no agent.actor.modality"):
+        modality_of(agent_cfg_of("Isaac-Reorient-KukaAllegro-Camera"), "Isaac-Reorient-KukaAllegro-Camera")
     cfg = agent_cfg_of(TASK)
     cfg.actor.modality = None
     with pytest.raises(ConfigurationError, match=r"declares no agent.actor.modality"):

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ..utils.simulators import camera_of
+
 STATE_DIM, CRITIC_DIM, ACTION_DIM = 32, 64, 7
 """Widths of what the cfgs do not say; no figure of an estimate hangs on them."""
 
@@ -17,8 +19,7 @@ def observed_shapes(env_cfg: Any, agent_cfg: Any) -> dict[str, tuple[tuple[int, 
     groups = dict.fromkeys(name for names in agent_cfg.obs_groups.values() for name in names)
     shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
     for name in groups:
-        group = getattr(env_cfg.observations, name, None)
-        camera = _camera(group)
+        camera = camera_of(env_cfg, name)
         if camera is not None:
             shapes[name] = ((*_picture_size(env_cfg, camera), 3), torch.uint8)
         else:
@@ -34,13 +35,6 @@ def num_actions(agent_cfg: Any) -> int:
     """Return the action dimensions of the env."""
     modality = getattr(agent_cfg.actor, "modality", None)
     return ACTION_DIM if modality is None else max(key.end for key in modality.action.values())
-
-
-def _camera(group: Any) -> str | None:
-    """Name of the camera that a term of an observation group reads, None if none does."""
-    terms = vars(group).values() if group is not None else ()
-    named = [(getattr(term, "params", None) or {}).get("camera") for term in terms]
-    return next((name for name in named if name is not None), None)
 
 
 def _picture_size(env_cfg: Any, camera: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from ..gr00t.checkpoint import SETTINGS_FILE
 from ..options import Gr00tActorOptions, declared
 from ..utils.errors import ConfigurationError
 from ..utils.foreign_files import check_regular, read_text
-from ..utils.simulators import simulator_of
+from ..utils.simulators import camera_of, simulator_of
 from .base_weights import fingerprint, load_base
 from .trainable import LORA, make_trainable, merge_adapters
 
@@ -119,9 +119,7 @@ def _picture_sizes(env: dict[str, Any], video: Mapping[str, str]) -> dict[str, t
         return dict.fromkeys(video, (side, side))
     found = {}
     for key, group in video.items():
-        terms = ((env.get("observations") or {}).get(group) or {}).values()
-        named = [term["params"].get("camera") for term in terms if isinstance(term, dict) and term.get("params")]
-        camera = next(((env.get("scene") or {}).get(name) for name in named if name), None)
+        camera = (env.get("scene") or {}).get(camera_of(env, group))
         if isinstance(camera, dict) and camera.get("height") and camera.get("width"):
             found[key] = (camera["height"], camera["width"])
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which physics and which renderers an env cfg names: a policy that sees is good under those it was trained with."""
+"""What an env cfg says of physics, renderers and cameras: a policy that sees depends on what it was trained with."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list
         for name, value in recorded.items()
         if name in present and present[name] != value
     ]
+
+
+def camera_of(env_cfg: Any, group: str) -> str | None:
+    """Return the name of the camera that a term of an observation group reads, None if none does.
+
+    Args:
+        env_cfg: As for :func:`simulator_of`.
+        group: Name of the group.
+    """
+    terms = _items(_get(_get(env_cfg, "observations"), group))
+    named = (_get(_get(term, "params"), "camera") for _, term in terms)
+    return next((name for name in named if name), None)
 
 
 def _get(owner: Any, name: str) -> Any:

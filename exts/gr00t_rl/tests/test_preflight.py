@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -15,8 +16,9 @@ import pytest
 import torch
 
 from gr00t_rl import preflight
-from gr00t_rl.cfg import ActionKeyCfg, StateKeyCfg
-from gr00t_rl.gr00t import ActionKey, Gr00tN1d5Config, Gr00tN1d7Config, StateKey
+from gr00t_rl.cfg import ActionKeyCfg, ModalityCfg, StateKeyCfg
+from gr00t_rl.gr00t import ActionKey, Gr00tN1d5Config, Gr00tN1d7Config, Modality, PolicySettings, StateKey
+from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE
 from gr00t_rl.preflight import check_agent, check_run, remember_agent
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -230,7 +232,7 @@ def test_what_a_checkpoint_says_of_its_embodiment(tmp_path, settings, message):
     assert message in line_of(check_agent, agent(actor={**right, **settings}))
 
 
-@pytest.mark.parametrize(("cfg", "key"), [(StateKeyCfg, StateKey), (ActionKeyCfg, ActionKey)])
+@pytest.mark.parametrize(("cfg", "key"), [(StateKeyCfg, StateKey), (ActionKeyCfg, ActionKey), (ModalityCfg, Modality)])
 def test_a_cfg_can_say_all_that_a_key_can(cfg, key):
     assert [field.name for field in fields(cfg)] == [field.name for field in fields(key)]
 
@@ -278,6 +280,20 @@ def test_modality_that_does_not_fit(tmp_path, change, metadata, message):
     modality = change if isinstance(change, str) else {**MODALITY, **change}
     line = line_of(check_agent, agent(actor={"checkpoint": folder, "n_action_steps": 6, "modality": modality}))
     assert message in line
+
+
+def test_modality_that_the_policy_was_not_trained_with(tmp_path):
+    """N1.5's files do not say how keys are scaled and pictures cropped; what `finetune` and `export` write does."""
+    folder = write_config(tmp_path)
+    write_metadata(tmp_path, METADATA)
+    trained = PolicySettings(dataclasses.replace(Modality.from_dict(MODALITY), video_crop=0.95), 2)
+    (tmp_path / SETTINGS_FILE).write_bytes(trained.to_bytes())
+    settings = {"checkpoint": folder, "n_action_steps": 6}
+    check_agent(agent(actor={**settings, "modality": {**MODALITY, "video_crop": 0.95}}))
+    line = line_of(check_agent, agent(actor={**settings, "modality": MODALITY}))
+    assert "agent.actor.modality.video_crop is 1.0, but the policy was trained with 0.95" in line
+    (tmp_path / SETTINGS_FILE).write_text("[]")  # whoever needs it complains
+    check_agent(agent(actor={**settings, "modality": MODALITY}))
 
 
 def test_tiny_has_no_statistics():

@@ -86,6 +86,9 @@ class Modality:
     state: dict[str, StateKey]
     action: dict[str, ActionKey]
     """Together they cover the env's action without gap or overlap; their order need not be its order."""
+    video_crop: float = 1.0
+    """Share of each side of a picture that is kept, from its middle. N1.5's released data configs have 0.95
+    (``VideoCrop``), and no file of the checkpoint says so; N1.7's own files say what is cut off."""
 
     def __post_init__(self) -> None:
         if not self.embodiment_tag or not isinstance(self.embodiment_tag, str):
@@ -93,6 +96,9 @@ class Modality:
                 f"embodiment_tag is {self.embodiment_tag!r}; set the embodiment's name in the checkpoint's metadata"
             )
         _check_groups(self.video)
+        crop = self.video_crop
+        if isinstance(crop, bool) or not isinstance(crop, (int, float)) or not 0 < crop <= 1:
+            raise ValueError(f"video_crop is {crop!r}; set the share of each side that is kept, above 0 and at most 1")
         for part, keys in (("state", self.state), ("action", self.action)):
             if not keys:
                 raise ValueError(f"{part} is empty; declare at least one key")
@@ -120,7 +126,8 @@ class Modality:
             parts[part] = {str(name): key_class(**key) for name, key in table.items()}
         if not isinstance(content["video"], Mapping):
             raise ValueError(f"video is {content['video']!r}; set a table of observation groups, empty for no camera")
-        return cls(content["embodiment_tag"], dict(content["video"]), **parts)
+        others = {"video_crop": content["video_crop"]} if "video_crop" in content else {}
+        return cls(content["embodiment_tag"], dict(content["video"]), **parts, **others)
 
     @property
     def groups(self) -> list[str]:
@@ -441,7 +448,7 @@ def _check_fields(name: str, content: Any, target: type) -> None:
     where = f"{name}." if name else ""
     if unknown := [field for field in content if field not in known]:
         raise ValueError(f"{where}{unknown[0]} is no field; set {', '.join(known)}")
-    optional = ("normalization", "sin_cos", "absolute", "relative_to", "pose")
+    optional = ("normalization", "sin_cos", "absolute", "relative_to", "pose", "video_crop")
     if missing := [field for field in known if field not in content and field not in optional]:
         raise ValueError(f"{where}{missing[0]} is missing; set {', '.join(known)}")
 

@@ -117,8 +117,8 @@ class Gr00tProcessor(nn.Module):
     formal_by_default: bool = False
     """Whether instructions are formalised where nobody says."""
 
-    crops: bool = False
-    """Whether the middle of a picture is cut out, so that nothing need be cropped before."""
+    crops_itself: bool = False
+    """Whether the network's files say what is cut off a picture, so that the modality must not."""
 
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
@@ -322,11 +322,12 @@ class Gr00tProcessor(nn.Module):
 
     # -- images --------------------------------------------------------------------------------------------------------
 
-    def images(self, views: Sequence[Tensor]) -> Tensor:
+    def images(self, views: Sequence[Tensor], is_cropped: bool = False) -> Tensor:
         """Camera images as the backbone takes them.
 
         Args:
             views: per camera a uint8 [N, H, W, 3], in the prompt's order; sizes may differ between cameras.
+            is_cropped: whether they are the part that the modality keeps already, as a random crop takes it.
 
         Raises:
             ValueError: another number of views than the prompt has, or tensors that are not such images.
@@ -336,6 +337,8 @@ class Gr00tProcessor(nn.Module):
         for image in views:
             if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[-1] != 3:
                 raise ValueError(f"image is {image.dtype} {list(image.shape)}, expected uint8 [N, H, W, 3]")
+        if self.modality is not None and not is_cropped:
+            views = [middle(view, self.modality.video_crop) for view in views]
         return self._join([self._image(view) for view in views])
 
     # -- state and action ----------------------------------------------------------------------------------------------
@@ -405,3 +408,14 @@ class Gr00tProcessor(nn.Module):
         if x.shape[-1] > width:
             raise ValueError(f"{name} has {x.shape[-1]} dimensions, the network takes {width}: drop some")
         return F.pad(x.float(), (0, width - x.shape[-1]))
+
+
+def middle(image: Tensor, share: float) -> Tensor:
+    """The middle of pictures, a view [N, H', W', C] of [N, H, W, C] with a ``share`` of each side.
+
+    Sizes are rounded down, and the place as in torchvision's ``CenterCrop``, with which GR00T is evaluated.
+    """
+    sides = image.shape[1:3]
+    kept = [max(1, int(side * share)) for side in sides]
+    top, left = (round((side - k) / 2) for side, k in zip(sides, kept, strict=True))
+    return image[:, top : top + kept[0], left : left + kept[1]]

@@ -98,9 +98,41 @@ class PolicySettings:
         except ValueError as error:
             raise ValueError(f"{SETTINGS_FILE}: {error}") from None
 
+    def check(self, modality: Modality) -> None:
+        """Make sure that a modality treats pictures, states and actions as the policy was trained.
+
+        Where the env keeps them (groups and columns) is the env's own business, and not compared.
+
+        Raises:
+            ValueError: What differs first; the message starts with the field.
+        """
+        for name, given in _treatment(modality).items():
+            trained = _treatment(self.modality).get(name)
+            if given != trained:
+                raise ValueError(
+                    f"{name} is {given!r}, but the policy was trained with {trained!r} ({SETTINGS_FILE} in its "
+                    "folder); set that"
+                )
+
     def to_bytes(self) -> bytes:
         """Return the file's content."""
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+
+_NOT_COMPARED = ("group", "start", "end", "relative_to", "pose")
+"""The env's own places, and what N1.7's files say where a modality is silent."""
+
+
+def _treatment(modality: Modality) -> dict[str, Any]:
+    """What a network sees of a modality: field -> value, comparable between envs."""
+    parts = {"state": modality.state, "action": modality.action}
+    table: dict[str, Any] = {part: list(keys) for part, keys in ({"video": modality.video} | parts).items()}
+    for part, keys in parts.items():
+        for name, key in keys.items():
+            entry = {"columns": key.dim} | asdict(key)
+            compared = [field for field in entry if field not in _NOT_COMPARED]
+            table |= {f"{part}.{name}.{field}": entry[field] for field in compared}
+    return table | {"video_crop": modality.video_crop}
 
 
 def _expect(is_right: bool, name: str, value: Any, expected: str) -> None:

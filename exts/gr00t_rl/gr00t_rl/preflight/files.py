@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..gr00t.generations import TINY, generation
 from ..gr00t.head_config import ActionHeadConfig
 from ..utils.errors import ConfigurationError
 from ..utils.foreign_files import read_bytes
 from ..utils.simulators import differences, simulator_of
+
+if TYPE_CHECKING:
+    from ..gr00t import PolicySettings
 
 
 def check_resume(cfg: Any) -> None:
@@ -108,6 +112,9 @@ def check_modality(actor: Any, groups: list[str]) -> None:
             assets, tag = read_assets(folder, of.LAYOUT), keys.embodiment_tag
             of.Processor.read_statistics(assets, keys)
             known = of.Processor.known_embodiment(assets, tag)
+            settings = _settings_of(assets)
+            if settings is not None and settings.modality.embodiment_tag == tag:
+                settings.check(keys)
     except CheckpointError as error:
         raise ConfigurationError(f"agent.actor.checkpoint: {error}") from None
     except ValueError as error:
@@ -126,12 +133,11 @@ def other_simulator(env_cfg: Any, actor: Any) -> str | None:
     folder = Path(str(getattr(actor, "checkpoint", ""))).expanduser()
     if getattr(actor, "modality", None) is None or not folder.is_dir():
         return None
-    from ..gr00t import PolicySettings
     from ..gr00t.checkpoint import SETTINGS_FILE
 
     try:
-        settings = PolicySettings.read({SETTINGS_FILE: read_bytes(folder / SETTINGS_FILE)})
-    except (OSError, ValueError):  # none is there, or one that whoever needs it complains of
+        settings = _settings_of({SETTINGS_FILE: read_bytes(folder / SETTINGS_FILE)})
+    except OSError:
         return None
     changed = differences(settings.simulator, simulator_of(env_cfg)) if settings is not None else []
     if not changed:
@@ -140,3 +146,13 @@ def other_simulator(env_cfg: Any, actor: Any) -> str | None:
         f"agent.actor.checkpoint={actor.checkpoint!r} was trained in another simulator: {'; '.join(changed)}. A policy "
         "may lose nearly all of its success by that: collect demonstrations and train under the same"
     )
+
+
+def _settings_of(assets: Mapping[str, bytes]) -> PolicySettings | None:
+    """How the checkpoint's policy was run; None if no file says so, or one that whoever needs it complains of."""
+    from ..gr00t import PolicySettings
+
+    try:
+        return PolicySettings.read(assets)
+    except ValueError:
+        return None

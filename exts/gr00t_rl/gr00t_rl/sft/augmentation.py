@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 CROP = 0.95
-"""Share of each side that is kept."""
+"""Share of each side that the released data configs keep."""
 BRIGHTNESS, CONTRAST, SATURATION = 0.3, 0.4, 0.5
 """Factors are drawn from 1 - x to 1 + x."""
 HUE = 0.08
@@ -27,14 +27,14 @@ class Augmentation:
     """Changes pictures at random; numbers are drawn from torch's own generator on the CPU.
 
     Args:
-        crop: Whether to crop; False for a network whose processor crops.
+        crop: Share of each side that is kept; 1: nothing is cut off.
     """
 
-    def __init__(self, crop: bool = True):
+    def __init__(self, crop: float = CROP):
         self.crop = crop
 
     def __call__(self, views: Sequence[Tensor]) -> list[Tensor]:
-        """Pictures of each camera, uint8 [B, H, W, 3] -> uint8 [B, H', W', 3], a share of CROP of each side."""
+        """Pictures of each camera, uint8 [B, H, W, 3] -> uint8 [B, H', W', 3], a share ``crop`` of each side."""
         count = len(views[0])
         place = torch.rand(count, 2)
         order = torch.rand(count, 4).argsort(dim=1).tolist()
@@ -51,17 +51,18 @@ class Augmentation:
         ]
 
     def _one(self, picture: Tensor, place: Sequence[float], order: Sequence[int], amounts: Sequence[float]) -> Tensor:
-        if self.crop:
-            picture = cropped(picture, place)
+        picture = cropped(picture, place, self.crop)
         x = picture.float() / 255
         for number in order:
             x = _OPERATIONS[number](x, amounts[number])
         return (x * 255).round().to(torch.uint8)
 
 
-def cropped(picture: Tensor, place: Sequence[float]) -> Tensor:
-    """A window of CROP of each side of a picture [H, W, 3]; ``place`` in [0, 1) says where, from the top and left."""
-    size = [int(CROP * side) for side in picture.shape[:2]]
+def cropped(picture: Tensor, place: Sequence[float], share: float) -> Tensor:
+    """A window with a ``share`` of each side of a picture [H, W, 3]; ``place`` in [0, 1) says where, from the top and
+    left.
+    """
+    size = [max(1, int(side * share)) for side in picture.shape[:2]]
     top, left = (int(p * (side - kept + 1)) for p, side, kept in zip(place, picture.shape[:2], size, strict=True))
     return picture[top : top + size[0], left : left + size[1]]
 

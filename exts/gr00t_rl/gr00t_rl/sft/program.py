@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..data import Demonstrations
 from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, PolicySettings, generation
 from ..gr00t.checkpoint import SETTINGS_FILE
 from ..utils.errors import ConfigurationError
-from .augmentation import Augmentation
+from .augmentation import CROP, Augmentation
 from .embodiment import chosen_embodiment
 from .grounding import Grounding
 from .network import as_statistics, load_network, with_relative, write_statistics
@@ -59,6 +60,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     generator = torch.Generator().manual_seed(args.seed)
     device = torch.device(args.device)
     model, tokenizer = load_network(args, data)
+    modality = with_crop(args, modality, model)
     known = generation(model.config.generation).Processor.known_embodiment(model.assets, modality.embodiment_tag)
     if known.row not in (None, args.embodiment_id):
         raise ConfigurationError(
@@ -84,7 +86,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     except ValueError as error:
         raise ConfigurationError(f"--dataset {' '.join(map(str, args.dataset))}: {error}") from None
     grounding = grounding_of(args, data, model, tuned)
-    augmentation = augmentation_of(args, data, model)
+    augmentation = augmentation_of(args, data, modality)
     trainer = Trainer(
         model.to(device), samples, tuned, args.cache_gb * 1e9, device.type == "cuda", grounding, augmentation
     )
@@ -180,7 +182,18 @@ def tuned_parts(args: argparse.Namespace) -> Tuned:
     return tuned
 
 
-def augmentation_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tNetwork) -> Augmentation | None:
+def with_crop(args: argparse.Namespace, modality: Modality, model: Gr00tNetwork) -> Modality:
+    """The modality, with the released data configs' crop if ``--augment`` asks for it and nothing says another.
+
+    A policy that was trained on random crops is run on the middle of its pictures, so that the modality is where it
+    belongs.
+    """
+    if not args.augment or modality.video_crop < 1 or generation(model.config.generation).Processor.crops_itself:
+        return modality
+    return dataclasses.replace(modality, video_crop=CROP)
+
+
+def augmentation_of(args: argparse.Namespace, data: Demonstrations, modality: Modality) -> Augmentation | None:
     """What changes the pictures in training, if ``--augment`` asks for it.
 
     Raises:
@@ -190,7 +203,7 @@ def augmentation_of(args: argparse.Namespace, data: Demonstrations, model: Gr00t
         return None
     if not data.pictures:
         raise ConfigurationError("--augment changes pictures, but the modality has no camera; drop it")
-    return Augmentation(crop=not generation(model.config.generation).Processor.crops)
+    return Augmentation(modality.video_crop)
 
 
 def grounding_of(args: argparse.Namespace, data: Demonstrations, model: Gr00tNetwork, tuned: Tuned) -> Grounding | None:

@@ -68,4 +68,6 @@ class Samples:
             return None
         rows = frames.cpu()
         views = [view[rows].to(self.device, non_blocking=True) for view in self.views]
-        return self.processor.images(views if augmentation is None else augmentation(views))
+        if augmentation is None:
+            return self.processor.images(views)
+        return self.processor.images(augmentation(views), is_cropped=True)

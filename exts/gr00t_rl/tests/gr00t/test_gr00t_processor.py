@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 import torch
 from tokenizers import pre_tokenizers
+from torchvision.transforms import v2
 
 from gr00t_rl.gr00t import (
     CheckpointError,
@@ -20,6 +22,7 @@ from gr00t_rl.gr00t import (
     tokenizer_assets,
 )
 from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
+from gr00t_rl.gr00t.processor import middle
 
 OPENING = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 CLOSING = "<|im_end|>\n<|im_start|>assistant\n"
@@ -104,18 +107,6 @@ def test_each_image_reaches_its_own_tokens(tiny, processor):
     assert moved[1, second_view:].all()
 
 
-def test_resize_of_a_constant_and_of_an_edge(processor):
-    flat = torch.full((1, 96, 128, 3), 100, dtype=torch.uint8)
-    edge = torch.zeros(1, 128, 128, 3, dtype=torch.uint8)
-    edge[:, :, 64:] = 255
-    pixels = processor.images([flat, edge])
-    assert pixels.shape == (2, 3, 64, 64)
-    torch.testing.assert_close(pixels[0], torch.full((3, 64, 64), 100 / 127.5 - 1))
-    assert pixels[1].min() == -1 and pixels[1].max() == 1  # no overshoot
-    torch.testing.assert_close(pixels[1, :, :, :30], torch.full((3, 64, 30), -1.0))
-    torch.testing.assert_close(pixels[1, :, :, 34:], torch.full((3, 64, 30), 1.0))
-
-
 def test_wrong_images(processor):
     good = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     with pytest.raises(ValueError, match="give one per view"):
@@ -173,6 +164,36 @@ def test_views_are_the_modality_s(robot, tiny_config, tokenizer):
     assert robot.num_views == 2 and "<image 2>" in robot.prompt_texts[0]
     with pytest.raises(ValueError, match="num_views is 1"):
         Gr00tN1d5Processor(tiny_config, tokenizer, num_views=1, modality=MODALITY, statistics=STATISTICS)
+
+
+def released(image: torch.Tensor, share: float, size: int) -> torch.Tensor:
+    """Pictures as N1.5's released data configs evaluate them, by torchvision's own classes: uint8 [N, S, S, 3]."""
+    x = image.float() / 255  # VideoToTensor
+    height, width = image.shape[1:3]
+    x = v2.CenterCrop((int(height * share), int(width * share)))(x.permute(0, 3, 1, 2))  # VideoCrop
+    x = v2.Resize((size, size), interpolation=v2.InterpolationMode.BILINEAR, antialias=True)(x)  # VideoResize
+    return (x.permute(0, 2, 3, 1) * 255).to(torch.uint8)  # VideoToNumpy
+
+
+@pytest.mark.parametrize("share", [1.0, 0.95, 0.5])
+@pytest.mark.parametrize("size", [(64, 64), (96, 128), (128, 96), (67, 67), (48, 61), (480, 640)])
+def test_pictures_as_the_released_configs_evaluate_them(tiny_config, tokenizer, size, share):
+    modality = dataclasses.replace(MODALITY, video_crop=share)
+    processor = Gr00tN1d5Processor(tiny_config, tokenizer, modality=modality, statistics=STATISTICS)
+    views = [torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8) for _ in range(2)]
+    flat = torch.full_like(views[0], 100)
+    for pair in (views, [flat, flat]):
+        pixels = processor.images(pair)
+        assert pixels.shape == (4, 3, 64, 64)
+        expected = torch.stack([released(view, share, 64) for view in pair], dim=1).flatten(0, 1)
+        assert torch.equal(((pixels.permute(0, 2, 3, 1) + 1) * 127.5).round().to(torch.uint8), expected)
+        torch.testing.assert_close(processor.images([middle(view, share) for view in pair], is_cropped=True), pixels)
+
+
+@pytest.mark.parametrize("crop", [0, -0.1, 1.01, True, "0.95", None, float("nan")])
+def test_a_crop_that_cannot_be_meant(crop):
+    with pytest.raises(ValueError, match="video_crop is .*; set the share"):
+        dataclasses.replace(MODALITY, video_crop=crop)
 
 
 def test_state_of_a_modality(robot):

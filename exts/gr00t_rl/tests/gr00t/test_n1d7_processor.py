@@ -122,6 +122,20 @@ def test_pictures_that_do_not_fit() -> None:
         make(image_sizes=SIZES[:1])
 
 
+def test_the_modality_must_not_crop_too() -> None:
+    modality = Modality(
+        "robot",
+        {"front": "front", "wrist": "wrist"},
+        {"arm": StateKey("policy", 0, 2, None)},
+        {"arm": ActionKey(0, 2, None)},
+        video_crop=0.95,
+    )
+    with pytest.raises(ValueError, match="video_crop is 0.95, but processor_config.json of GR00T N1.7 says what is"):
+        make(modality=modality)
+    with pytest.raises(ValueError, match="leave it out"):
+        Gr00tN1d7Processor.read_statistics({}, modality)
+
+
 def test_each_picture_reaches_its_own_tokens() -> None:
     """Changing sample 1's second view moves features of sample 1 from that view's tokens on, and nothing else."""
     network, processor, views = Gr00tN1d7.from_config(CONFIG, seed=0), make(), noise(2)

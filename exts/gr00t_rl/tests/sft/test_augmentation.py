@@ -34,9 +34,10 @@ def test_brightness_contrast_and_saturation_by_hand():
 
 def test_a_crop_is_a_window_that_reaches_every_place():
     picture = torch.arange(40 * 60).view(40, 60, 1).expand(-1, -1, 3)
-    first, last = cropped(picture, (0.0, 0.0)), cropped(picture, (0.999, 0.999))
+    first, last = cropped(picture, (0.0, 0.0), 0.95), cropped(picture, (0.999, 0.999), 0.95)
     assert first.shape == last.shape == (38, 57, 3)
     assert torch.equal(first, picture[:38, :57]) and torch.equal(last, picture[2:, 3:])
+    assert torch.equal(cropped(picture, (0.999, 0.999), 1.0), picture)
 
 
 def test_cameras_of_a_sample_are_changed_alike_and_samples_are_not(monkeypatch):
@@ -51,5 +52,5 @@ def test_cameras_of_a_sample_are_changed_alike_and_samples_are_not(monkeypatch):
     assert len({tuple(picture.flatten().tolist()) for picture in same}) == 6
     for name in ("BRIGHTNESS", "CONTRAST", "SATURATION", "HUE"):
         monkeypatch.setattr(augmentation, name, 0.0)
-    plain = Augmentation(crop=False)([view])[0]
+    plain = Augmentation(crop=1.0)([view])[0]
     assert (plain.int() - view.int()).abs().max() <= 1

@@ -14,8 +14,10 @@ from gr00t_rl.data import frame_cache
 from gr00t_rl.data.clips import Clip
 from gr00t_rl.data.frame_cache import FrameCache
 from gr00t_rl.gr00t import METADATA_FILE
+from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE
 from gr00t_rl.sft import program
 from gr00t_rl.sft.arguments import complete_arguments
+from gr00t_rl.sft.augmentation import CROP
 from gr00t_rl.sft.training import Batches
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -56,8 +58,11 @@ def test_a_dataset_is_enough_and_may_be_larger_than_memory(dataset, modality, tm
     assert told["curve"] == whole["curve"]
     (root / "meta" / "modality.json").write_text((tmp_path / "keys.json").read_text())
     changed = finetune(root, tmp_path / "d", "--embodiment_tag", "robot", "--augment")
-    assert changed["held_out_loss_before"] == whole["held_out_loss_before"]  # pictures as they are
     assert changed["curve"] != whole["curve"]
+    # who learns on random crops is evaluated, and run, on the middle of the pictures
+    assert changed["held_out_loss_before"] != whole["held_out_loss_before"]
+    crops = [json.loads((tmp_path / name / SETTINGS_FILE).read_text())["modality"]["video_crop"] for name in "da"]
+    assert crops == [CROP, 1.0]
 
 
 @camera

@@ -73,12 +73,16 @@ class Gr00tN1d5Processor(Gr00tProcessor):
         return torch.stack(pictures, dim=1).flatten(0, 1)
 
     def _image(self, image: Tensor) -> Tensor:
-        """Pictures of another size than S are resized (bicubic, antialiased) without keeping their aspect."""
+        """Pictures of another size than S are resized without keeping their aspect, bilinearly and antialiased.
+
+        As the released data configs do (``VideoToTensor``, ``VideoResize``, ``VideoToNumpy``): in [0, 1], and rounded
+        down to 256 levels.
+        """
         size = self.config.vision.image_size
         pixels = image.permute(0, 3, 1, 2).float()  # [N, 3, H, W]
         if pixels.shape[-2:] != (size, size):
-            # Bicubic overshoots at edges; a picture does not.
-            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
+            resized = F.interpolate(pixels / 255, (size, size), mode="bilinear", antialias=True)
+            pixels = (resized * 255).floor()
         return pixels / 127.5 - 1  # rescale by 1/255, then mean 0.5 and std 0.5
 
 

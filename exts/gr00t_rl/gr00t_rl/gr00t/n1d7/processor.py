@@ -20,7 +20,7 @@ from .keys import check_keys, in_order, scaled
 from .language import mrope_positions
 from .pictures import PicturePatches, to_values
 from .prompt import IMAGE_TOKEN, render_prompt
-from .recipe import Recipe, read_table
+from .recipe import PROCESSOR_FILE, Recipe, read_table
 from .relative import RelativeActions, read_relative
 from .scaling import ScaledKey, Scaler
 from .statistics import check_statistics, read_all, read_statistics
@@ -33,7 +33,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     """The processor of GR00T N1.7: everything as the checkpoint's ``processor_config.json`` says."""
 
     config: Gr00tN1d7Config
-    crops = True
+    crops_itself = True
     recipe: Recipe
     relative: RelativeActions | None = None
     """Turns actions that are relative to the state around; None without a modality."""
@@ -41,6 +41,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     @classmethod
     def read_statistics(cls, assets: Mapping[str, bytes], modality: Modality) -> Statistics | None:
         """Statistics of the modality's keys in ``statistics.json``; see the base class."""
+        _refuse_crop(modality)
         return read_statistics(assets, modality)
 
     @classmethod
@@ -151,6 +152,7 @@ class Gr00tN1d7Processor(Gr00tProcessor):
     # -- state and action ----------------------------------------------------------------------------------------------
 
     def _normalisers(self, modality: Modality, statistics: Statistics) -> tuple[Scaler, Scaler]:
+        _refuse_crop(modality)
         recipe, head = self.recipe, self.config.action_head
         relative = read_relative(recipe, modality)
         check_keys(recipe, modality, relative)
@@ -201,3 +203,10 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         """Undo :meth:`_from_network`."""
         assert self.relative is not None
         return super()._to_network(self.relative.to_relative(actions, state), state)
+
+
+def _refuse_crop(modality: Modality) -> None:
+    if modality.video_crop != 1:
+        raise ValueError(
+            f"video_crop is {modality.video_crop}, but {PROCESSOR_FILE} of GR00T N1.7 says what is cut off; leave it out"
+        )

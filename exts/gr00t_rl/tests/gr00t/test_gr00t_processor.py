@@ -192,7 +192,7 @@ def test_pictures_as_the_released_configs_evaluate_them(tiny_config, tokenizer, 
 
 @pytest.mark.parametrize("crop", [0, -0.1, 1.01, True, "0.95", None, float("nan")])
 def test_a_crop_that_cannot_be_meant(crop):
-    with pytest.raises(ValueError, match="video_crop is .*; set the share"):
+    with pytest.raises(ValueError, match=r"video_crop is .*; set the share"):
         dataclasses.replace(MODALITY, video_crop=crop)
 
 

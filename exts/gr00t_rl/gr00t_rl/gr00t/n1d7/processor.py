@@ -208,5 +208,5 @@ class Gr00tN1d7Processor(Gr00tProcessor):
 def _refuse_crop(modality: Modality) -> None:
     if modality.video_crop != 1:
         raise ValueError(
-            f"video_crop is {modality.video_crop}, but {PROCESSOR_FILE} of GR00T N1.7 says what is cut off; leave it out"
+            f"video_crop is {modality.video_crop}, but GR00T N1.7's {PROCESSOR_FILE} says what is cut off; leave it out"
         )

@@ -42,15 +42,15 @@ class NoiseCorrelation(nn.Module):
         identity = torch.eye(horizon, dtype=torch.float64)
         inverse = torch.linalg.solve_triangular(factor / scale, identity, upper=False, unitriangular=True)
         for name, value in (("_factor", factor), ("_inverse", inverse), ("_scale", scale[:, None])):
-            self.register_buffer(name, value.float(), persistent=False)
+            self.register_buffer(name, value, persistent=False)
 
     def correlate(self, noise: torch.Tensor) -> torch.Tensor:
         """Return L z of independent noise z [..., H, A]: each number keeps its variance."""
-        return noise if self.rho == 0.0 else self._factor.to(noise.dtype) @ noise
+        return noise if self.rho == 0.0 else _product(self._factor, noise)
 
     def innovations(self, x: torch.Tensor) -> torch.Tensor:
         """Return y = U^-1 x of states or means [..., H, A]."""
-        return x if self.rho == 0.0 else self._inverse.to(x.dtype) @ x
+        return x if self.rho == 0.0 else _product(self._inverse, x)
 
     def innovation_std(self, std: torch.Tensor) -> torch.Tensor:
         """Return the standard deviations of the innovations, [..., H, A] or broadcastable to it.
@@ -59,3 +59,12 @@ class NoiseCorrelation(nn.Module):
             std: Of the noise, the same at all steps of the chunk: [..., 1, A] or [..., 1, 1] where rho > 0.
         """
         return std if self.rho == 0.0 else std * self._scale.to(std.dtype)
+
+
+def _product(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """``matrix`` [H, H] times x [..., H, A], in x's type.
+
+    Computed in float64: Isaac Lab's train lets a GPU multiply float32 matrices with 10 bits (TF32), and a likelihood
+    needs more.
+    """
+    return (matrix.double() @ x.double()).to(x.dtype)

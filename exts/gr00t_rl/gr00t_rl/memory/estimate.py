@@ -247,6 +247,31 @@ def check_fit(subject: Subject, estimate: Estimate, free: int, whose: str) -> st
     )
 
 
+def check_host(on_host: int, free: int) -> str | None:
+    """Return a warning where the features in main memory come near what a process may take; None where they do not.
+
+    Pinned memory comes in powers of two, and a block that grows stands beside its successor while it is copied: the
+    worst is about three times the features.
+
+    Args:
+        on_host: Bytes of the features there.
+        free: Bytes of main memory that this process may still take.
+
+    Raises:
+        ConfigurationError: Not even the features fit.
+    """
+    text = f"agent.actor.feature_cache=host puts {on_host / GIB:.1f} GiB per process into main memory"
+    remedy = "agent.actor.feature_cache=pixels or fewer --num_envs"
+    if on_host > free:
+        raise ConfigurationError(f"{text}, but {free / GIB:.1f} GiB of it are free for each; set {remedy}")
+    if 3 * on_host > free:
+        return (
+            f"{text}, and up to three times as much while it grows, of {free / GIB:.1f} GiB that are free for each: it "
+            f"may not fit; else set {remedy}"
+        )
+    return None
+
+
 def show(subject: Subject, free: int | None = None, whose: str = "free") -> Estimate:
     """Estimate a run, print the table, and refuse what cannot fit.
 
@@ -258,11 +283,14 @@ def show(subject: Subject, free: int | None = None, whose: str = "free") -> Esti
     Raises:
         ConfigurationError: It cannot fit.
     """
+    is_here = free is None
     if free is None:
         free = free_bytes(subject.device) + own_bytes(subject.device)
     estimate = subject.estimate(free)
     print(f"[gr00t_rl] memory on {subject.device}\n{estimate.table(free, whose)}", flush=True)
-    warning = check_fit(subject, estimate, free, whose)
-    if warning:
+    warnings = [check_fit(subject, estimate, free, whose)]
+    if is_here and estimate.on_host:
+        warnings.append(check_host(estimate.on_host, free_bytes("cpu")))
+    for warning in filter(None, warnings):
         print(f"[gr00t_rl] {warning}", flush=True)
     return estimate

@@ -73,7 +73,7 @@ class SurrogateOptions(Options):
     recompute_log_probs: bool = option(
         False,
         "Recompute the old log-probabilities in the update's own batch shape before the first step, so that the ratio "
-        "starts at exactly 1 where kernels depend on the shape (bf16 on a GPU).",
+        "starts at 1 where kernels depend on the shape (bf16 on a GPU). micro_batch_size should divide a minibatch.",
     )
     learning_rate: float = option(3e-4, "Learning rate of the actor.", low=0)
     schedule: str = option(

@@ -68,7 +68,7 @@ class RowBuffer:
     def _reserve(self, capacity: int, like: Mapping[Any, torch.Tensor]) -> None:
         """Make room for ``capacity`` rows, one tensor after the other."""
         if self.pin and self._size > 0:
-            torch.cuda.synchronize()  # copies may be under way
+            torch.cuda.synchronize(next(iter(like.values())).device)  # copies may be under way
         # tensors made in inference mode could not be written outside of it
         with torch.inference_mode(False), torch.no_grad():
             for name, rows in like.items():

@@ -90,6 +90,8 @@ def install(algorithm_type: type) -> None:
             except Stopped as stopped:
                 _close_log(self, stopped.message)
                 raise
+            except torch.OutOfMemoryError as error:
+                raise ConfigurationError(_out_of_memory(self.alg, error)) from error
             finally:
                 self.alg.stop = None  # type: ignore[attr-defined]
 
@@ -107,6 +109,18 @@ def _start(algorithm: Any, iterations: int) -> dict[str, float]:
         "optimiser steps": sum(steps),  # over all parameters
         "sum of the learning rates": sum(float(group["lr"]) for group in optimizer.param_groups),
     }
+
+
+def _out_of_memory(algorithm: Any, error: torch.OutOfMemoryError) -> str:
+    """Say what needs less memory, and which file to go on from."""
+    size = getattr(algorithm, "micro_batch_size", None)
+    smaller = f"={max(size // 2, 1)}" if size else " to a part of the minibatch"
+    return (
+        f"the device's memory ran out in iteration {algorithm.iteration} ({first_line(error, 120)}); set "
+        f"agent.algorithm.micro_batch_size{smaller}, agent.actor.gradient_checkpointing=True, "
+        "agent.actor.feature_cache=host or fewer --num_envs (`gr00t-rl estimate` shows what each saves), and "
+        f"{advise(algorithm.newest_checkpoint)}"
+    )
 
 
 def _close_log(runner: OnPolicyRunner, message: str) -> None:

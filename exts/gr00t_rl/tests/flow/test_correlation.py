@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gr00t_rl.flow import NoiseCorrelation, chain_entropy, chain_kl, chain_log_prob
 
@@ -74,3 +75,27 @@ def test_without_correlation_nothing_is_computed():
 def test_impossible_correlations_are_refused(rho):
     with pytest.raises(ValueError, match=r"rho is .*; set 0 or more, and less than 1"):
         NoiseCorrelation(H, rho)
+
+
+class Products(TorchDispatchMode):
+    """Types of the matrices that are multiplied."""
+
+    def __init__(self):
+        super().__init__()
+        self.types: list[torch.dtype] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(name in str(func) for name in ("mm", "matmul", "mv")):
+            self.types.append(args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", ["correlate", "innovations"])
+def test_a_likelihood_does_not_depend_on_how_a_gpu_multiplies_float32(method):
+    """Isaac Lab's train allows TF32, of 10 bits."""
+    correlation, x = NoiseCorrelation(8, 0.5), torch.randn(5, 2, 8, 3)
+    with Products() as products:
+        found = getattr(correlation, method)(x)
+    assert products.types and set(products.types) == {torch.float64}
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), getattr(correlation, method)(x.double()), rtol=1e-6, atol=1e-7)

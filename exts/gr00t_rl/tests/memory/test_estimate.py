@@ -15,9 +15,10 @@ from isaaclab_tasks.utils.hydra import resolve_task_config
 import gr00t_rl.tasks  # noqa: F401
 from gr00t_rl.gr00t import Gr00tN1d5Config, Gr00tN1d7Config
 from gr00t_rl.memory import before_run
+from gr00t_rl.memory import estimate as estimate_module
 from gr00t_rl.memory.devices import BESIDE, GIB, MIB, free_bytes, own_bytes, parse_bytes
 from gr00t_rl.memory.devices import _room_in_container as room_in_container
-from gr00t_rl.memory.estimate import Estimate, Subject, check_fit, estimate_of
+from gr00t_rl.memory.estimate import Estimate, Subject, check_fit, estimate_of, show
 from gr00t_rl.memory.rehearsal import Rehearsal
 from gr00t_rl.memory.shapes import num_actions, observed_shapes
 from gr00t_rl.preflight import announce_training, training_agent
@@ -151,6 +152,25 @@ def test_margins(peak, outcome, cfgs, monkeypatch):
     else:
         warning = check_fit(run, found, 100 * MIB, "free")
         assert (warning is not None) == (outcome == "warns")
+
+
+@pytest.mark.parametrize(("free", "outcome"), [(13, "fits"), (11, "warns"), (4, "warns"), (3.9, "refused")])
+def test_features_in_main_memory_are_compared_with_what_is_free_there(free, outcome, cfgs, monkeypatch, capsys):
+    """The device has room enough; with `--memory`, of another machine, nothing is known of its main memory."""
+    found = Estimate("cuda", {"weights": MIB}, 0, {}, 0, {}, int(4 * GIB))
+    run = subject(cfgs)
+    monkeypatch.setattr(Subject, "estimate", lambda self, free: found)
+    monkeypatch.setattr(estimate_module, "own_bytes", lambda device: 0)
+    monkeypatch.setattr(estimate_module, "free_bytes", lambda device: int(free * GIB) if device == "cpu" else 80 * GIB)
+    run.device = "cuda:0"
+    show(run, 80 * GIB)
+    assert "main memory" not in capsys.readouterr().out
+    if outcome == "refused":
+        with pytest.raises(ConfigurationError, match=r"puts 4\.0 GiB per process into main memory, but 3\.9 GiB of it"):
+            show(run)
+    else:
+        show(run)
+        assert ("may not fit" in capsys.readouterr().out) == (outcome == "warns")
 
 
 def test_phases_are_not_added_up():

@@ -65,6 +65,24 @@ save_whole({"weights": torch.zeros(100_000), "last": DiesHalfway()}, str(path))
 """
 
 
+@pytest.mark.parametrize("where", ["act", "update"])
+@pytest.mark.parametrize(("size", "said"), [(6, "micro_batch_size=3,"), (None, "micro_batch_size to a part of")])
+def test_memory_that_runs_out_ends_in_one_line(where, size, said, tmp_path, monkeypatch):
+    runner = make_runner(runner_cfg(micro_batch_size=size), PointMassEnv())
+    runner.learn(1)
+    runner.save(str(tmp_path / "model_0.pt"))
+
+    def fail(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    monkeypatch.setattr(runner.alg, where, fail)
+    with pytest.raises(ConfigurationError) as error:
+        runner.learn(1)
+    line = str(error.value)
+    assert "ran out in iteration 1 (CUDA out of memory. Tried to allocate 2.00 GiB.); set agent.algorithm." in line
+    assert said in line and f"resume from {tmp_path / 'model_0.pt'}" in line
+
+
 def test_killed_while_writing(tmp_path):
     """The file of before stays, and Isaac Lab's ways to find the latest checkpoint do not see the half one."""
     from isaaclab_rl.entrypoints.common import resolve_checkpoint_selector, write_run_manifest

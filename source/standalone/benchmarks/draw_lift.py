@@ -14,7 +14,7 @@ from typing import Any
 from finetune_lift import draw, plt, share
 from records import read_study
 
-COLUMNS = 2
+COLUMNS = 3
 
 
 def panels(study: Mapping[str, Any], tasks: list[str]) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
@@ -64,9 +64,9 @@ def main() -> None:
     found = panels(read_study(args.study), args.task)
     print(table(found))
     if args.plot:
-        rows = -(-len(found) // COLUMNS)
+        rows, columns = -(-len(found) // COLUMNS), min(COLUMNS, len(found))
         figure, axes = plt.subplots(
-            rows, min(COLUMNS, len(found)), figsize=(10, 3.4 * rows), squeeze=False, constrained_layout=True
+            rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False, constrained_layout=True
         )
         for axis in axes.flat[len(found) :]:
             axis.set_axis_off()

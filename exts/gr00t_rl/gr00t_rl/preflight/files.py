@@ -111,7 +111,7 @@ def check_modality(actor: Any, groups: list[str]) -> None:
 
     Widths are compared when the actor is built: the env's groups and action are known then.
     """
-    from ..gr00t import CheckpointError, generation_of_folder  # loads transformers, which only this needs
+    from ..gr00t import CheckpointError  # loads torch
     from ..gr00t.as_trained import check_base
     from ..gr00t.checkpoint import read_assets
 
@@ -127,6 +127,8 @@ def check_modality(actor: Any, groups: list[str]) -> None:
             if actor.checkpoint in TINY:
                 generation(TINY[actor.checkpoint]).Processor.read_statistics({}, keys)
             elif folder.is_dir():  # a hub id is fetched when the model is built
+                from ..gr00t import generation_of_folder  # loads transformers, which only this needs
+
                 of = generation_of_folder(folder)
                 assets = read_assets(folder, of.LAYOUT)
                 of.Processor.read_statistics(assets, keys)

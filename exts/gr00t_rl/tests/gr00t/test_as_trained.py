@@ -41,7 +41,9 @@ def test_the_file_beside_the_weights_speaks_of_its_own_embodiment_alone():
         check_base(nothing, UNCUT, 0)
 
 
-@pytest.mark.parametrize(("tag", "row"), [("new_embodiment", 31), ("gr1", 24), ("oxe_droid", 17), ("agibot_genie1", 26)])
+@pytest.mark.parametrize(
+    ("tag", "row"), [("new_embodiment", 31), ("gr1", 24), ("oxe_droid", 17), ("agibot_genie1", 26)]
+)
 def test_an_unusual_row_of_released_weights_is_told(tag, row):
     assert unusual(Gr00tN1d5Processor, {}, ROWS, tagged(tag), row) == []
     (line,) = unusual(Gr00tN1d5Processor, {}, ROWS, tagged(tag), 0)

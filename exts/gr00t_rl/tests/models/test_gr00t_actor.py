@@ -267,11 +267,15 @@ def test_another_row_is_named_before_the_base_weights():
     """By another row the network is another one, though the checkpoint's files are the same."""
     state = make_actor(embodiment_id=1).state_dict()
     make_actor(embodiment_id=1).load_state_dict(state)
-    with pytest.raises(ConfigurationError, match=r"agent\.actor\.embodiment_id is 0, but the .* was trained with 1; set"):
+    with pytest.raises(
+        ConfigurationError, match=r"agent\.actor\.embodiment_id is 0, but the .* was trained with 1; set"
+    ):
         make_actor().load_state_dict(state)
     del state["base"]["embodiment_id"]  # as checkpoints from before it was remembered
     make_actor(embodiment_id=1).load_state_dict(state)
-    with pytest.raises(ConfigurationError, match=r"trained on the base weights .* and agent\.actor\.embodiment_id as in"):
+    with pytest.raises(
+        ConfigurationError, match=r"trained on the base weights .* and agent\.actor\.embodiment_id as in"
+    ):
         make_actor().load_state_dict(state)
 
 

@@ -153,7 +153,9 @@ def test_a_hub_id_is_compared_when_it_is_fetched(checkpoint, tmp_path, monkeypat
     (tmp_path / "fetched" / files.SETTINGS_FILE).write_bytes(settings.to_bytes())
     make_actor("org/name", tokenizer=checkpoint, embodiment_id=1)
     assert "warning" not in capsys.readouterr().out
-    with pytest.raises(ConfigurationError, match=r"agent\.actor\.embodiment_id is 0, but the policy was trained with 1"):
+    with pytest.raises(
+        ConfigurationError, match=r"agent\.actor\.embodiment_id is 0, but the policy was trained with 1"
+    ):
         make_actor("org/name", tokenizer=checkpoint)
 
 

@@ -385,8 +385,8 @@ class Gr00tActor(FlowActor):
         """Restore what :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If the state was trained on other frozen weights, for another row of them or by another modality,
-                or misses or exceeds the trained parameters.
+            ValueError: If the state was trained on other frozen weights, another row of them or another modality, or
+                misses or exceeds the trained parameters.
         """
         state = dict(state_dict)
         base = state.pop("base", None)

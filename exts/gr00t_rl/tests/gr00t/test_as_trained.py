@@ -32,7 +32,7 @@ def test_the_file_beside_the_weights_speaks_of_its_own_embodiment_alone():
     assets = {SETTINGS_FILE: PolicySettings(TRAINED, 31).to_bytes()}
     for modality in (TRAINED, None):
         check_base(assets, modality, 31)
-        with pytest.raises(ValueError, match="^embodiment_id is 0, but the policy was trained with 31"):
+        with pytest.raises(ValueError, match=r"^embodiment_id is 0, but the policy was trained with 31"):
             check_base(assets, modality, 0)
     with pytest.raises(ValueError, match=r"^modality\.video_crop is 1.0, but the policy was trained with 0.95"):
         check_base(assets, UNCUT, 31)
@@ -99,7 +99,7 @@ def test_what_no_policy_survives_is_refused(modality, row, said):
 
 
 def test_a_modality_where_there_was_none_is_refused():
-    with pytest.raises(ValueError, match="^modality is given, but the checkpoint was trained without one"):
+    with pytest.raises(ValueError, match=r"^modality is given, but the checkpoint was trained without one"):
         check_remembered(kept(None), TRAINED, 31)
 
 

@@ -160,8 +160,8 @@ def test_wandb_that_isaac_lab_cannot_start(monkeypatch):
     assert "wandb 0.31.0 does not have; pip install 'gr00t_rl[wandb]'" in line_of(check_agent, agent(logger="wandb"))
 
 
-def write_config(folder) -> str:
-    config = Gr00tN1d5Config.tiny(action_horizon=6, max_num_embodiments=4)
+def write_config(folder, embodiments: int = 4) -> str:
+    config = Gr00tN1d5Config.tiny(action_horizon=6, max_num_embodiments=embodiments)
     for name, content in {**config.to_files("float32"), "tokenizer_config.json": {}}.items():
         (folder / name).write_text(json.dumps(content))
     return str(folder)
@@ -289,11 +289,78 @@ def test_modality_that_the_policy_was_not_trained_with(tmp_path):
     trained = PolicySettings(dataclasses.replace(Modality.from_dict(MODALITY), video_crop=0.95), 2)
     (tmp_path / SETTINGS_FILE).write_bytes(trained.to_bytes())
     settings = {"checkpoint": folder, "n_action_steps": 6}
-    check_agent(agent(actor={**settings, "modality": {**MODALITY, "video_crop": 0.95}}))
-    line = line_of(check_agent, agent(actor={**settings, "modality": MODALITY}))
+    right = {**settings, "embodiment_id": 2, "modality": {**MODALITY, "video_crop": 0.95}}
+    check_agent(agent(actor=right))
+    line = line_of(check_agent, agent(actor={**right, "modality": MODALITY}))
     assert "agent.actor.modality.video_crop is 1.0, but the policy was trained with 0.95" in line
+    for modality in (right["modality"], None):
+        line = line_of(check_agent, agent(actor={**right, "modality": modality, "embodiment_id": 0}))
+        assert "agent.actor.embodiment_id is 0, but the policy was trained with 2" in line
     (tmp_path / SETTINGS_FILE).write_text("[]")  # whoever needs it complains
     check_agent(agent(actor={**settings, "modality": MODALITY}))
+
+
+@pytest.mark.parametrize("embodiments", [4, 32])
+def test_a_released_folder_with_an_unusual_row_or_uncut_pictures_is_told(remembered, tmp_path, capsys, embodiments):
+    """Its files say neither: a warning, in the run's own place; a tiny network has no usual row."""
+    folder = write_config(tmp_path, embodiments)
+    write_metadata(tmp_path, METADATA)
+    remembered.obs_groups["actor"] = ["policy", "front"]
+    seen = env(observations=Cfg(policy=Cfg(), critic=Cfg(), front=Cfg()))
+    for row, crop, said in ((0, 1.0, 2), (24, 1.0, 1), (0, 0.95, 1), (24, 0.95, 0)):
+        if row >= embodiments:
+            continue
+        modality = {**MODALITY, "video": {"front": "front"}, "video_crop": crop}
+        vars(remembered.actor).update(checkpoint=folder, n_action_steps=6, modality=modality, embodiment_id=row)
+        check_run(seen)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == (said if embodiments == 32 else 0)
+        assert all(line.startswith("[gr00t_rl] warning: ") for line in lines)
+        assert any("embodiment_id is 0, but NVIDIA's programs" in line for line in lines) == (row == 0 and bool(lines))
+        assert any("video_crop=0.95" in line for line in lines) == (crop == 1 and bool(lines))
+
+
+def test_a_run_s_checkpoint_is_compared_before_the_simulator_starts(tmp_path):
+    """Row and modality, which it remembers; an older one remembers neither."""
+    path = tmp_path / "model_3.pt"
+    plain = {"arm": {"start": 0, "end": 2, "normalization": None}}
+    modality = {**MODALITY, "action": plain}
+    base = {"modality": dataclasses.asdict(Modality.from_dict(modality)), "embodiment_id": 0}
+
+    def save(base: Any) -> None:
+        torch.save({"actor_state_dict": {"base": base}, "algorithm_state_dict": {"iteration": 3}, "iter": 3}, path)
+
+    save(base)
+    right = {"modality": modality, "embodiment_id": 0}
+    check_agent(agent(load_checkpoint=str(path), actor=right))
+    line = line_of(check_agent, agent(load_checkpoint=str(path), actor={**right, "embodiment_id": 1}))
+    assert line.endswith("agent.actor.embodiment_id is 1, but the checkpoint was trained with 0; set that")
+    line = line_of(check_agent, agent(load_checkpoint=str(path), actor={**right, "modality": None}))
+    assert "agent.actor.modality is null, but the checkpoint was trained with one" in line
+    for older in ({"fingerprint": "0"}, None, "what"):
+        save(older)
+        check_agent(agent(load_checkpoint=str(path), actor={**right, "embodiment_id": 1}))
+
+
+def with_flash_attention(monkeypatch) -> None:
+    flash = ModuleType("flash_attn")
+    flash.__spec__ = ModuleSpec("flash_attn", None)
+    monkeypatch.setitem(sys.modules, "flash_attn", flash)
+
+
+def test_flash_attention_needs_bfloat16_and_a_gpu(monkeypatch):
+    with_flash_attention(monkeypatch)
+    flash = {"attn_implementation": "flash_attention_2"}
+    line = line_of(check_agent, agent(actor=flash))
+    assert line.endswith(
+        "agent.actor.attn_implementation is 'flash_attention_2'; set sdpa, or agent.actor.dtype=bfloat16 in place of "
+        "agent.actor.dtype=float32: flash-attn takes no float32"
+    )
+    line = line_of(check_agent, agent(actor={**flash, "dtype": "bfloat16"}))
+    assert "needs a GPU, but agent.device=cpu; set sdpa, or --device cuda:0" in line
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    check_agent(agent(device="cuda:0", actor={**flash, "dtype": "bfloat16"}))
 
 
 def test_tiny_has_no_statistics():

@@ -66,6 +66,7 @@ def _estimate(argv: list[str]) -> int:
     from ..gr00t import generation
     from ..memory.devices import parse_bytes
     from ..memory.estimate import Subject, show
+    from ..options import FLASH
     from ..preflight import check_agent, check_observations
     from ..preflight.groups import fill_episode_length
     from ..utils.whole_files import write_whole
@@ -88,6 +89,8 @@ def _estimate(argv: list[str]) -> int:
         agent_cfg.actor.checkpoint = "tiny"  # what there is on disk does not matter
     if memory is None:
         agent_cfg.device = args.device  # checked with the rest
+    elif agent_cfg.actor.attn_implementation == FLASH:  # of that GPU; sdpa is rehearsed in its place
+        agent_cfg.actor.attn_implementation = "sdpa"
     fill_episode_length(env_cfg, agent_cfg)
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -160,6 +160,22 @@ class Gr00tNetwork(nn.Module):
         """
         tokens = None if pixels is None else self.backbone.project(self.backbone.vision(pixels, prompt.grids))
         return self.backbone.read(prompt, tokens)
+
+    def replace_attention(self, kernels: str, by: str) -> Callable[[], None]:
+        """Let the layers whose attention is computed by some kernels use others; returns what undoes it."""
+        places: list[tuple[Any, str]] = []
+        for module in self.modules():
+            config = getattr(module, "config", None)  # of transformers' modules
+            for owner, name in ((module, "implementation"), (config, "_attn_implementation")):
+                if getattr(owner, name, None) == kernels:
+                    places.append((owner, name))
+
+        def put(value: str) -> None:
+            for owner, name in places:
+                setattr(owner, name, value)
+
+        put(by)
+        return lambda: put(kernels)
 
     def read_inputs(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor | None, Prompt]:
         """The release's own inputs of the backbone, by its names, as ``pixels`` and ``prompt`` of :meth:`encode`."""

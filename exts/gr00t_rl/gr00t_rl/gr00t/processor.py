@@ -43,6 +43,15 @@ class KnownEmbodiment(NamedTuple):
             )
 
 
+class UsualEmbodiment(NamedTuple):
+    """What NVIDIA's own programs do with an embodiment and no file of a network says; None where they do not."""
+
+    row: int | None = None
+    """Its row of the per-embodiment weights."""
+    video_crop: float | None = None
+    """Share of each side of a picture that is kept."""
+
+
 class Gr00tProcessor(nn.Module):
     """Images, prompts, state and action of one task. Prompts and statistics are buffers and move with the module.
 
@@ -166,6 +175,11 @@ class Gr00tProcessor(nn.Module):
     def known_embodiment(cls, assets: Mapping[str, bytes], tag: str) -> KnownEmbodiment:
         """Return what a network's files say of an embodiment."""
         return KnownEmbodiment()
+
+    @classmethod
+    def usual_embodiment(cls, tag: str, embodiments: int) -> UsualEmbodiment:
+        """Return what NVIDIA's programs do with an embodiment of a network with so many, and its files do not say."""
+        return UsualEmbodiment()
 
     @classmethod
     def as_trained(cls, assets: Mapping[str, bytes], modality: Modality) -> Modality:

@@ -98,21 +98,29 @@ class PolicySettings:
         except ValueError as error:
             raise ValueError(f"{SETTINGS_FILE}: {error}") from None
 
-    def check(self, modality: Modality) -> None:
-        """Make sure that a modality treats pictures, states and actions as the policy was trained.
+    def check(self, modality: Modality | None, embodiment_id: int) -> None:
+        """Make sure that a run has the row of the weights, and treats pictures, states and actions, as trained.
 
         Where the env keeps them (groups and columns) is the env's own business, and not compared.
 
+        Args:
+            modality: That of the run; None: the env's groups as they are, which cannot be compared.
+            embodiment_id: Row of the per-embodiment weights.
+
         Raises:
-            ValueError: What differs first; the message starts with the field.
+            ValueError: What differs first; the message starts with the setting.
         """
-        for name, given in _treatment(modality).items():
-            trained = _treatment(self.modality).get(name)
-            if given != trained:
-                raise ValueError(
-                    f"{name} is {given!r}, but the policy was trained with {trained!r} ({SETTINGS_FILE} in its "
-                    "folder); set that"
-                )
+        found: tuple[str, Any, Any] | None = None
+        if embodiment_id != self.embodiment_id:
+            found = "embodiment_id", embodiment_id, self.embodiment_id
+        elif modality is not None and (differing := first_difference(modality, self.modality)) is not None:
+            found = f"modality.{differing[0]}", *differing[1:]
+        if found is not None:
+            name, given, trained = found
+            raise ValueError(
+                f"{name} is {given!r}, but the policy was trained with {trained!r} ({SETTINGS_FILE} in its folder); "
+                "set that"
+            )
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
@@ -123,10 +131,23 @@ _NOT_COMPARED = ("group", "start", "end", "relative_to", "pose")
 """The env's own places, and what N1.7's files say where a modality is silent."""
 
 
+def first_difference(given: Modality, trained: Modality) -> tuple[str, Any, Any] | None:
+    """Return in what a modality treats a network otherwise than it was trained: field, value here and value there.
+
+    None where nothing differs.
+    """
+    known = _treatment(trained)
+    for name, value in _treatment(given).items():
+        if value != known.get(name):
+            return name, value, known.get(name)
+    return None
+
+
 def _treatment(modality: Modality) -> dict[str, Any]:
     """What a network sees of a modality: field -> value, comparable between envs."""
     parts = {"state": modality.state, "action": modality.action}
-    table: dict[str, Any] = {part: list(keys) for part, keys in ({"video": modality.video} | parts).items()}
+    table: dict[str, Any] = {"embodiment_tag": modality.embodiment_tag}  # which of the statistics
+    table |= {part: list(keys) for part, keys in ({"video": modality.video} | parts).items()}
     for part, keys in parts.items():
         for name, key in keys.items():
             entry = {"columns": key.dim} | asdict(key)

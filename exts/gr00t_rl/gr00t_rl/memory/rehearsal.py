@@ -21,6 +21,7 @@ from torch import nn
 from ..gr00t import NetworkConfig
 from ..gr00t.embodiment import CategorySpecificLinear
 from ..models.base_weights import blank_weights
+from ..options import FLASH
 from ..storage import ROW_GROWTH
 from ..utils.allocations import LiveBytes
 from ..utils.fakes import fake
@@ -66,6 +67,8 @@ class Rehearsal:
             cfg["algorithm"].pop("rnd_cfg", None)
         if "compile" in cfg["actor"]:  # what is compiled needs no more
             cfg["actor"]["compile"] = "off"
+        if cfg["actor"].get("attn_implementation") == FLASH:  # takes CUDA's tensors alone; sdpa keeps as little
+            cfg["actor"]["attn_implementation"] = "sdpa"
         self.obs = TensorDict({name: fake((num_envs, *s), t) for name, (s, t) in shapes.items()}, [num_envs])  # type: ignore
         env = SimpleNamespace(
             num_envs=num_envs, num_actions=num_actions, max_episode_length=episode_steps, device="cpu"

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,10 +25,12 @@ from ..gr00t import (
     load_tokenizer,
     without_weights,
 )
+from ..gr00t.as_trained import check_base, unusual
 from ..gr00t.checkpoint import resolve_folder
 from ..gr00t.generations import tiny_for_image
 from ..options import Gr00tActorOptions
 from ..utils.errors import ConfigurationError
+from ..utils.process_group import rank
 
 _blank: ContextVar[NetworkConfig | str | None] = ContextVar("blank", default=None)
 """Sizes of the network without weights that is wanted, "" for the checkpoint's own; None where weights are."""
@@ -105,20 +108,37 @@ def _tiny(options: Gr00tActorOptions, dtype: torch.dtype, image_size: int | None
     return model, of.tiny_tokenizer(config)
 
 
+def check_files(model: Gr00tNetwork, modality: Modality | None, options: Gr00tActorOptions) -> None:
+    """Compare a run with what the files of its base weights say of their embodiment.
+
+    Of a folder this was done before the simulator started; a hub id is fetched only now. What no file says, and is set
+    otherwise than usual, is told of a hub id in one line.
+
+    Raises:
+        ConfigurationError: The checkpoint knows the embodiment by other settings.
+    """
+    processor, row = generation(model.config.generation).Processor, options.embodiment_id
+    try:
+        if modality is not None:
+            tag = modality.embodiment_tag
+            processor.known_embodiment(model.assets, tag).check(tag, row, options.n_action_steps)
+        check_base(model.assets, modality, row)
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.{error}") from None
+    is_fetched = options.checkpoint not in TINY and not Path(options.checkpoint).expanduser().is_dir()
+    if modality is not None and is_fetched and _blank.get() is None and rank() == 0:
+        for line in unusual(processor, model.assets, model.config.action_head.max_num_embodiments, modality, row):
+            print(f"[gr00t_rl] warning: {line}", flush=True)
+
+
 def load_statistics(model: Gr00tNetwork, modality: Modality, options: Gr00tActorOptions) -> Statistics | None:
     """Return what the checkpoint says of the data that the modality's keys are normalised by; None if none is.
 
     Raises:
-        ConfigurationError: If the checkpoint lacks the statistics of a key, they do not fit, or it knows the embodiment
-            by other settings.
+        ConfigurationError: If the checkpoint lacks the statistics of a key, or they do not fit.
     """
-    processor, tag = generation(model.config.generation).Processor, modality.embodiment_tag
     try:
-        processor.known_embodiment(model.assets, tag).check(tag, options.embodiment_id, options.n_action_steps)
-    except ValueError as error:
-        raise ConfigurationError(f"agent.actor.{error}") from None
-    try:
-        return processor.read_statistics(model.assets, modality)
+        return generation(model.config.generation).Processor.read_statistics(model.assets, modality)
     except CheckpointError as error:
         raise ConfigurationError(f"agent.actor.checkpoint={options.checkpoint!r}: {error}") from None
     except ValueError as error:

@@ -14,10 +14,12 @@ from torch import nn
 
 from ..flow import VelocityField, VelocityFn, make_head
 from ..gr00t import TINY, CheckpointError, HeadContext, Modality, generation
-from ..options import Gr00tActorOptions
+from ..gr00t.as_trained import check_remembered, other_settings, remembered
+from ..options import FLASH, Gr00tActorOptions
 from ..storage import HostFeatureCache
 from ..utils.errors import ConfigurationError
-from .base_weights import fingerprint, load_base, load_statistics
+from ..utils.process_group import rank
+from .base_weights import check_files, fingerprint, load_base, load_statistics
 from .compiled import head_velocity
 from .export import ExportedGr00tPolicy
 from .feature_encoder import STAGES, FeatureEncoder, first_trained_stage
@@ -137,6 +139,7 @@ class Gr00tActor(FlowActor):
 
     def _set_processor(self, obs: TensorDict, tokens: Any, options: Gr00tActorOptions) -> None:
         """Build what turns observations into the network's inputs and its output into actions."""
+        check_files(self.model, self.modality, options)
         statistics = None if self.modality is None else load_statistics(self.model, self.modality, options)
         try:
             self.processor = generation(self.model.config.generation).Processor(
@@ -177,6 +180,7 @@ class Gr00tActor(FlowActor):
             "train": {part: how for part, how in options.train.items() if how != OFF},
             "lora_rank": options.lora_rank,
             "lora_alpha": float(options.lora_alpha),
+            **remembered(self.modality, options.embodiment_id, self.processor.instructions, vars(options)),
         }
 
     def begin_iteration(self, iteration: int) -> None:
@@ -195,7 +199,10 @@ class Gr00tActor(FlowActor):
         prompts = None
         if not self.image_groups:
             # without cameras the features depend on the prompt alone: one row of each serves every decision
+            # on the CPU, where the actor is made and flash-attn does not run
+            undo = self.model.replace_attention(FLASH, "sdpa")
             prompts = self._encoder.frozen(None, self._all_prompts)
+            undo()
         self.register_buffer("_prompt_features", prompts, persistent=False)
 
     # -- features --------------------------------------------------------------------------------------------------
@@ -378,22 +385,18 @@ class Gr00tActor(FlowActor):
         """Restore what :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If the state was trained on other frozen weights, or misses or exceeds the trained parameters.
+            ValueError: If the state was trained on other frozen weights, another row of them or another modality, or
+                misses or exceeds the trained parameters.
         """
         state = dict(state_dict)
         base = state.pop("base", None)
         if base is None:
             raise ValueError("it holds another actor than GR00T")
-        if base["fingerprint"] != self._fingerprint:
-            again = (
-                "with the same env.camera_size, agent.actor.n_action_steps and tiny_seed"
-                if self.base == base["checkpoint"] and self.base in TINY
-                else f"agent.actor.checkpoint={base['checkpoint']}, with the files as they were"
-            )
-            raise ConfigurationError(
-                f"the checkpoint was trained on the base weights {base['checkpoint']!r} (fingerprint "
-                f"{base['fingerprint'][:12]}), but this agent has {self.base!r} ({self._fingerprint[:12]}); set {again}"
-            )
+        try:  # first, because another row changes the fingerprint too
+            check_remembered(base, self.modality, self._trained_as["embodiment_id"])
+        except ValueError as error:
+            raise ConfigurationError(f"agent.actor.{error}") from None
+        self._check_fingerprint(base)
         self._check_trained_as(base)
         expected = set(self.state_dict()) - {"base"}
         if strict and expected != set(state):
@@ -403,12 +406,30 @@ class Gr00tActor(FlowActor):
                 if name in expected
                 else f"it holds {name!r}, which this agent does not train"
             )
+        if (warning := other_settings(base, self._trained_as)) is not None and rank() == 0:
+            print(f"[gr00t_rl] warning: {warning}", flush=True)
         return super().load_state_dict(state, strict=False, assign=assign)
 
     def merge_adapters(self) -> None:
         """Add the LoRA adapters to the weights that they adapt, for good: for a copy that is exported."""
         if LORA in self._trained_as["train"].values():
             merge_adapters(self.model)
+
+    def _check_fingerprint(self, base: Mapping[str, Any]) -> None:
+        """Make sure that a checkpoint was trained on these base weights."""
+        if base["fingerprint"] == self._fingerprint:
+            return
+        again = (
+            "with the same env.camera_size, agent.actor.n_action_steps and tiny_seed"
+            if self.base == base["checkpoint"] and self.base in TINY
+            else f"agent.actor.checkpoint={base['checkpoint']}, with the files as they were"
+        )
+        if "embodiment_id" not in base:  # of a run from before it was remembered
+            again += ", and agent.actor.embodiment_id as in the run"
+        raise ConfigurationError(
+            f"the checkpoint was trained on the base weights {base['checkpoint']!r} (fingerprint "
+            f"{base['fingerprint'][:12]}), but this agent has {self.base!r} ({self._fingerprint[:12]}); set {again}"
+        )
 
     def _check_trained_as(self, base: Mapping[str, Any]) -> None:
         """Compare what a checkpoint trained with what this agent does: other adapters would be another policy."""
@@ -424,6 +445,7 @@ class Gr00tActor(FlowActor):
         """Return the policy as a module for ONNX export, chunk in one call; see :class:`ExportedGr00tPolicy`."""
         plain = self.copy()
         plain._head_velocity = head_velocity("off")
+        plain.model.replace_attention(FLASH, "sdpa")  # what is exported runs in float32 on a CPU
         return ExportedGr00tPolicy(plain)
 
 

@@ -4,7 +4,7 @@
 Nothing of the network, of rsl_rl or of Isaac Lab is imported.
 """
 
-from .actor import FlowActorOptions, FlowMlpActorOptions, Gr00tActorOptions, HeadOptions, fixed_noise
+from .actor import FLASH, FlowActorOptions, FlowMlpActorOptions, Gr00tActorOptions, HeadOptions, fixed_noise
 from .algorithm import PARTS, GrpoOptions, PartOptions, PpoOptions, SurrogateOptions
 from .base import Options
 from .check import check_known, check_value, check_values, expected, unknown

@@ -203,7 +203,7 @@ class Gr00tActorOptions(FlowActorOptions):
     )
     attn_implementation: str = option(
         "sdpa",
-        "Attention kernels; flash_attention_2 needs flash-attn and CUDA.",
+        "Attention kernels; flash_attention_2 needs flash-attn, CUDA and dtype=bfloat16.",
         choices=ATTENTION,
         test=_attention_problem,
     )
@@ -248,6 +248,11 @@ class Gr00tActorOptions(FlowActorOptions):
                 "feature_cache",
                 lambda o: "vision" not in trained(o) or o.feature_cache == "pixels",
                 "pixels: by {train} the image encoder learns, and what it returns changes",
+            ),
+            Relation(
+                "attn_implementation",
+                lambda o: o.attn_implementation != FLASH or o.dtype == "bfloat16",
+                "sdpa, or agent.actor.dtype=bfloat16 in place of {dtype}: flash-attn takes no float32",
             ),
         )
 

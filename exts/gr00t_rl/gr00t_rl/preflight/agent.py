@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..gr00t.generations import TINY
-from ..options import RnnOptions, RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
+from ..options import FLASH, RnnOptions, RunnerOptions, check_values, declared, fixed_noise, options_of, unknown
 from ..utils.errors import ConfigurationError
-from .files import check_checkpoint, check_modality, check_resume, check_tokenizer
+from .files import check_checkpoint, check_modality, check_resume, check_tokenizer, check_trained_as
 
 OBSERVATION_SETS = ("actor", "critic", "rnd_state")
 """Sets of observation groups that our algorithms read."""
@@ -30,7 +30,7 @@ def check_agent(cfg: Any, reads_files: bool = True) -> None:
     """
     _check_names(cfg, RunnerOptions, "agent")
     check_values(RunnerOptions, cfg, "agent")
-    check_resume(cfg)
+    remembered = check_resume(cfg)
     for part in ("algorithm", "actor", "critic"):
         if getattr(cfg, part, None) is not None:
             check_part(getattr(cfg, part), f"agent.{part}")
@@ -53,11 +53,25 @@ def check_agent(cfg: Any, reads_files: bool = True) -> None:
             f"agent.critic.class_name is {cfg.critic.class_name!r}, which is recurrent and needs an actor with one "
             "decision per env step; set MLPModel"
         )
-    if reads_files and "Gr00tActor" in actor.class_name:
+    if "Gr00tActor" not in actor.class_name:
+        return
+    _check_kernels(actor, str(cfg.device))
+    if reads_files:
         if actor.checkpoint not in TINY:
             check_checkpoint(actor)
         check_tokenizer(actor)
         check_modality(actor, cfg.obs_groups.get("actor", []))
+        if remembered is not None:
+            check_trained_as(remembered, actor)
+
+
+def _check_kernels(actor: Any, device: str) -> None:
+    """Check that the attention kernels run where the actor does."""
+    if getattr(actor, "attn_implementation", None) == FLASH and not device.startswith("cuda"):
+        raise ConfigurationError(
+            f"agent.actor.attn_implementation is {FLASH!r}, which needs a GPU, but agent.device={device}; set sdpa, or "
+            "--device cuda:0"
+        )
 
 
 def _check_obs_groups(groups: Mapping[str, list[str]]) -> None:

@@ -14,11 +14,15 @@ from ..utils.foreign_files import read_bytes
 from ..utils.simulators import differences, simulator_of
 
 if TYPE_CHECKING:
-    from ..gr00t import PolicySettings
+    from ..gr00t import Modality
 
 
-def check_resume(cfg: Any) -> None:
-    """Check that a run is resumed by what Isaac Lab heeds, from a checkpoint file that is whole and one of ours."""
+def check_resume(cfg: Any) -> Mapping[str, Any] | None:
+    """Check that a run is resumed by what Isaac Lab heeds, from a checkpoint file that is whole and one of ours.
+
+    Returns:
+        What the checkpoint remembers of a GR00T policy; None where there is none, or a policy of another kind.
+    """
     if getattr(cfg, "resume", False):
         raise ConfigurationError(
             "agent.resume=True, which Isaac Lab's train ignores: the run would start anew; "
@@ -28,7 +32,20 @@ def check_resume(cfg: Any) -> None:
     if checkpoint and "gr00t_rl" in cfg.algorithm.class_name and Path(checkpoint).is_file():
         from ..utils.runner_files import check_readable  # loads rsl_rl's runner
 
-        check_readable(checkpoint)
+        state = check_readable(checkpoint)["actor_state_dict"]
+        base = state.get("base") if isinstance(state, Mapping) else None
+        return base if isinstance(base, Mapping) else None
+    return None
+
+
+def check_trained_as(remembered: Mapping[str, Any], actor: Any) -> None:
+    """Check that the policy of a run's checkpoint would see and act as it did in training."""
+    from ..gr00t.as_trained import check_remembered  # loads torch
+
+    try:
+        check_remembered(remembered, _modality_of(actor), actor.embodiment_id)
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.{error}") from None
 
 
 def check_checkpoint(actor: Any) -> None:
@@ -90,42 +107,80 @@ def _is_hub_id(name: str) -> bool:
 
 
 def check_modality(actor: Any, groups: list[str]) -> None:
-    """Check the actor's modality against its observation groups and the checkpoint's statistics.
+    """Check the actor's modality and row against its observation groups and what the checkpoint's files say.
 
     Widths are compared when the actor is built: the env's groups and action are known then.
     """
-    modality = getattr(actor, "modality", None)
-    if modality is None:
-        return
-    from ..gr00t import CheckpointError, Modality  # loads transformers, which only this needs
+    from ..gr00t import CheckpointError  # loads torch
+    from ..gr00t.as_trained import check_base
     from ..gr00t.checkpoint import read_assets
-    from ..gr00t.loading import generation_of_folder
 
     folder, known, tag = Path(actor.checkpoint).expanduser(), None, ""
+    assets: Mapping[str, bytes] = {}
     try:
-        keys = Modality.from_dict(modality.to_dict() if hasattr(modality, "to_dict") else modality)
-        keys.check_groups(groups)
-        if actor.checkpoint in TINY:
-            generation(TINY[actor.checkpoint]).Processor.read_statistics({}, keys)
-        elif folder.is_dir():  # a hub id is fetched when the model is built
-            of = generation_of_folder(folder)
-            assets, tag = read_assets(folder, of.LAYOUT), keys.embodiment_tag
-            of.Processor.read_statistics(assets, keys)
-            known = of.Processor.known_embodiment(assets, tag)
-            settings = _settings_of(assets)
-            if settings is not None and settings.modality.embodiment_tag == tag:
-                settings.check(keys)
+        keys = _modality_of(actor)
+        if keys is None:
+            assets = _settings_file(folder)
+        else:
+            keys.check_groups(groups)
+            tag = keys.embodiment_tag
+            if actor.checkpoint in TINY:
+                generation(TINY[actor.checkpoint]).Processor.read_statistics({}, keys)
+            elif folder.is_dir():  # a hub id is fetched when the model is built
+                from ..gr00t import generation_of_folder  # loads transformers, which only this needs
+
+                of = generation_of_folder(folder)
+                assets = read_assets(folder, of.LAYOUT)
+                of.Processor.read_statistics(assets, keys)
+                known = of.Processor.known_embodiment(assets, tag)
     except CheckpointError as error:
         raise ConfigurationError(f"agent.actor.checkpoint: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"agent.actor.modality.{error}") from None
     except OSError as error:
         raise ConfigurationError(f"agent.actor.checkpoint: {folder} cannot be read ({error}); copy it again") from None
-    if known is not None:
-        try:
+    try:
+        if known is not None:
             known.check(tag, actor.embodiment_id, actor.n_action_steps)
-        except ValueError as error:
-            raise ConfigurationError(f"agent.actor.{error}") from None
+        check_base(assets, keys, actor.embodiment_id)
+    except ValueError as error:
+        raise ConfigurationError(f"agent.actor.{error}") from None
+
+
+def _modality_of(actor: Any) -> Modality | None:
+    """The modality of an actor's cfg; None where it has none. Raises ValueError, which starts with the field."""
+    content = getattr(actor, "modality", None)
+    if content is None:
+        return None
+    from ..gr00t import Modality
+
+    return Modality.from_dict(content.to_dict() if hasattr(content, "to_dict") else content)
+
+
+def _settings_file(folder: Path) -> dict[str, bytes]:
+    """Our own file beside a checkpoint's, by its name; empty where there is none."""
+    from ..gr00t.checkpoint import SETTINGS_FILE
+
+    try:
+        return {SETTINGS_FILE: read_bytes(folder / SETTINGS_FILE)}
+    except OSError:
+        return {}
+
+
+def warnings_of(env_cfg: Any, actor: Any) -> list[str]:
+    """Return what may be wrong with how a base policy is run, a line each, of settings that passed the checks."""
+    name = str(getattr(actor, "checkpoint", ""))
+    folder = Path(name).expanduser()
+    if getattr(actor, "modality", None) is None or name in TINY or not folder.is_dir():
+        return []
+    from ..gr00t import generation_of_folder
+    from ..gr00t.as_trained import unusual
+
+    of, keys, rows = generation_of_folder(folder), _modality_of(actor), _read_head(folder, name).max_num_embodiments
+    assert keys is not None
+    simulator = other_simulator(env_cfg, actor)
+    lines = unusual(of.Processor, _settings_file(folder), rows, keys, actor.embodiment_id)
+    return lines if simulator is None else [simulator, *lines]
 
 
 def other_simulator(env_cfg: Any, actor: Any) -> str | None:
@@ -133,12 +188,9 @@ def other_simulator(env_cfg: Any, actor: Any) -> str | None:
     folder = Path(str(getattr(actor, "checkpoint", ""))).expanduser()
     if getattr(actor, "modality", None) is None or not folder.is_dir():
         return None
-    from ..gr00t.checkpoint import SETTINGS_FILE
+    from ..gr00t.as_trained import readable_settings
 
-    try:
-        settings = _settings_of({SETTINGS_FILE: read_bytes(folder / SETTINGS_FILE)})
-    except OSError:
-        return None
+    settings = readable_settings(_settings_file(folder))
     changed = differences(settings.simulator, simulator_of(env_cfg)) if settings is not None else []
     if not changed:
         return None
@@ -146,13 +198,3 @@ def other_simulator(env_cfg: Any, actor: Any) -> str | None:
         f"agent.actor.checkpoint={actor.checkpoint!r} was trained in another simulator: {'; '.join(changed)}. A policy "
         "may lose nearly all of its success by that: collect demonstrations and train under the same"
     )
-
-
-def _settings_of(assets: Mapping[str, bytes]) -> PolicySettings | None:
-    """How the checkpoint's policy was run; None if no file says so, or one that whoever needs it complains of."""
-    from ..gr00t import PolicySettings
-
-    try:
-        return PolicySettings.read(assets)
-    except ValueError:
-        return None

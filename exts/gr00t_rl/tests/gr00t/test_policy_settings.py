@@ -38,8 +38,9 @@ def test_how_a_key_is_treated_is_compared_whatever_the_field(part):
         if field.name in PLACES | FROM_FILES:
             continue
         given = changed(part, "arm", **{field.name: OTHER[field.name]})
-        with pytest.raises(ValueError, match=rf"^{part}\.arm\.\w+ is .*, but the policy was trained with .*; set that"):
-            PolicySettings(TRAINED, 0).check(given)
+        says = rf"^modality\.{part}\.arm\.\w+ is .*, but the policy was trained with .*; set that"
+        with pytest.raises(ValueError, match=says):
+            PolicySettings(TRAINED, 0).check(given, 0)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,16 @@ def test_how_a_key_is_treated_is_compared_whatever_the_field(part):
 )
 def test_order_width_and_crop_are_compared(given, said):
     with pytest.raises(ValueError) as error:
-        PolicySettings(TRAINED, 0).check(given)
-    assert str(error.value).startswith(said)
+        PolicySettings(TRAINED, 0).check(given, 0)
+    assert str(error.value).startswith(f"modality.{said}")
+
+
+def test_the_row_is_compared_with_and_without_a_modality():
+    settings = PolicySettings(TRAINED, 31)
+    for modality in (TRAINED, None):
+        settings.check(modality, 31)
+        with pytest.raises(ValueError, match=r"^embodiment_id is 0, but the policy was trained with 31 \(.*; set that"):
+            settings.check(modality, 0)
 
 
 def test_where_an_env_keeps_the_keys_is_its_own_business():
@@ -65,7 +74,7 @@ def test_where_an_env_keeps_the_keys_is_its_own_business():
         state={"arm": StateKey("joints", 3, 10), "yaw": StateKey("joints", 0, 1, None, sin_cos=True)},
         action={"arm": ActionKey(1, 8), "hand": ActionKey(0, 1, "binary")},
     )
-    PolicySettings(TRAINED, 0).check(elsewhere)
+    PolicySettings(TRAINED, 0).check(elsewhere, 0)
 
 
 def test_a_file_from_before_crops_says_that_nothing_is_cut_off():

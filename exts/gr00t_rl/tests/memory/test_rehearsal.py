@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -104,6 +107,26 @@ def test_activations_are_what_autograd_saves():
         loss = alg._loss(alg._loss_terms(micro)).sum()
     assert rehearsal.step(16).activations == pytest.approx(sum(saved.values()), rel=0.1)
     del loss
+
+
+def test_flash_attention_is_rehearsed_as_sdpa(monkeypatch):
+    """Which takes fake tensors on a CPU; what a step keeps is the same."""
+
+    def flash(*_: Any, **__: Any) -> torch.Tensor:
+        raise AssertionError("flash-attn takes CUDA's tensors alone")
+
+    package = ModuleType("flash_attn")
+    vars(package).update(__spec__=ModuleSpec("flash_attn", None), flash_attn_func=flash)
+    monkeypatch.setitem(sys.modules, "flash_attn", package)
+    env, found = PointMassEnv(N, image=True), []
+    shapes = {name: (tuple(x.shape[1:]), x.dtype) for name, x in env.get_observations().items()}
+    for kernels in ("sdpa", "flash_attention_2"):
+        cfg = runner_cfg("flow_sde_one", image=True)
+        cfg["actor"] |= {"checkpoint": "tiny-n1.7", "dtype": "bfloat16", "attn_implementation": kernels}
+        rehearsal = Rehearsal(cfg, shapes, env.num_envs, env.num_actions, env.cfg, env.max_episode_length)
+        found.append((rehearsal.deciding, rehearsal.step(4)))
+        assert cfg["actor"]["attn_implementation"] == kernels
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", ["float32", "lora, pixels", "n1.7, language model"])

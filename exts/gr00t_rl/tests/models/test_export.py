@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,32 @@ def runner_of(actor: Gr00tActor) -> OnPolicyRunner:
     runner = object.__new__(OnPolicyRunner)
     runner.alg = SimpleNamespace(get_policy=lambda: actor)  # type: ignore[assignment]
     return runner
+
+
+def test_flash_attention_computes_what_it_can_alone(monkeypatch):
+    """Not the prompt, which is read on the CPU where the actor is made, and not what is exported, in float32."""
+    calls: list[torch.dtype] = []
+
+    def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool = False) -> torch.Tensor:
+        calls.append(v.dtype)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
+        return out.transpose(1, 2)
+
+    package = ModuleType("flash_attn")
+    vars(package).update(__spec__=ModuleSpec("flash_attn", None), flash_attn_func=flash)
+    monkeypatch.setitem(sys.modules, "flash_attn", package)
+    actor = make_actor(0, checkpoint="tiny-n1.7", dtype="bfloat16", attn_implementation="flash_attention_2")
+    assert calls == []
+    obs = TensorDict({"policy": torch.randn(N, STATE)}, batch_size=[N])
+    for _ in range(2):
+        with torch.no_grad():
+            actor.act_chunk(obs)
+            assert set(calls) == {torch.bfloat16}
+            calls.clear()
+            exported = actor.as_onnx()
+            exported(*exported.get_dummy_inputs())
+        assert calls == []
 
 
 @pytest.mark.parametrize("head", ["flow_sde", "gaussian"])

@@ -263,6 +263,32 @@ def test_state_of_other_base_weights_is_refused():
         make_actor(tiny_seed=1).load_state_dict(state)
 
 
+def test_another_row_is_named_before_the_base_weights():
+    """By another row the network is another one, though the checkpoint's files are the same."""
+    state = make_actor(embodiment_id=1).state_dict()
+    make_actor(embodiment_id=1).load_state_dict(state)
+    with pytest.raises(
+        ConfigurationError, match=r"agent\.actor\.embodiment_id is 0, but the .* was trained with 1; set"
+    ):
+        make_actor().load_state_dict(state)
+    del state["base"]["embodiment_id"]  # as checkpoints from before it was remembered
+    make_actor(embodiment_id=1).load_state_dict(state)
+    with pytest.raises(
+        ConfigurationError, match=r"trained on the base weights .* and agent\.actor\.embodiment_id as in"
+    ):
+        make_actor().load_state_dict(state)
+
+
+def test_other_settings_than_in_training_are_told(capsys):
+    state = make_actor().state_dict()
+    make_actor(init_noise_scale=0.0).load_state_dict(state)
+    assert "warning" not in capsys.readouterr().out
+    make_actor(n_action_steps=2, num_inference_timesteps=3, instruction="Push.").load_state_dict(state)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    for said in ("n_action_steps is 2, in training 3", "num_inference_timesteps is 3, in training 4", "'Push.', in tr"):
+        assert said in line
+
+
 @pytest.mark.parametrize("damage", ["missing", "extra", "no base"])
 def test_incomplete_state_is_refused(damage):
     actor = make_actor()

@@ -16,7 +16,8 @@ from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
 from gr00t_rl.cfg import ActionKeyCfg, Gr00tActorCfg, ModalityCfg, StateKeyCfg
-from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Gr00tN1d5Config, tokenizer_assets
+from gr00t_rl.gr00t import METADATA_FILE, Gr00tN1d5, Gr00tN1d5Config, Modality, PolicySettings, tokenizer_assets
+from gr00t_rl.gr00t import checkpoint as files
 from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.utils.errors import ConfigurationError
@@ -128,6 +129,34 @@ def test_statistics_are_no_part_of_a_training_checkpoint(checkpoint):
         "normalise_state._stats",
         "normalise_action._stats",
     }
+
+
+def test_a_run_s_checkpoint_goes_with_its_modality(checkpoint):
+    state = make_actor(checkpoint).state_dict()
+    make_actor(checkpoint).load_state_dict(state)
+    says = r"agent\.actor\.modality\.video_crop is 0\.9, but the checkpoint was trained with 1\.0"
+    with pytest.raises(ConfigurationError, match=says):
+        make_actor(checkpoint, modality=changed(video_crop=0.9)).load_state_dict(state)
+
+
+def test_a_hub_id_is_compared_when_it_is_fetched(checkpoint, tmp_path, monkeypatch, capsys):
+    """Before the simulator starts there is no file of it yet."""
+    config = Gr00tN1d5Config.tiny(action_horizon=6, image_size=32, patch_size=8, max_num_embodiments=32)
+    model = Gr00tN1d5.from_config(config, seed=0)
+    model.assets = {METADATA_FILE: (Path(checkpoint) / METADATA_FILE).read_bytes()}
+    model.save_pretrained(tmp_path / "fetched")
+    monkeypatch.setattr(files, "snapshot_download", lambda *_, **__: str(tmp_path / "fetched"))
+    make_actor("org/name", tokenizer=checkpoint)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[gr00t_rl] warning: ")]
+    assert ["embodiment_id is 0" in lines[0], "video_crop=0.95" in lines[1], len(lines)] == [True, True, 2]
+    settings = PolicySettings(Modality.from_dict(MODALITY), 1)
+    (tmp_path / "fetched" / files.SETTINGS_FILE).write_bytes(settings.to_bytes())
+    make_actor("org/name", tokenizer=checkpoint, embodiment_id=1)
+    assert "warning" not in capsys.readouterr().out
+    with pytest.raises(
+        ConfigurationError, match=r"agent\.actor\.embodiment_id is 0, but the policy was trained with 1"
+    ):
+        make_actor("org/name", tokenizer=checkpoint)
 
 
 def test_tiny_takes_a_modality_without_normalisation():

@@ -12,11 +12,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ..modality import METADATA_FILE, Modality, Statistics, metadata_with, read_statistics
-from ..processor import Gr00tProcessor
+from ..processor import Gr00tProcessor, UsualEmbodiment
 from ..tokenizer import check_image_token
 from ..tokens import Grid
 from .config import Gr00tN1d5Config
 from .prompt import IMAGE_TOKEN, render_prompt
+
+RELEASED_ROWS = {"new_embodiment": 31, "gr1": 24, "oxe_droid": 17, "agibot_genie1": 26}
+"""Rows of the per-embodiment weights in the released code (``EMBODIMENT_TAG_MAPPING``)."""
+RELEASED_EMBODIMENTS = 32
+RELEASED_CROP = 0.95
+"""``VideoCrop`` of the released data configs."""
 
 
 class Gr00tN1d5Processor(Gr00tProcessor):
@@ -50,6 +56,13 @@ class Gr00tN1d5Processor(Gr00tProcessor):
         """``assets`` with the embodiment in ``experiment_cfg/metadata.json``; see the base class."""
         metadata = metadata_with(assets.get(METADATA_FILE), modality, statistics, resolution, fps)
         return {**assets, METADATA_FILE: metadata}
+
+    @classmethod
+    def usual_embodiment(cls, tag: str, embodiments: int) -> UsualEmbodiment:
+        """As the released code says of networks of the released size; see the base class."""
+        if embodiments != RELEASED_EMBODIMENTS:
+            return UsualEmbodiment()
+        return UsualEmbodiment(RELEASED_ROWS.get(tag), RELEASED_CROP)
 
     def _normalisers(self, modality: Modality, statistics: Statistics) -> tuple[nn.Module, nn.Module]:
         _refuse_relative(modality)

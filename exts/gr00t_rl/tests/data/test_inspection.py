@@ -131,6 +131,16 @@ def test_a_report_says_what_is_there_and_what_is_strange(write, episodes):
         assert said in text
 
 
+def test_a_part_of_a_dataset_is_called_one(write, episodes):
+    root = write(episodes)
+    assert "counts" not in as_text(inspect_dataset(root))
+    info = json.loads((root / "meta" / "info.json").read_text())
+    (root / "meta" / "info.json").write_text(json.dumps(info | {"total_episodes": 105, "total_frames": None}))
+    report = inspect_dataset(root)
+    assert report["announced"] == {"episodes": 105}
+    assert "meta/info.json counts 105 episodes, 3 are here: the folder is part of a dataset" in as_text(report)
+
+
 def test_values_outside_a_checkpoints_range_are_counted(write, episodes):
     """The joints' second dimension counts the frames: of 4 + 3 + 5, those beyond 2 are 1 + 0 + 2."""
     joints = {"min": torch.tensor([0.0, 0.0]), "max": torch.tensor([2.0, 2.0])}

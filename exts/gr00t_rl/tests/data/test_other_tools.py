@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gr00t_rl.data import Demonstrations
-from gr00t_rl.data.inspection import inspect_dataset
+from gr00t_rl.data.inspection import as_text, inspect_dataset
 from gr00t_rl.data.modality_file import modality_of_dataset
 from gr00t_rl.data.pictures import encode_video
 from gr00t_rl.utils.errors import ConfigurationError
@@ -141,3 +141,29 @@ def test_a_clone_without_its_large_files_says_so(robot_sim, pattern):
         Demonstrations.load([root])
     with pytest.raises(ConfigurationError, match="pointer of Git LFS"):
         inspect_dataset(root)
+
+
+def test_vectors_as_text_are_refused(robot_sim):
+    root, _ = robot_sim
+    file = root / "data/chunk-000/episode_000001.parquet"
+    table = pq.read_table(file)
+    text = pa.array([json.dumps(row) for row in table["action"].to_pylist()])
+    pq.write_table(table.set_column(table.column_names.index("action"), "action", text), file)
+    with pytest.raises(ConfigurationError, match=r"episode 1 cannot be read \(action holds string, numbers are expected"):
+        Demonstrations.load([root])
+
+
+def test_videos_with_more_pictures_at_another_rate(robot_sim, capsys):
+    """As recorders leave them: one picture more than rows, and 10 where the dataset says 20."""
+    root, _ = robot_sim
+    before = Demonstrations.load([root])
+    file = root / "videos/chunk-000/observation.images.ego_view/episode_000001.mp4"
+    pictures = torch.full((LENGTHS[1] + 1, 16, 32, 3), 50, dtype=torch.uint8)
+    pictures[-1] = 200
+    file.write_bytes(encode_video(pictures, 10.0))
+    after = Demonstrations.load([root])
+    assert torch.equal(after.pictures["ego_view"], before.pictures["ego_view"])
+    assert "more pictures than their episodes have frames (1 of them, first of episode 1)" in capsys.readouterr().out
+    report = inspect_dataset(root)
+    assert report["videos"] == {"ego_view": {"longer": [{"episode": 1, "more": 1}], "other_rates": [10.0]}}
+    assert "10 pictures per second, the dataset has 20 frames" in as_text(report)

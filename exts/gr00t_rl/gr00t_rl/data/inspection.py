@@ -55,9 +55,7 @@ def inspect_dataset(
             "longest": int(lengths.max()),
             "minutes": round(float(lengths.sum()) / layout.fps / 60, 2),
         },
-        "announced": {
-            name: count for name in ("episodes", "frames") if is_count(count := info.get(f"total_{name}"))
-        },
+        "announced": {name: count for name in ("episodes", "frames") if is_count(count := info.get(f"total_{name}"))},
         "features": {
             name: {"dtype": feature.get("dtype"), "shape": feature.get("shape")}
             for name, feature in info["features"].items()
@@ -189,11 +187,9 @@ def _problems(report: Mapping[str, Any]) -> list[str]:
     """What a person should look at."""
     found, episodes = [], report["episodes"]
     there = {"episodes": episodes["count"], "frames": episodes["frames"]}
-    found += [
-        f"{INFO} counts {count} {name}, {there[name]} are here: the folder is part of a dataset, or a file is missing"
-        for name, count in report["announced"].items()
-        if count != there[name]
-    ]
+    if other := {name: count for name, count in report["announced"].items() if count != there[name]}:
+        counted, here = (", ".join(f"{table[name]} {name}" for name in other) for table in (other, there))
+        found.append(f"{INFO} counts {counted}, here are {here}: a part of a dataset, or a file is missing")
     for part in ("state", "action"):
         for key, table in report[part].items():
             bad = [(i, count) for i, count in enumerate(table["non_finite"]) if count]

@@ -138,7 +138,7 @@ def test_a_part_of_a_dataset_is_called_one(write, episodes):
     (root / "meta" / "info.json").write_text(json.dumps(info | {"total_episodes": 105, "total_frames": None}))
     report = inspect_dataset(root)
     assert report["announced"] == {"episodes": 105}
-    assert "meta/info.json counts 105 episodes, 3 are here: the folder is part of a dataset" in as_text(report)
+    assert "meta/info.json counts 105 episodes, here are 3 episodes: a part of a dataset" in as_text(report)
 
 
 def test_values_outside_a_checkpoints_range_are_counted(write, episodes):

@@ -149,7 +149,7 @@ def test_vectors_as_text_are_refused(robot_sim):
     table = pq.read_table(file)
     text = pa.array([json.dumps(row) for row in table["action"].to_pylist()])
     pq.write_table(table.set_column(table.column_names.index("action"), "action", text), file)
-    with pytest.raises(ConfigurationError, match=r"episode 1 cannot be read \(action holds string, numbers are expected"):
+    with pytest.raises(ConfigurationError, match=r"episode 1 .* \(action holds string, numbers are expected"):
         Demonstrations.load([root])
 
 

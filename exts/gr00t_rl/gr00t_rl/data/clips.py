@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ..utils.foreign_files import check_regular
-from .pictures import decode_part, decode_png, decode_video, picture_times, stored_frames
+from .pictures import decode_part, decode_png, decode_video, picture_times, stored_frames, stored_rate
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,23 @@ class Clip:
     column: str | None = None
     """Column of a parquet file with PNG or JPEG pictures; None for a video."""
     whole: bool = True
-    """Whether the file holds nothing else, so that it must have as many pictures as the episode has frames."""
+    """Whether the file holds no other episode, so that its first pictures are those of the frames."""
 
-    def check(self) -> None:
-        """Compare the file with the episode, as far as it goes without decoding."""
-        if self.column is None and self.whole and (frames := stored_frames(self.path)) != self.length:
+    def check(self) -> int:
+        """How many pictures are stored beyond the episode's last, as far as it goes without decoding.
+
+        Recorders leave some, and LeRobot's and NVIDIA's loaders do not look at them.
+        """
+        if self.column is not None or not self.whole:
+            return 0
+        frames = stored_frames(self.path)
+        if frames < self.length:
             raise ValueError(f"{self.path.name} holds {frames} pictures, the episode has {self.length} frames")
+        return frames - self.length
+
+    def rate(self) -> float | None:
+        """Pictures per second, as a video says; None where it says nothing."""
+        return None if self.column is not None else stored_rate(self.path)
 
     def read(self, start: int = 0, stop: int | None = None) -> torch.Tensor:
         """Pictures ``start`` to ``stop`` - 1 of the episode, uint8 [stop - start, H, W, 3]; all of them by default."""
@@ -45,7 +56,7 @@ class Clip:
         if self.column is not None:
             pictures = _stored_pictures(self.path, self.column, self.first + start, self.first + stop)
         elif self.whole and stop - start == self.length:
-            pictures = decode_video(self.path)
+            pictures = decode_video(self.path)[: self.length]
         else:
             pictures = decode_part(self.path, self.first + start, self.first + stop)
         if tuple(pictures.shape) != (stop - start, *self.size, 3):

@@ -8,6 +8,7 @@ file: ``meta/episodes/chunk-*/file-*.parquet`` says in which, and from which sec
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from .layout import ACTION, INFO, MODALITY, PRIVILEGED, STATE, TASK_INDEX, Layou
 
 EPISODES_FOLDER, TASKS_TABLE = "meta/episodes", "meta/tasks.parquet"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
+INSTRUCTIONS = ("task_description", "language_instruction", "coarse_action", "action_text")
+"""How the annotations end that tell instructions in the released data configs, the usual one first."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,16 @@ def describe(root: Path, modality: Mapping[str, Any] | None = None) -> Described
         ConfigurationError: A table that is missing or broken, or a key that the dataset does not have.
     """
     info = read_info(root)
-    layout = layout_of(root, info, read_modality(root) if modality is None else modality)
+    modality = read_modality(root) if modality is None else modality
+    layout = layout_of(root, info, modality)
     if info["codebase_version"].startswith("v3"):
-        return Described(root, info, layout, _tasks_of_v3(root), _episodes_of_v3(root, info, layout))
-    path = root / files.TASKS
-    return Described(root, info, layout, _tasks(path, tables.read_jsonl(path)), _episodes_of_v2(root, info, layout))
+        tasks, episodes = _tasks_of_v3(root), _episodes_of_v3(root, info, layout)
+    else:
+        path = root / files.TASKS
+        tasks, episodes = _tasks(path, tables.read_jsonl(path)), _episodes_of_v2(root, info, layout)
+    table = episodes[0].table if episodes else None
+    column = _task_column(info["features"], _part(root, modality, "annotation"), table)
+    return Described(root, info, dataclasses.replace(layout, task_column=column), tasks, episodes)
 
 
 def _tasks(path: Path, rows: list[dict[str, Any]]) -> dict[int, str]:
@@ -229,8 +237,8 @@ def layout_of(root: Path, info: Mapping[str, Any], modality: Mapping[str, Any]) 
         ConfigurationError: A key of modality.json that the dataset does not have, or not in a way that is read.
     """
     features = info["features"]
-    parts = {part: _part(root, modality, part) for part in ("video", "state", "action", "annotation")}
-    columns = {key: entry.get("original_key") or key for key, entry in parts["video"].items()}
+    parts = {part: _part(root, modality, part) for part in ("video", "state", "action")}
+    columns = {key: _camera_column(features, key, entry) for key, entry in parts["video"].items()}
     cameras = {key: _camera(root, features, key, column) for key, column in columns.items()}
     kinds = {"png" if features[column].get("dtype") == "image" else "mp4" for column in columns.values()}
     if len(kinds) > 1:
@@ -251,8 +259,7 @@ def layout_of(root: Path, info: Mapping[str, Any], modality: Mapping[str, Any]) 
         state_columns,
         action_columns,
         {key: column for key, column in columns.items() if column != image_column(key)},
-        _task_column(features, parts["annotation"]),
-        _simulator(info),
+        simulator=_simulator(info),
     )
 
 
@@ -280,17 +287,39 @@ def _privileged(root: Path, features: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _task_column(features: Mapping[str, Any], annotations: Mapping[str, Mapping[str, Any]]) -> str:
+def _task_column(features: Mapping[str, Any], annotations: Mapping[str, Mapping[str, Any]], table: Path | None) -> str:
     """The column that tells each frame's instruction.
 
-    It is the first annotation whose name ends in ``task_description``, as in the released data configs; other
-    annotations, such as ``human.validity``, tell no instruction.
+    It is the first annotation that :data:`INSTRUCTIONS` knows and that has a column; others, such as
+    ``human.validity``, tell no instruction. A column may be in the tables alone: GR00T's loaders do not look for it in
+    info.json.
     """
-    for key, entry in annotations.items():
-        column = entry.get("original_key") or f"annotation.{key}"
-        if key.endswith("task_description") and column in features:
-            return column
-    return TASK_INDEX
+    told = [
+        entry.get("original_key") or f"annotation.{key}"
+        for name in INSTRUCTIONS
+        for key, entry in annotations.items()
+        if key.endswith(name)
+    ]
+    there = {*features} if {*told} <= {*features} else {*features, *_columns(table)}
+    return next((column for column in told if column in there), TASK_INDEX)
+
+
+def _columns(table: Path | None) -> list[str]:
+    """Columns of a table; none where it cannot be read, which is said when its rows are."""
+    try:
+        if table is None:
+            return []
+        check_regular(table)
+        return pq.read_schema(table).names
+    except Exception:  # whatever pyarrow makes of foreign bytes
+        return []
+
+
+def _camera_column(features: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> str:
+    """The column of a camera: the named one, or else its key, with or without the usual prefix."""
+    if name := entry.get("original_key"):
+        return name
+    return image_column(key) if key not in features and image_column(key) in features else key
 
 
 def _camera(root: Path, features: Mapping[str, Any], key: str, column: str) -> tuple[int, int]:
@@ -326,12 +355,14 @@ def picture_features(features: Mapping[str, Any]) -> list[str]:
 def picture_size(feature: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width of a feature of colour pictures; None for what is none.
 
-    LeRobot writes [height, width, 3] or, of data that a simulator recorded, [3, height, width], and names the sides.
+    LeRobot writes [height, width, 3] or, of data that a simulator recorded, [3, height, width]. It names the sides,
+    others do not always: names decide where both ends are 3.
     """
     shape, names = feature.get("shape"), feature.get("names")
     if not isinstance(shape, (list, tuple)) or len(shape) != 3 or not all(is_count(side, 1) for side in shape):
         return None
-    first = isinstance(names, list) and names[:1] in (["channel"], ["channels"])
+    named_first = isinstance(names, list) and names[:1] in (["channel"], ["channels"])
+    first = shape[0] == 3 and (shape[2] != 3 or named_first)
     height, width, channels = (*shape[1:], shape[0]) if first else shape
     return (height, width) if channels == 3 else None
 

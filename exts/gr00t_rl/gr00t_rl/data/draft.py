@@ -11,9 +11,12 @@ from typing import Any
 from .described import picture_features, picture_size, width_of
 from .layout import ACTION, ANNOTATION, PRIVILEGED, STATE, TASK_INDEX
 
+OPENPI = {"state": "state", "action": "actions"}
+"""Columns of datasets that openpi's examples convert."""
+
 _NUMBER = re.compile(r"[._\- ]?\d+$")
 _SUFFIX = re.compile(r"\.(pos|vel|position|velocity|value)$")
-_SIDE = re.compile(r"^(left|right)[._\- ]?")
+_SIDE = re.compile(r"^k?(left|right)[._\- ]?")  # Unitree's names begin with a k
 _GRIPPER = re.compile(r"gripper|finger|jaw|hand")
 _CHANGE = re.compile(r"delta|relative|velocit|\.vel$")
 
@@ -38,10 +41,11 @@ def draft_modality(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _vectors(features: Mapping[str, Any], part: str, default: str) -> Iterable[str]:
-    """Columns of the state or of the action: the usual one, or those that begin with its name."""
-    if default in features:
-        yield default
-        return
+    """Columns of the state or of the action: the usual one, openpi's, or those that begin with its name."""
+    for usual in (default, OPENPI[part]):
+        if usual in features:
+            yield usual
+            return
     prefix = "action" if part == "action" else "observation."
     for column, feature in features.items():
         if column.startswith(prefix) and column != PRIVILEGED and width_of(feature) is not None:

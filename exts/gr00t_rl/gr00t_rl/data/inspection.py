@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..utils.foreign_files import is_count
 from .described import read_info
 from .draft import draft_modality
-from .layout import MODALITY, Slice
+from .layout import INFO, MODALITY, Slice
 from .reader import DatasetPart, read_dataset, reading
 from .statistics import statistics
 
@@ -39,10 +40,6 @@ def inspect_dataset(
     drafted = modality is None and not (root / MODALITY).exists()
     part = read_dataset(root, modality=draft_modality(info) if drafted else modality)
     layout, lengths = part.layout, torch.tensor(part.lengths, dtype=torch.float64)
-    for number, episode in enumerate(part.episodes):
-        with reading(root, episode.index):
-            for clips in part.clips.values():
-                clips[number].check()
     counts = dict(zip(*(x.tolist() for x in part.task.unique(return_counts=True)), strict=True))
     report = {
         "folder": str(root),
@@ -58,6 +55,7 @@ def inspect_dataset(
             "longest": int(lengths.max()),
             "minutes": round(float(lengths.sum()) / layout.fps / 60, 2),
         },
+        "announced": {name: count for name in ("episodes", "frames") if is_count(count := info.get(f"total_{name}"))},
         "features": {
             name: {"dtype": feature.get("dtype"), "shape": feature.get("shape")}
             for name, feature in info["features"].items()
@@ -71,6 +69,7 @@ def inspect_dataset(
         "task_column": layout.task_column,
         "state": _keys(part.state, layout.state),
         "action": _keys(part.action, layout.action),
+        "videos": _videos(part),
         "modality_drafted": drafted,
     }
     if trained is not None:
@@ -78,6 +77,26 @@ def inspect_dataset(
             name: _fit(part, name, getattr(layout, name), getattr(trained, name)) for name in ("state", "action")
         }
     return report
+
+
+def _videos(part: DatasetPart) -> dict[str, dict[str, Any]]:
+    """What is strange about each camera's videos; cameras where nothing is are left out."""
+    longer: dict[str, list[tuple[int, int]]] = {key: [] for key in part.clips}
+    rates: dict[str, set[float]] = {key: set() for key in part.clips}
+    fps = part.layout.fps
+    for number, episode in enumerate(part.episodes):
+        with reading(part.described.root, episode.index):
+            for key, clips in part.clips.items():
+                if surplus := clips[number].check():
+                    longer[key].append((episode.index, surplus))
+                rate = clips[number].rate()
+                if rate is not None and abs(rate - fps) > 0.01 * fps:
+                    rates[key].add(round(rate, 3))
+    tables = {
+        key: {"longer": [{"episode": e, "more": more} for e, more in longer[key]], "other_rates": sorted(rates[key])}
+        for key in part.clips
+    }
+    return {key: table for key, table in tables.items() if any(table.values())}
 
 
 def _keys(values: torch.Tensor, keys: Mapping[str, Slice]) -> dict[str, Any]:
@@ -166,13 +185,26 @@ def _rows(key: str, table: Mapping[str, Any]) -> list[str]:
 
 def _problems(report: Mapping[str, Any]) -> list[str]:
     """What a person should look at."""
-    found = []
+    found, episodes = [], report["episodes"]
+    there = {"episodes": episodes["count"], "frames": episodes["frames"]}
+    if other := {name: count for name, count in report["announced"].items() if count != there[name]}:
+        counted, here = (", ".join(f"{table[name]} {name}" for name in other) for table in (other, there))
+        found.append(f"{INFO} counts {counted}, here are {here}: a part of a dataset, or a file is missing")
     for part in ("state", "action"):
         for key, table in report[part].items():
             bad = [(i, count) for i, count in enumerate(table["non_finite"]) if count]
             found += [f"{part}.{key}, dimension {i}: {n} values are no finite number" for i, n in bad]
             if table["constant"]:
                 found.append(f"{part}.{key}: dimensions {table['constant']} never change")
+    for key, table in report["videos"].items():
+        if longer := table["longer"]:
+            found.append(
+                f"video.{key}: more pictures than their episode has frames, of which the first are taken, in the "
+                f"videos of {len(longer)} episodes; in that of episode {longer[0]['episode']} {longer[0]['more']} more"
+            )
+        if table["other_rates"]:
+            rates = ", ".join(f"{rate:g}" for rate in table["other_rates"])
+            found.append(f"video.{key}: {rates} pictures per second, the dataset has {report['fps']:g} frames")
     if report["modality_drafted"]:
         found.append(f"there is no {MODALITY}: the keys are a draft; check them, and `absolute` of each action")
     for part, keys in report.get("checkpoint", {}).items():

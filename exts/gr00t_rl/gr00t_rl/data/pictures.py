@@ -63,6 +63,13 @@ def stored_frames(path: Path) -> int:
     return frames or len(picture_times(path)[0])
 
 
+def stored_rate(path: Path) -> float | None:
+    """Pictures per second on average, as a video's header says; None where it does not."""
+    with _opened(path) as container:
+        rate = container.streams.video[0].average_rate
+    return float(rate) if rate else None
+
+
 @functools.lru_cache(maxsize=4096)
 def picture_times(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """When a video's pictures are shown, in order: int64 in the stream's own units, and float64 [s].

@@ -325,12 +325,9 @@ def _pictures(
 ) -> tuple[dict[str, Any], FrameCache | None]:
     """All pictures in memory where they fit, and what decodes them otherwise."""
     total, sizes = int(start[-1]), {key: parts[0].layout.cameras[key] for key in cameras}
+    for part in parts:
+        _check_clips(part, cameras)
     if sum(3 * height * width for height, width in sizes.values()) * total > max_bytes:
-        for part in parts:
-            for number, episode in enumerate(part.episodes):
-                with reading(part.described.root, episode.index):
-                    for key in cameras:
-                        part.clips[key][number].check()
         clips = {key: [clip for part in parts for clip in part.clips[key]] for key in cameras}
         cache = FrameCache(clips, start, max_bytes)
         return {key: CachedView(cache, key, total, size) for key, size in sizes.items()}, cache
@@ -347,6 +344,19 @@ def _pictures(
                     buffer[begin : begin + episode.length] = part.clips[key][number].read()
             begin += episode.length
     return pictures, None
+
+
+def _check_clips(part: DatasetPart, cameras: Sequence[str]) -> None:
+    """Compare videos with their episodes before anything is decoded, and say where they go on beyond the end."""
+    longer = []
+    for number, episode in enumerate(part.episodes):
+        with reading(part.described.root, episode.index):
+            longer += [episode.index for key in cameras if part.clips[key][number].check()]
+    if longer:
+        print(
+            f"[gr00t_rl] warning: --dataset {part.described.root}: videos hold more pictures than their episodes have "
+            f"frames ({len(longer)} of them, first of episode {longer[0]}); the first pictures are taken"
+        )
 
 
 def _clip(described: Described, episode: EpisodeFiles, key: str, row: int) -> Clip:

@@ -188,7 +188,7 @@ def vectors(table: pa.Table, column: str) -> torch.Tensor:
     """A column of vectors or of numbers, float32 [T, D].
 
     Raises:
-        ValueError: Vectors of different length, or rows that hold none.
+        ValueError: Vectors of different length, rows that hold none, or text.
     """
     cells = table[column].combine_chunks()
     if isinstance(cells, pa.ChunkedArray):
@@ -196,6 +196,8 @@ def vectors(table: pa.Table, column: str) -> torch.Tensor:
     if cells.null_count:
         raise ValueError(f"{column} is empty in {cells.null_count} rows")
     flat = cells.flatten() if hasattr(cells, "flatten") and pa.types.is_nested(cells.type) else cells
+    if isinstance(flat, pa.StringArray | pa.LargeStringArray | pa.ExtensionArray):  # JSON, as DuckDB writes lists
+        raise ValueError(f"{column} holds {flat.type}, numbers are expected")
     if len(table) and len(flat) % len(table):
         raise ValueError(f"{column} holds vectors of different length")
     return torch.from_numpy(flat.to_numpy(zero_copy_only=False).astype("float32")).view(len(table), -1)

@@ -15,10 +15,23 @@ MAX_DEPTH = 64
 """Tables within tables that JSON may hold; code that walks them recurses."""
 
 
+_POINTER, _POINTER_BYTES = b"version https://git-lfs", 1024
+"""How a pointer of Git LFS begins, and a size that none exceeds."""
+
+
 def check_regular(path: Path) -> None:
-    """Refuse what is there but is no file: a pipe would be waited for, a device may have no end. Raises OSError."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    """Refuse what is there but is no file: a pipe would be waited for, a device may have no end.
+
+    A pointer is none either, which a clone without Git LFS leaves where large files belong.
+
+    Raises:
+        OSError: It is neither a file nor a link to one, or a pointer.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
         raise OSError("not a regular file")
+    if found.st_size <= _POINTER_BYTES and path.read_bytes().startswith(_POINTER):
+        raise OSError(f"{path.name} is a pointer of Git LFS, run `git lfs pull` in its clone")
 
 
 def read_bytes(path: Path) -> bytes:

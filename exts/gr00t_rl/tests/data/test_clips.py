@@ -45,12 +45,20 @@ def test_parts_are_those_of_the_whole(video):
     assert torch.equal(clip.read(), whole[25:45])
 
 
+def test_pictures_beyond_an_episodes_end_are_left_out(video):
+    clip = Clip(video, 47, (32, 48))
+    assert clip.check() == 3 and Clip(video, 50, (32, 48)).check() == 0
+    assert torch.equal(clip.read(), decode_video(video)[:47])
+    assert torch.equal(clip.read(40), decode_video(video)[40:47])
+    assert clip.rate() == FPS
+
+
 def test_what_a_video_does_not_hold_is_refused(video):
     with pytest.raises(ValueError, match="holds 50 pictures, number 50 is wanted"):
         decode_part(video, 40, 51)
     with pytest.raises(ValueError, match=r"no picture at 5\.100 s"):
         first_frame(video, 3.2, 20, FPS)
-    with pytest.raises(ValueError, match="holds 50 pictures, the episode has 49 frames"):
-        Clip(video, 49, (32, 48)).check()
+    with pytest.raises(ValueError, match="holds 50 pictures, the episode has 51 frames"):
+        Clip(video, 51, (32, 48)).check()
     with pytest.raises(ValueError, match=r"holds pictures \[50, 32, 48, 3\], \[50, 48, 32, 3\] are expected"):
         Clip(video, 50, (48, 32)).read()

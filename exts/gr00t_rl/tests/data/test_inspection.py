@@ -17,6 +17,7 @@ from gr00t_rl.gr00t import Statistics, generation
 from gr00t_rl.utils.errors import ConfigurationError
 
 SO100 = ["shoulder_pan.pos", "shoulder_lift.pos", "elbow_flex.pos", "wrist_flex.pos", "wrist_roll.pos", "gripper.pos"]
+UNITREE = [[f"k{side}{name}" for name in ("ShoulderRoll", "Elbow", "HandIndex") for side in ("Left", "Right")]]
 ALOHA = [f"{side}_{name}" for side in ("left", "right") for name in ("waist", "elbow", "wrist_rotate", "gripper")]
 
 
@@ -34,6 +35,12 @@ def info_with(names, width, **others):
             8,
             {"left_arm": (0, 3), "left_gripper": (3, 4), "right_arm": (4, 7), "right_gripper": (7, 8)},
         ),
+        (
+            UNITREE,
+            6,
+            {"left_arm": (0, 1), "right_arm": (1, 2), "left_arm_2": (2, 3), "right_arm_2": (3, 4)}
+            | {"left_gripper": (4, 5), "right_gripper": (5, 6)},
+        ),
         ([f"motor_{i}" for i in range(44)], 44, {"motor": (0, 44)}),
         (["joints_0", "joints_1", "gripper_0"], 3, {"joints": (0, 2), "gripper": (2, 3)}),
         (["a_0", "b_0", "a_1"], 3, {"a": (0, 1), "b": (1, 2), "a_2": (2, 3)}),
@@ -41,7 +48,7 @@ def info_with(names, width, **others):
         (None, 7, {"": (0, 7)}),
         (["x"], 2, {"": (0, 2)}),
     ],
-    ids=["so100", "aloha", "gr1", "ours", "again", "nested", "none", "too few"],
+    ids=["so100", "aloha", "unitree", "gr1", "ours", "again", "nested", "none", "too few"],
 )
 def test_keys_follow_from_names(names, width, keys):
     """A key "" stands for one that has the part's own name."""
@@ -79,6 +86,17 @@ def test_cameras_annotations_changes_and_other_columns():
     assert draft["annotation"] == {"human.action.task_description": {}}
 
 
+def test_columns_of_openpi_are_drafted():
+    vector = {"dtype": "float32", "names": ["state"]}
+    picture = {"dtype": "image", "shape": [48, 64, 3], "names": ["height", "width", "channel"]}
+    features = {"image": picture, "wrist_image": picture, "timestamp": {"dtype": "float32", "shape": [1]}}
+    features |= {"state": {**vector, "shape": [8]}, "actions": {**vector, "shape": [7]}}
+    draft = draft_modality({"features": features})
+    assert draft["state"] == {"state": {"start": 0, "end": 8, "original_key": "state"}}
+    assert draft["action"] == {"actions": {"start": 0, "end": 7, "original_key": "actions", "absolute": True}}
+    assert draft["video"] == {key: {"original_key": key} for key in ("image", "wrist_image")}
+
+
 def strange(episodes):
     """A gripper that never moves, two states that are no numbers."""
     changed = []
@@ -111,6 +129,16 @@ def test_a_report_says_what_is_there_and_what_is_strange(write, episodes):
         "state.gripper, dimension 0: 2 values are no finite number",
     ):
         assert said in text
+
+
+def test_a_part_of_a_dataset_is_called_one(write, episodes):
+    root = write(episodes)
+    assert "counts" not in as_text(inspect_dataset(root))
+    info = json.loads((root / "meta" / "info.json").read_text())
+    (root / "meta" / "info.json").write_text(json.dumps(info | {"total_episodes": 105, "total_frames": None}))
+    report = inspect_dataset(root)
+    assert report["announced"] == {"episodes": 105}
+    assert "meta/info.json counts 105 episodes, here are 3 episodes: a part of a dataset" in as_text(report)
 
 
 def test_values_outside_a_checkpoints_range_are_counted(write, episodes):

@@ -235,7 +235,7 @@ def damage(folder: Path, kind: str) -> None:
     [
         ("truncated", r"truncated or not safetensors .*: copy it again"),
         ("empty shard", r"\(0 bytes\) is truncated"),
-        ("pointer file", r"truncated or not safetensors"),
+        ("pointer file", r"is a pointer of Git LFS, run `git lfs pull`"),
         ("missing shard", r"model-00001-of-00002.safetensors is missing, .*: copy all shards"),
         ("missing index", r"has neither model.safetensors.index.json nor model.safetensors: copy the weights"),
         ("index is no table", r"holds a list, not a table"),

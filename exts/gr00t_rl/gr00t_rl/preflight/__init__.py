@@ -16,7 +16,7 @@ from typing import Any
 
 from .agent import check_agent
 from .env import check_env, check_observations
-from .files import other_simulator
+from .files import other_simulator, unknown_hold
 from .groups import fill_episode_length
 
 __all__ = [
@@ -70,5 +70,6 @@ def check_run(env_cfg: Any) -> None:
     fill_episode_length(env_cfg, agent_cfg)
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)
-    if (warning := other_simulator(env_cfg, agent_cfg.actor)) is not None:
-        print(f"[gr00t_rl] warning: {warning}", flush=True)
+    for warning in (other_simulator(env_cfg, agent_cfg.actor), unknown_hold(agent_cfg.actor)):
+        if warning is not None:
+            print(f"[gr00t_rl] warning: {warning}", flush=True)

@@ -148,6 +148,25 @@ def other_simulator(env_cfg: Any, actor: Any) -> str | None:
     )
 
 
+def unknown_hold(actor: Any) -> str | None:
+    """Return in one line which actions of a waiting env would be 0 for want of anything better, or None."""
+    modality = getattr(actor, "modality", None)
+    if modality is None or not getattr(actor, "align_decisions", False) or actor.n_action_steps == 1:
+        return None
+    from ..gr00t import Modality
+
+    keys = Modality.from_dict(modality.to_dict() if hasattr(modality, "to_dict") else modality)
+    unknown = [name for name in keys.action if keys.held_as(name) is None]
+    if not unknown:
+        return None
+    path = f"agent.actor.modality.action.{unknown[0]}"
+    return (
+        f"agent.actor.align_decisions is True, and {path} has absolute values, but no state key of its name and width "
+        f"says where an env is: one that is reset acts with 0 there, for up to {actor.n_action_steps - 1} steps. Set "
+        f"absolute=False if it is a change, hold to a value that does no harm, or agent.actor.align_decisions=False"
+    )
+
+
 def _settings_of(assets: Mapping[str, bytes]) -> PolicySettings | None:
     """How the checkpoint's policy was run; None if no file says so, or one that whoever needs it complains of."""
     from ..gr00t import PolicySettings

@@ -73,6 +73,20 @@ def train(env) -> None:
     assert (Path("logs") / "model_0.pt").exists()
 
 
+def train_adapters(env) -> None:
+    """The agent for checkpoints of the released size, on the small one: an iteration that moves nothing but adapters."""
+    loaded = load_cfg_from_registry(TASK, "rsl_rl_lora_cfg_entry_point")
+    cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
+    cfg["algorithm"]["num_critic_warmup_iterations"] = 0
+    runner = OnPolicyRunner(RslRlVecEnvWrapper(env), cfg, None, "cpu")
+    actor = runner.alg.get_policy()
+    before = {name: parameter.detach().clone() for name, parameter in actor.named_parameters()}
+    runner.learn(1)
+    moved = [name for name, parameter in actor.named_parameters() if not torch.equal(parameter, before[name])]
+    assert moved and all("lora" in name for name in moved), moved
+    assert actor.feature_dim > 0 and set(actor.trained_parts) == {"dit"}
+
+
 def check_simulator(env) -> None:
     """The base policy knows its simulator, and a run under another one is told so."""
     settings = PolicySettings.read({SETTINGS_FILE: Path("checkpoints/two_links", SETTINGS_FILE).read_bytes()})
@@ -92,4 +106,5 @@ with simulated(TASK, NUM_ENVS) as env:
     assert shapes["policy"] == ((NUM_ENVS, 4), torch.float32) and shapes["top"] == shapes["forearm"] == picture, shapes
     collect(env)
     train(env)
+    train_adapters(env)
     check_simulator(env)

@@ -50,13 +50,15 @@ def test_its_lora_agent_is_registered_and_builds(tmp_path: Path, monkeypatch) ->
     monkeypatch.syspath_prepend(str(tmp_path / "three_links"))
     importlib.import_module("three_links")
     kwargs = gym.spec("Three-Links-Reach").kwargs
+    cfgs = []
     for name, trained in (("rsl_rl_cfg_entry_point", {"dit": "full", "projectors": "full"}), (LORA, {"dit": "lora"})):
         module, _, cls = kwargs[name].partition(":")
-        cfg = getattr(importlib.import_module(module), cls)()
-        check_agent(cfg, reads_files=False)
-        assert {part: how for part, how in cfg.actor.train.items() if how != "off"} == trained
-        assert cfg.obs_groups["actor"] == ["policy", "top", "forearm"] and cfg.actor.align_decisions
-        assert unknown_hold(cfg.actor) is None
+        cfgs.append(getattr(importlib.import_module(module), cls)())
+        check_agent(cfgs[-1], reads_files=False)
+        assert {part: how for part, how in cfgs[-1].actor.train.items() if how != "off"} == trained
+        assert cfgs[-1].obs_groups["actor"] == ["policy", "top", "forearm"] and cfgs[-1].actor.align_decisions
+        assert unknown_hold(cfgs[-1].actor) is None
+    cfg = cfgs[-1]
     assert cfg.experiment_name == "three_links_reach_lora" and cfg.algorithm.learning_rate == 4e-4
     settings = cfg.actor.to_dict() | {"checkpoint": "tiny", "instruction": "reach the green ball"}
     for part in ("state", "action"):

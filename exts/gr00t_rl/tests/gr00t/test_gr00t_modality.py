@@ -53,20 +53,25 @@ def statistics(gripper: int = 1, arm: int = 2, delta: int = 3) -> Statistics:
 def test_what_holds_an_env_that_waits():
     """A change by 0, an absolute key by the state key of its name and width, or a number that is given for it."""
     obs = {"policy": torch.arange(16.0).view(2, 8), "pose": 100.0 + torch.arange(8.0).view(2, 4)}
+
+    def held(modality: Modality) -> list[list[float]] | None:
+        action = modality.hold_action(obs)
+        return None if action is None else action.tolist()
+
     # no key is a change, and only the gripper's state is known: policy's column 7
     modality = Modality.from_dict(CONTENT)
     assert [modality.held_as(name) for name in modality.action] == ["gripper", None]
-    assert modality.hold_action(obs).tolist() == [[0.0, 0.0, 0.0, 7.0], [0.0, 0.0, 0.0, 15.0]]
+    assert held(modality) == [[0.0, 0.0, 0.0, 7.0], [0.0, 0.0, 0.0, 15.0]]
     modality = Modality.from_dict(content(action__delta__absolute=False, action__gripper__hold=0.5))
     assert [modality.held_as(name) for name in modality.action] == [0.5, 0.0]
-    assert modality.hold_action(obs).tolist() == [[0.0, 0.0, 0.0, 0.5]] * 2
+    assert held(modality) == [[0.0, 0.0, 0.0, 0.5]] * 2
     relative = {"start": 0, "end": 3, "relative_to": "arm"}
     keys = content(action__delta=relative, state__arm__end=3, action__gripper__absolute=False)
     modality = Modality.from_dict(keys)
     assert [modality.held_as(name) for name in modality.action] == [0.0, "arm"]
-    assert modality.hold_action(obs).tolist() == [[0.0, 1.0, 2.0, 0.0], [8.0, 9.0, 10.0, 0.0]]
+    assert held(modality) == [[0.0, 1.0, 2.0, 0.0], [8.0, 9.0, 10.0, 0.0]]
     changes = Modality.from_dict(content(action__delta__absolute=False, action__gripper__absolute=False))
-    assert changes.hold_action(obs) is None
+    assert held(changes) is None
     assert Modality.from_dict(content(state__gripper__start=6)).held_as("gripper") is None, "another width"
 
 

@@ -147,7 +147,6 @@ def test_play_exports_no_policy_of_many_weights(programs, monkeypatch, capsys) -
 
     A policy up to the bound is exported, and one of another runner's whatever its size.
     """
-    from isaaclab_rl.entrypoints.backends import play_rsl_rl
     from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg
 
     exported: list[str] = []
@@ -165,10 +164,11 @@ def test_play_exports_no_policy_of_many_weights(programs, monkeypatch, capsys) -
 
     monkeypatch.setattr("isaaclab_rl.rsl_rl.utils.OnPolicyRunner", Runner)
     monkeypatch.setattr("isaaclab_rl.rsl_rl.utils.to_dict", lambda cfg: {})
-    other = RslRlOnPolicyRunnerCfg(algorithm=SimpleNamespace(class_name="PPO"))
+    algorithm: Any = SimpleNamespace(class_name="PPO")
+    other, env = RslRlOnPolicyRunnerCfg(algorithm=algorithm), None
     for bound, cfg, written in ((800, programs.cfg, True), (799, programs.cfg, False), (799, other, True)):
         monkeypatch.setattr("gr00t_rl.launch.entrypoints.MAX_EXPORTED", bound)
-        runner = play_rsl_rl.create_rsl_rl_runner(None, cfg)
+        runner = programs.play.create_rsl_rl_runner(env, cfg)
         runner.export_policy_to_jit(path="run/exported", filename="policy.pt")
         runner.export_policy_to_onnx(path="run/exported", filename="policy.onnx")
         assert exported == (["policy.pt", "policy.onnx"] if written else [])

@@ -112,6 +112,7 @@ def test_env_that_is_reset_within_a_common_chunk_stays_where_it_is(checkpoint):
     actor = make_actor(checkpoint, modality=changed(action=action), align_decisions=True)
     with torch.inference_mode():
         actor(observations(seed=0))
+        assert actor._queue is not None
         chunks = actor._queue._chunks.clone()
         actor.reset(torch.tensor([0, 1, 0]))
         start = observations(seed=1)

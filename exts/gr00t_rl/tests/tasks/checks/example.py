@@ -74,7 +74,7 @@ def train(env) -> None:
 
 
 def train_adapters(env) -> None:
-    """The agent for checkpoints of the released size, on the small one: an iteration that moves nothing but adapters."""
+    """The agent for checkpoints of the released size, on the small one: an iteration moves nothing but adapters."""
     loaded = load_cfg_from_registry(TASK, "rsl_rl_lora_cfg_entry_point")
     cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
     cfg["algorithm"]["num_critic_warmup_iterations"] = 0

@@ -163,7 +163,7 @@ def unknown_hold(actor: Any) -> str | None:
     return (
         f"agent.actor.align_decisions is True, and {path} has absolute values, but no state key of its name and width "
         f"says where an env is: one that is reset acts with 0 there, for up to {actor.n_action_steps - 1} steps. Set "
-        f"absolute=False if it is a change, hold to a value that does no harm, or agent.actor.align_decisions=False"
+        "absolute=False if it is a change, hold to a value that does no harm, or agent.actor.align_decisions=False"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_gpu import CUDA, fake_gpu
 
 from gr00t_rl.gr00t import ActionKey, Modality, StateKey, Statistics, make_metadata, read_statistics
 from gr00t_rl.gr00t.normalise import STATISTICS
@@ -73,6 +74,15 @@ def test_what_holds_an_env_that_waits():
     changes = Modality.from_dict(content(action__delta__absolute=False, action__gripper__absolute=False))
     assert held(changes) is None
     assert Modality.from_dict(content(state__gripper__start=6)).held_as("gripper") is None, "another width"
+
+
+def test_nobody_waits_for_a_gpu_to_say_what_holds():
+    modality = Modality.from_dict(content(action__delta__hold=0.5))
+    with fake_gpu({}) as syncs:
+        obs = {"policy": torch.zeros(2, 8, device=CUDA), "pose": torch.zeros(2, 4, device=CUDA)}
+        action = modality.hold_action(obs)
+        assert action is not None and action.device == CUDA and action.shape == (2, 4)
+        assert syncs.take() == {}
 
 
 @pytest.mark.parametrize("value", ["open", True, float("inf"), float("nan")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fake_gpu import CUDA, fake_gpu
 
 from gr00t_rl.models import ChunkQueue
 
@@ -120,6 +121,15 @@ def test_resting_env_keeps_its_action_until_it_is_reset():
     queue.clear(resting)
     queue.push(queue.due_ids(), torch.ones(1, 2, 1))
     assert queue.pop(hold + 2).flatten().tolist() == [1.0, 62.0]
+
+
+def test_nobody_waits_for_a_gpu_to_hold_still():
+    with fake_gpu({}) as syncs:
+        queue = ChunkQueue(num_envs=2, length=3, action_dim=1, device=CUDA, aligned=True)
+        queue.clear(torch.ones(2, dtype=torch.bool, device=CUDA))
+        queue.rest(torch.ones(2, dtype=torch.bool, device=CUDA))
+        assert queue.pop(torch.zeros(2, 1, device=CUDA)).device == CUDA
+        assert syncs.take() == {}
 
 
 def test_aligned_env_reset_at_the_end_of_a_chunk_waits_for_nobody():

@@ -128,16 +128,12 @@ def test_env_that_waits_holds_what_its_reset_brought():
         runner = make_runner(cfg, env)
         if hold is not None:
             runner.alg.policy.hold_action = hold
-        step, actions, seen = env.step, [], []
-
-        def watch(action, step=step, env=env, actions=actions, seen=seen):
-            seen.append(env.get_observations()["policy"][:, :2].clone())
-            actions.append(action.clone())
-            return step(action)
-
-        env.step = watch
+        seen, step = [], env.step
+        env.step = lambda actions, seen=seen, step=step, env=env: (
+            seen.append((actions.clone(), env.position.clone())) or step(actions)
+        )
         collect(runner)
-        played.append((torch.stack(actions), torch.stack(seen)))
+        played.append([torch.stack(values) for values in zip(*seen, strict=True)])
         batches.append(runner.alg.batch)
         dones = torch.stack([step["dones"] for step in env.history]).bool()  # [7, 6]
     (zeros, _), (held, seen) = played

@@ -120,7 +120,7 @@ def test_env_that_is_reset_within_a_common_chunk_stays_where_it_is(checkpoint):
             expected = chunks[:, step].clone()
             expected[1] = torch.tensor([0.0, *start["policy"][1, 1:3].tolist()])
             torch.testing.assert_close(actor(obs), expected, atol=0, rtol=0)
-        assert actor.due.all()
+        assert actor._queue.due.all()
 
 
 def test_actions_are_denormalised_and_likelihoods_are_not(checkpoint):

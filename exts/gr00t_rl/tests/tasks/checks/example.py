@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -79,7 +80,7 @@ def train_adapters(env) -> None:
     cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
     cfg["algorithm"]["num_critic_warmup_iterations"] = 0
     runner = OnPolicyRunner(RslRlVecEnvWrapper(env), cfg, None, "cpu")
-    actor = runner.alg.get_policy()
+    actor: Any = runner.alg.get_policy()
     before = {name: parameter.detach().clone() for name, parameter in actor.named_parameters()}
     runner.learn(1)
     moved = [name for name, parameter in actor.named_parameters() if not torch.equal(parameter, before[name])]

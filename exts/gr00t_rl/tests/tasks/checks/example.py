@@ -57,8 +57,8 @@ def collect(env) -> None:
     writer.commit(1)
 
 
-def train(env) -> None:
-    """A base policy from the demonstrations, an iteration of PPO on it."""
+def train(env) -> RslRlVecEnvWrapper:
+    """A base policy from the demonstrations, an iteration of PPO on it; returns the env as a runner wants it."""
     options = "--dataset dataset --checkpoint tiny --out checkpoints/two_links --steps 3 --batch_size 4 --draws 1"
     args = build_parser().parse_args([*options.split(), "--task", TASK, "--patch_size", "32", "--device", "cpu"])
     complete_arguments(args)
@@ -69,17 +69,19 @@ def train(env) -> None:
     assert Subject(env.cfg, loaded, "cpu").estimate(None).peak > 0
     cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
     env.cfg.log_dir = "logs"
-    runner = OnPolicyRunner(RslRlVecEnvWrapper(env), cfg, "logs", "cpu")
+    wrapped = RslRlVecEnvWrapper(env)
+    runner = OnPolicyRunner(wrapped, cfg, "logs", "cpu")
     runner.learn(1)
     assert (Path("logs") / "model_0.pt").exists()
+    return wrapped
 
 
-def train_adapters(env) -> None:
+def train_adapters(wrapped: RslRlVecEnvWrapper) -> None:
     """The agent for checkpoints of the released size, on the small one: an iteration moves nothing but adapters."""
     loaded = load_cfg_from_registry(TASK, "rsl_rl_lora_cfg_entry_point")
     cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
     cfg["algorithm"]["num_critic_warmup_iterations"] = 0
-    runner = OnPolicyRunner(RslRlVecEnvWrapper(env), cfg, None, "cpu")
+    runner = OnPolicyRunner(wrapped, cfg, None, "cpu")
     actor: Any = runner.alg.get_policy()
     before = {name: parameter.detach().clone() for name, parameter in actor.named_parameters()}
     runner.learn(1)
@@ -106,6 +108,5 @@ with simulated(TASK, NUM_ENVS) as env:
     picture = ((NUM_ENVS, 64, 64, 3), torch.uint8)
     assert shapes["policy"] == ((NUM_ENVS, 4), torch.float32) and shapes["top"] == shapes["forearm"] == picture, shapes
     collect(env)
-    train(env)
-    train_adapters(env)
+    train_adapters(train(env))
     check_simulator(env)

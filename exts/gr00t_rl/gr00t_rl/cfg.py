@@ -54,6 +54,9 @@ class ActionKeyCfg:
     """N1.7: state key to which the network's actions are relative; the env takes absolute ones."""
     pose: str | None = None
     """Of a relative key: "xyz+rot6d" or "xyz+rotvec"; None for joints."""
+    hold: float | None = None
+    """What an env is given that waits for its next decision (``align_decisions``). None: for a change 0, for an
+    absolute key the present value of the state key that it is relative to, or of that with its name and width."""
 
 
 @configclass

@@ -417,6 +417,30 @@ def test_sampled_instructions_need_an_actor_that_hears_them(remembered):
     check_run(spoken)
 
 
+def test_reset_envs_whose_actions_have_no_known_rest_are_announced(remembered, capsys):
+    """Zero is a place for a joint's target: one line says which key, and what to set."""
+    remembered.actor.modality = waiting = {
+        "embodiment_tag": "new_embodiment",
+        "video": {},
+        "state": {"arm": {"group": "policy", "start": 0, "end": 2, "normalization": None}},
+        "action": {
+            "arm": {"start": 0, "end": 2, "normalization": None},
+            "hand": {"start": 2, "end": 3, "normalization": None},
+        },
+    }
+    check_run(env())
+    assert not capsys.readouterr().out, "envs wait for nobody"
+    remembered.actor.align_decisions = True
+    check_run(env())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "agent.actor.align_decisions is True, and agent.actor.modality.action.hand has absolute values" in line
+    assert "acts with 0 there, for up to 7 steps. Set absolute=False if it is a change, hold to" in line
+    for known in ({"absolute": False}, {"hold": 0.04}):
+        waiting["action"]["hand"] = {"start": 2, "end": 3, "normalization": None, **known}
+        check_run(env())
+        assert not capsys.readouterr().out
+
+
 def test_final_observations_switched_off(remembered):
     line = line_of(check_run, env(compute_final_obs=False))
     assert "env.compute_final_obs is False" in line

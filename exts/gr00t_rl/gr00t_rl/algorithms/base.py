@@ -163,7 +163,7 @@ class DecisionAlgorithm:
             self.storage.open(ids, self.policy.store(record))
             self.queue.push(ids, chunk)
             self.timer.lap("store")
-        action = self.queue.pop()
+        action = self.queue.pop(self.policy.hold_action(obs))
         self._step += 1
         # image terms render only if somebody will look at the next observation; at the iteration's end the critic does
         everyone = self._step == self.num_steps and self.critic is not None

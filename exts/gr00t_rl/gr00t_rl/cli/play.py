@@ -19,7 +19,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = verb_parser(
         "play",
         "Play a trained policy until you stop it, and export it to TorchScript and ONNX in exported/ beside its\n"
-        f"checkpoint. The same as `isaaclab play --rl_library rsl_rl`, whose --help lists all options.\n\n{OVERRIDES}",
+        "checkpoint. Above 1 GB of weights it is only played; `gr00t-rl export` writes it as a checkpoint. The same\n"
+        f"as `isaaclab play --rl_library rsl_rl`, whose --help lists all options.\n\n{OVERRIDES}",
         EXAMPLES,
     )
     parser.add_argument("--task", help="task id")

@@ -53,7 +53,7 @@ class Collector:
     def __init__(self, env: Any, expert: Any, modality: Modality, noise: float, privileged: torch.Tensor):
         self.env, self.expert, self.modality, self.noise = env, expert, modality, noise
         self._privileged = privileged.to(env.device)
-        self._buffer = EpisodeBuffer(env.num_envs, int(env.max_episode_length), env.device)
+        self._buffer = EpisodeBuffer(env.num_envs, int(env.max_episode_length))
         cfg = env.cfg
         self._instructions = list(cfg.instructions) if getattr(cfg, "sample_instructions", False) else [cfg.instruction]
 

@@ -64,6 +64,9 @@ class ActionKey:
     and where the checkpoint says so itself."""
     pose: str | None = None
     """How both keys hold a pose, one of ``POSES``; None for joints, which are differences."""
+    hold: float | None = None
+    """What an env is given that waits for its next decision. None: for a change 0, for an absolute key the present
+    value of the state key that it is relative to, or of that with its name and width."""
 
     @property
     def dim(self) -> int:
@@ -97,7 +100,7 @@ class Modality:
             )
         _check_groups(self.video)
         crop = self.video_crop
-        if isinstance(crop, bool) or not isinstance(crop, (int, float)) or not 0 < crop <= 1:
+        if not _is_number(crop) or not 0 < crop <= 1:
             raise ValueError(f"video_crop is {crop!r}; set the share of each side that is kept, above 0 and at most 1")
         for part, keys in (("state", self.state), ("action", self.action)):
             if not keys:
@@ -152,6 +155,31 @@ class Modality:
     def select_state(self, obs: Mapping[str, Tensor]) -> Tensor:
         """Return the raw state [..., S]: the keys' columns of the observation groups, key after key."""
         return torch.cat([obs[key.group][..., key.start : key.end] for key in self.state.values()], dim=-1)
+
+    def held_as(self, name: str) -> str | float | None:
+        """Return what keeps the action key ``name`` where it is: a state key, a number, or None where none is known."""
+        key = self.action[name]
+        if key.hold is not None or not key.absolute:
+            return key.hold or 0.0
+        if key.relative_to is not None:
+            return key.relative_to
+        return name if name in self.state and self.state[name].dim == key.dim else None
+
+    def hold_action(self, obs: Mapping[str, Tensor]) -> Tensor | None:
+        """Return the env action [N, A] that stays where ``obs`` [N] is, 0 where it is not known; None if all are 0."""
+        held = {name: self.held_as(name) or 0.0 for name in self.action}
+        if not any(held.values()):
+            return None
+        like = self.select_state(obs)
+        parts = []
+        for name, key in sorted(self.action.items(), key=lambda item: item[1].start):
+            value = held[name]
+            if isinstance(value, str):
+                state = self.state[value]
+                parts.append(obs[state.group][..., state.start : state.end].to(like.dtype))
+            else:
+                parts.append(like.new_full((*like.shape[:-1], key.dim), value))
+        return torch.cat(parts, dim=-1)
 
     def views(self, obs: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the images of the observation groups in the prompt's order."""
@@ -370,7 +398,10 @@ def _check_key(name: str, key: StateKey | ActionKey) -> None:
             f"{name}.normalization is {key.normalization!r}; set one of {', '.join(MODES)}, or None for values "
             "that are scaled already"
         )
-    if isinstance(key, StateKey):
+    if isinstance(key, ActionKey):
+        if key.hold is not None and not (_is_number(key.hold) and abs(key.hold) < float("inf")):
+            raise ValueError(f"{name}.hold is {key.hold!r}; set a number in the unit of the env's action, or None")
+    else:
         if not key.group or not isinstance(key.group, str):
             raise ValueError(f"{name}.group is {key.group!r}; set the name of an observation group")
         if key.sin_cos and key.normalization is not None:
@@ -448,13 +479,17 @@ def _check_fields(name: str, content: Any, target: type) -> None:
     where = f"{name}." if name else ""
     if unknown := [field for field in content if field not in known]:
         raise ValueError(f"{where}{unknown[0]} is no field; set {', '.join(known)}")
-    optional = ("normalization", "sin_cos", "absolute", "relative_to", "pose", "video_crop")
+    optional = ("normalization", "sin_cos", "absolute", "relative_to", "pose", "hold", "video_crop")
     if missing := [field for field in known if field not in content and field not in optional]:
         raise ValueError(f"{where}{missing[0]} is missing; set {', '.join(known)}")
 
 
 def _vectors(table: Mapping[str, Any]) -> Stats:
     return {name: values.flatten() for name, values in read_stats(table).items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_integer(value: Any) -> bool:

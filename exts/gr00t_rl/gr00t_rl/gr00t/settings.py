@@ -127,7 +127,7 @@ class PolicySettings:
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
 
-_NOT_COMPARED = ("group", "start", "end", "relative_to", "pose")
+_NOT_COMPARED = ("group", "start", "end", "relative_to", "pose", "hold")
 """The env's own places, and what N1.7's files say where a modality is silent."""
 
 

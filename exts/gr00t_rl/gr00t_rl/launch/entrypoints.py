@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Steps of Isaac Lab's ``train`` and ``play`` that our runs do differently: checkpoint, film, several processes.
+"""Steps of Isaac Lab's ``train`` and ``play`` that our runs do differently: checkpoint, film, export, processes.
 
 Isaac Lab 3.0 looks for a folder's checkpoint under the folder's own name, loads ``model_*.pt`` alike for "best" and
-"latest", and ends with a traceback where there is none; ``--video`` always wants Isaac Sim; several processes have to
-have a GPU each, and every one of them writes the run's settings. Its programs offer no hook for any of it. So these
-functions are replaced in its two modules, for runners with our cfg, and nothing else of them.
+"latest", and ends with a traceback where there is none; ``--video`` always wants Isaac Sim; ``play`` exports policies
+of any size; several processes have to have a GPU each, and every one of them writes the run's settings. Its programs
+offer no hook for any of it. So these functions are replaced in its two modules, for runners with our cfg, and nothing
+else of them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ VIDEO_SIZE = 320
 """Height and width of the pictures of ``--video`` [px]."""
 VIDEO_INTERVAL = 2000
 """Env steps from the start of one clip to that of the next, as in Isaac Lab."""
+MAX_EXPORTED = 10**9
+"""Bytes of weights up to which ``play`` exports a policy: a trace holds a float32 copy or two beside it."""
 
 
 def install(runner_type: type, agent: Callable[[], Any] = lambda: None) -> None:
@@ -42,6 +45,8 @@ def install(runner_type: type, agent: Callable[[], Any] = lambda: None) -> None:
         if module is not None and not hasattr(module._resolve_checkpoint, "__wrapped__"):
             module._resolve_checkpoint = _resolver(module._resolve_checkpoint, program, runner_type)
             module.pre_launch_video_config = _video_config(module.pre_launch_video_config)
+            if program == "play":
+                module.create_rsl_rl_runner = _runner_maker(module.create_rsl_rl_runner, runner_type)
             if program == "train":
 
                 def on_cores(args_cli: Any) -> bool:
@@ -138,6 +143,36 @@ def _writer(stock: Any, runner_type: type) -> Any:
             stock(folder, env_cfg, agent_cfg)
 
     return write
+
+
+def _runner_maker(stock: Any, runner_type: type) -> Any:
+    """Return what makes the runner that plays: one that does not export large policies of ours."""
+
+    @functools.wraps(stock)
+    def make(env: Any, agent_cfg: Any, *others: Any, **named: Any) -> Any:
+        runner = stock(env, agent_cfg, *others, **named)
+        if isinstance(agent_cfg, runner_type):
+            without_large_exports(runner)
+        return runner
+
+    return make
+
+
+def without_large_exports(runner: Any) -> None:
+    """Let a runner export nothing, with one line, if its policy has more than ``MAX_EXPORTED`` bytes of weights."""
+    weights = sum(parameter.nbytes for parameter in runner.alg.get_policy().parameters())
+    if weights <= MAX_EXPORTED:
+        return
+
+    def say(path: str, *_: Any, **__: Any) -> None:
+        print(
+            f"[gr00t_rl] no TorchScript and no ONNX in {path}: the policy has {weights / 1e9:.1f} GB of weights; "
+            "gr00t-rl export writes it as a checkpoint",
+            flush=True,
+        )
+
+    runner.export_policy_to_jit = say
+    runner.export_policy_to_onnx = lambda *_, **__: None
 
 
 def _video_config(stock: Any) -> Any:

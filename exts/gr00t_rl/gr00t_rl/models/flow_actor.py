@@ -139,6 +139,10 @@ class FlowActor(PlainRecords, nn.Module):
         chunk = self.head.integrate(self.velocity_field(observed), x0)
         return self.env_actions(chunk, self.decision_state(observed))
 
+    def hold_action(self, obs: TensorDict) -> torch.Tensor | None:
+        """Return the action with which waiting envs stay where they are; see :class:`.policy.DecisionPolicy`."""
+        return None
+
     # -- what rsl_rl asks of a model -------------------------------------------------------------------------------
 
     def forward(
@@ -153,7 +157,7 @@ class FlowActor(PlainRecords, nn.Module):
             due = obs[ids]
             chunk = self.decide(self.observe(due))[0] if stochastic_output else self.act_chunk(due)
             self._queue.push(ids, chunk)
-        return self._queue.pop()
+        return self._queue.pop(self.hold_action(obs))
 
     @property
     def due(self) -> torch.Tensor | None:
@@ -168,7 +172,7 @@ class FlowActor(PlainRecords, nn.Module):
             self._queue.clear(dones)
 
     def rest(self, envs: torch.Tensor) -> None:
-        """Let the envs flagged in ``envs`` [N] act with zeros, undecided, until all chunks are dropped."""
+        """Let the envs flagged in ``envs`` [N] stay where they are, undecided, until all chunks are dropped."""
         if self._queue is not None:
             self._queue.rest(envs)
 

@@ -324,6 +324,10 @@ class Gr00tActor(FlowActor):
         """Return the executed part of a chunk in the env's action units; see :class:`FlowActor`."""
         return self.processor.action(chunk[:, : self.n_action_steps], self.action_dim, state)
 
+    def hold_action(self, obs: TensorDict) -> torch.Tensor | None:
+        """Return the action with which waiting envs stay where they are, as far as the modality says what it means."""
+        return None if self.modality is None else self.modality.hold_action(obs)  # type: ignore[arg-type]
+
     def velocity_field(self, observed: TensorDict) -> VelocityField:
         """Return the action head's velocity field for ``observed`` [B], and the state token as its condition."""
         context = self._context(observed)

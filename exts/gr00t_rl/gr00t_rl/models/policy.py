@@ -50,6 +50,10 @@ class DecisionPolicy(Protocol):
         """
         ...
 
+    def hold_action(self, obs: TensorDict) -> torch.Tensor | None:
+        """Return the action [N, A] with which envs that wait stay where ``obs`` [N] sees them; None where it is 0."""
+        ...
+
     def expect(self, num_decisions: int) -> None:
         """Be told how many decisions an iteration has, without resets."""
         ...
@@ -121,6 +125,9 @@ class StepPolicy(PlainRecords):
         for i, parameter in enumerate(self.model.output_distribution_params):
             record[f"distribution_{i}"] = parameter
         return action.unsqueeze(1), record
+
+    def hold_action(self, obs: TensorDict) -> None:
+        """Return None: what the env's actions mean is not known."""
 
     def evaluate(self, record: TensorDict) -> PolicyEvaluation:
         """Score stored actions with the model's own distribution."""

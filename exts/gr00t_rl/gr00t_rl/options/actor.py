@@ -135,8 +135,8 @@ class FlowActorOptions(HeadOptions):
     )
     align_decisions: bool = option(
         False,
-        "All envs decide at the same steps, so that pictures are taken once per chunk; an env that is reset acts with "
-        "zeros until then.",
+        "All envs decide at the same steps, so that pictures are taken once per chunk; an env that is reset stays "
+        "where it is until then, as far as the modality says how (docs/own_task.md), else it acts with zeros.",
     )
     obs_normalization: bool = option(False, "Normalise the state by its running moments.")
     distribution_cfg: None = option(None, "Not used; Isaac Lab's tooling expects it of every model.")

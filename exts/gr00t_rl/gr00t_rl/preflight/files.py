@@ -169,18 +169,22 @@ def _settings_file(folder: Path) -> dict[str, bytes]:
 
 def warnings_of(env_cfg: Any, actor: Any) -> list[str]:
     """Return what may be wrong with how a base policy is run, a line each, of settings that passed the checks."""
+    found = [other_simulator(env_cfg, actor), unknown_hold(actor), *_unusual(actor)]
+    return [line for line in found if line is not None]
+
+
+def _unusual(actor: Any) -> list[str]:
+    """What a run does otherwise than NVIDIA's programs, of what no file of the checkpoint says: a line each."""
     name = str(getattr(actor, "checkpoint", ""))
     folder = Path(name).expanduser()
-    if getattr(actor, "modality", None) is None or name in TINY or not folder.is_dir():
+    keys = _modality_of(actor)
+    if keys is None or name in TINY or not folder.is_dir():
         return []
     from ..gr00t import generation_of_folder
     from ..gr00t.as_trained import unusual
 
-    of, keys, rows = generation_of_folder(folder), _modality_of(actor), _read_head(folder, name).max_num_embodiments
-    assert keys is not None
-    simulator = other_simulator(env_cfg, actor)
-    lines = unusual(of.Processor, _settings_file(folder), rows, keys, actor.embodiment_id)
-    return lines if simulator is None else [simulator, *lines]
+    of, rows = generation_of_folder(folder), _read_head(folder, name).max_num_embodiments
+    return unusual(of.Processor, _settings_file(folder), rows, keys, actor.embodiment_id)
 
 
 def other_simulator(env_cfg: Any, actor: Any) -> str | None:
@@ -197,4 +201,20 @@ def other_simulator(env_cfg: Any, actor: Any) -> str | None:
     return (
         f"agent.actor.checkpoint={actor.checkpoint!r} was trained in another simulator: {'; '.join(changed)}. A policy "
         "may lose nearly all of its success by that: collect demonstrations and train under the same"
+    )
+
+
+def unknown_hold(actor: Any) -> str | None:
+    """Return in one line which actions of a waiting env would be 0 for want of anything better, or None."""
+    keys = _modality_of(actor)
+    if keys is None or not getattr(actor, "align_decisions", False) or actor.n_action_steps == 1:
+        return None
+    unknown = [name for name in keys.action if keys.held_as(name) is None]
+    if not unknown:
+        return None
+    path = f"agent.actor.modality.action.{unknown[0]}"
+    return (
+        f"agent.actor.align_decisions is True, and {path} has absolute values, but no state key of its name and width "
+        f"says where an env is: one that is reset acts with 0 there, for up to {actor.n_action_steps - 1} steps. Set "
+        "absolute=False if it is a change, hold to a value that does no harm, or agent.actor.align_decisions=False"
     )

@@ -118,6 +118,41 @@ def test_aligned_decisions_wait_for_each_other():
     assert (ratios(runner) - 1).abs().max() < 1e-5
 
 
+def test_env_that_waits_holds_what_its_reset_brought():
+    """Training gives the env the hold action of the observation after the reset; what is learned from stays."""
+    played, batches = [], []
+    for hold in (None, lambda obs: obs["policy"][:, :2] + 100.0):
+        cfg = runner_cfg("flow_sde_one")
+        cfg["actor"]["align_decisions"] = True
+        env = PointMassEnv(num_envs=6, termination=0.2)
+        runner = make_runner(cfg, env)
+        if hold is not None:
+            runner.alg.policy.hold_action = hold
+        seen, step = [], env.step
+        env.step = lambda actions, seen=seen, step=step, env=env: (
+            seen.append((actions.clone(), env.position.clone())) or step(actions)
+        )
+        collect(runner)
+        played.append([torch.stack(values) for values in zip(*seen, strict=True)])
+        batches.append(runner.alg.batch)
+        dones = torch.stack([step["dones"] for step in env.history]).bool()  # [7, 6]
+    (zeros, _), (held, seen) = played
+    waits = 0
+    for start, end in ((0, 3), (3, 6)):
+        for i in range(6):
+            for k in dones[start : end - 1, i].nonzero().flatten().tolist()[:1]:
+                again = start + k + 1
+                assert zeros[again, i].abs().sum() == 0
+                torch.testing.assert_close(held[again, i], seen[again, i] + 100.0)
+                waits += 1
+                if not dones[again, i] and again + 1 < end:
+                    assert torch.equal(held[again + 1, i], held[again, i])
+    assert waits, "no env waits: nothing is tested"
+    first = batches[0]["log_prob"][:6]
+    torch.testing.assert_close(batches[1]["log_prob"][:6], first)
+    assert (ratios(runner) - 1).abs().max() < 1e-5
+
+
 def test_all_envs_decide_anew_in_every_iteration():
     runner = make_runner(runner_cfg("flow_sde_one"), env := PointMassEnv(num_envs=4))
     for _ in range(2):

@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from fake_gpu import CUDA, fake_gpu
 
 from gr00t_rl.data import EpisodeBuffer
 
@@ -20,6 +21,16 @@ def test_episodes_are_cut_out_of_a_batch():
             (env, v["state"].flatten().tolist(), v["reward"].tolist()) for env, v in buffer.cut(torch.tensor(done))
         ]
     assert found == [(0, [0, 1], [0.0, 0.5]), (0, [2], [1.0]), (1, [10, 11, 12], [0.0, -0.5, -1.0])]
+
+
+def test_episodes_lie_in_host_memory():
+    """Pictures of whole episodes do not stay with a simulator's on its GPU."""
+    with fake_gpu({"data/buffer.py:amend:copy": None}) as syncs:
+        buffer = EpisodeBuffer(2, 3)
+        buffer.record({"picture": torch.zeros(2, 4, 4, 3, dtype=torch.uint8, device=CUDA)})
+        assert syncs.take() == {"data/buffer.py:amend:copy": 1}, "one copy of one step"
+        kept = buffer._values["picture"]
+        assert kept.device.type == "cpu" and kept.dtype == torch.uint8 and kept.nbytes == 3 * 2 * 4 * 4 * 3
 
 
 def test_what_was_cut_out_stays_when_the_env_goes_on():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_gpu import CUDA, fake_gpu
 
 from gr00t_rl.gr00t import ActionKey, Modality, StateKey, Statistics, make_metadata, read_statistics
 from gr00t_rl.gr00t.normalise import STATISTICS
@@ -48,6 +49,46 @@ def statistics(gripper: int = 1, arm: int = 2, delta: int = 3) -> Statistics:
 
     state = {"gripper": of(gripper, 0.0), "arm": of(arm, 100.0), "yaw": of(1, 200.0)}
     return Statistics(state, {"gripper": of(gripper, 300.0), "delta": of(delta, 400.0)})
+
+
+def test_what_holds_an_env_that_waits():
+    """A change by 0, an absolute key by the state key of its name and width, or a number that is given for it."""
+    obs = {"policy": torch.arange(16.0).view(2, 8), "pose": 100.0 + torch.arange(8.0).view(2, 4)}
+
+    def held(modality: Modality) -> list[list[float]] | None:
+        action = modality.hold_action(obs)
+        return None if action is None else action.tolist()
+
+    # no key is a change, and only the gripper's state is known: policy's column 7
+    modality = Modality.from_dict(CONTENT)
+    assert [modality.held_as(name) for name in modality.action] == ["gripper", None]
+    assert held(modality) == [[0.0, 0.0, 0.0, 7.0], [0.0, 0.0, 0.0, 15.0]]
+    modality = Modality.from_dict(content(action__delta__absolute=False, action__gripper__hold=0.5))
+    assert [modality.held_as(name) for name in modality.action] == [0.5, 0.0]
+    assert held(modality) == [[0.0, 0.0, 0.0, 0.5]] * 2
+    relative = {"start": 0, "end": 3, "relative_to": "arm"}
+    keys = content(action__delta=relative, state__arm__end=3, action__gripper__absolute=False)
+    modality = Modality.from_dict(keys)
+    assert [modality.held_as(name) for name in modality.action] == [0.0, "arm"]
+    assert held(modality) == [[0.0, 1.0, 2.0, 0.0], [8.0, 9.0, 10.0, 0.0]]
+    changes = Modality.from_dict(content(action__delta__absolute=False, action__gripper__absolute=False))
+    assert held(changes) is None
+    assert Modality.from_dict(content(state__gripper__start=6)).held_as("gripper") is None, "another width"
+
+
+def test_nobody_waits_for_a_gpu_to_say_what_holds():
+    modality = Modality.from_dict(content(action__delta__hold=0.5))
+    with fake_gpu({}) as syncs:
+        obs = {"policy": torch.zeros(2, 8, device=CUDA), "pose": torch.zeros(2, 4, device=CUDA)}
+        action = modality.hold_action(obs)
+        assert action is not None and action.device == CUDA and action.shape == (2, 4)
+        assert syncs.take() == {}
+
+
+@pytest.mark.parametrize("value", ["open", True, float("inf"), float("nan")])
+def test_hold_that_is_no_number(value):
+    with pytest.raises(ValueError, match=r"action.gripper.hold is .*; set a number in the unit of the env's action"):
+        Modality.from_dict(content(action__gripper__hold=value))
 
 
 def test_from_dict():

@@ -19,8 +19,8 @@ TRAINED = Modality(
     {"arm": ActionKey(0, 7), "hand": ActionKey(7, 8, "binary")},
     video_crop=0.95,
 )
-PLACES = {"group", "start", "end"}
-"""Fields that say where the env keeps a key."""
+PLACES = {"group", "start", "end", "hold"}
+"""Fields that say where the env keeps a key, and what it is given while nothing is decided."""
 OTHER = {"normalization": "q99", "sin_cos": True, "absolute": False}
 FROM_FILES = {"relative_to", "pose"}
 """Fields that N1.7's own files decide and are compared with there."""
@@ -72,7 +72,7 @@ def test_where_an_env_keeps_the_keys_is_its_own_business():
         TRAINED,
         video={"front": "camera_1", "wrist": "camera_2"},
         state={"arm": StateKey("joints", 3, 10), "yaw": StateKey("joints", 0, 1, None, sin_cos=True)},
-        action={"arm": ActionKey(1, 8), "hand": ActionKey(0, 1, "binary")},
+        action={"arm": ActionKey(1, 8), "hand": ActionKey(0, 1, "binary", hold=1.0)},
     )
     PolicySettings(TRAINED, 0).check(elsewhere, 0)
 

@@ -142,6 +142,43 @@ def test_other_runners_keep_isaac_labs_rules(programs, run) -> None:
         programs.find("train", "missing.pt", other)
 
 
+def test_play_exports_no_policy_of_many_weights(programs, monkeypatch, capsys) -> None:
+    """Isaac Lab exports before it plays: of the released size that would take a GPU's and a host's memory for a copy.
+
+    A policy up to the bound is exported, and one of another runner's whatever its size.
+    """
+    from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg
+
+    exported: list[str] = []
+    policy = torch.nn.Linear(50, 4, bias=False)  # 800 bytes
+
+    class Runner:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self.alg = SimpleNamespace(get_policy=lambda: policy)
+
+        def export_policy_to_jit(self, path: str, filename: str) -> None:
+            exported.append(filename)
+
+        def export_policy_to_onnx(self, path: str, filename: str) -> None:
+            exported.append(filename)
+
+    monkeypatch.setattr("isaaclab_rl.rsl_rl.utils.OnPolicyRunner", Runner)
+    monkeypatch.setattr("isaaclab_rl.rsl_rl.utils.to_dict", lambda cfg: {})
+    algorithm: Any = SimpleNamespace(class_name="PPO")
+    other, env = RslRlOnPolicyRunnerCfg(algorithm=algorithm), None
+    for bound, cfg, written in ((800, programs.cfg, True), (799, programs.cfg, False), (799, other, True)):
+        monkeypatch.setattr("gr00t_rl.launch.entrypoints.MAX_EXPORTED", bound)
+        runner = programs.play.create_rsl_rl_runner(env, cfg)
+        runner.export_policy_to_jit(path="run/exported", filename="policy.pt")
+        runner.export_policy_to_onnx(path="run/exported", filename="policy.onnx")
+        assert exported == (["policy.pt", "policy.onnx"] if written else [])
+        lines = [line for line in capsys.readouterr().out.splitlines() if "[gr00t_rl]" in line]
+        assert len(lines) == (not written)
+        if lines:
+            assert "no TorchScript and no ONNX in run/exported" in lines[0] and "gr00t-rl export writes it" in lines[0]
+        exported.clear()
+
+
 def video_env(task: str) -> Any:
     from isaaclab_tasks.utils import resolve_task_config
 

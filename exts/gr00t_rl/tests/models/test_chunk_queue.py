@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fake_gpu import CUDA, fake_gpu
 
 from gr00t_rl.models import ChunkQueue
 
@@ -92,9 +93,50 @@ def test_aligned_envs_decide_together():
     assert queue.due.all()
 
 
+def test_env_that_waits_keeps_the_action_that_it_began_to_wait_with():
+    """Not the newest one: an arm that is told to be where it is sags with its load. Others play on."""
+    queue = ChunkQueue(num_envs=2, length=4, action_dim=1, device="cpu", aligned=True)
+    queue.push(queue.due_ids(), torch.arange(8.0).view(2, 4, 1))
+    hold = torch.tensor([[50.0], [60.0]])
+    assert queue.pop(hold).flatten().tolist() == [0.0, 4.0]
+    queue.clear(torch.tensor([1, 0]))
+    assert [queue.pop(hold + i).flatten().tolist() for i in range(2)] == [[50.0, 5.0], [50.0, 6.0]]
+    queue.clear(torch.tensor([1, 0]))  # reset again: it is somewhere else
+    assert queue.pop(hold + 5).flatten().tolist() == [55.0, 7.0]
+    queue.push(queue.due_ids(), torch.ones(2, 4, 1))
+    queue.clear(torch.tensor([0, 1]))
+    queue.clear()
+    queue.push(queue.due_ids(), torch.ones(2, 4, 1))
+    assert queue.pop(hold).flatten().tolist() == [1.0, 1.0], "a decision ends the waiting"
+
+
+def test_resting_env_keeps_its_action_until_it_is_reset():
+    queue = ChunkQueue(num_envs=2, length=2, action_dim=1, device="cpu")
+    queue.push(queue.due_ids(), torch.arange(1.0, 5.0).view(2, 2, 1))
+    resting, hold = torch.tensor([False, True]), torch.tensor([[50.0], [60.0]])
+    queue.rest(resting)
+    assert queue.pop(hold).flatten().tolist() == [1.0, 60.0]
+    queue.rest(resting)
+    assert queue.pop(hold + 1).flatten().tolist() == [2.0, 60.0]
+    queue.clear(resting)
+    queue.push(queue.due_ids(), torch.ones(1, 2, 1))
+    assert queue.pop(hold + 2).flatten().tolist() == [1.0, 62.0]
+
+
+def test_nobody_waits_for_a_gpu_to_hold_still():
+    with fake_gpu({}) as syncs:
+        queue = ChunkQueue(num_envs=2, length=3, action_dim=1, device=CUDA, aligned=True)
+        queue.clear(torch.ones(2, dtype=torch.bool, device=CUDA))
+        queue.rest(torch.ones(2, dtype=torch.bool, device=CUDA))
+        assert queue.pop(torch.zeros(2, 1, device=CUDA)).device == CUDA
+        assert syncs.take() == {}
+
+
 def test_aligned_env_reset_at_the_end_of_a_chunk_waits_for_nobody():
     queue = ChunkQueue(num_envs=2, length=1, action_dim=1, device="cpu", aligned=True)
     queue.push(queue.due_ids(), torch.ones(2, 1, 1))
     queue.pop()
     queue.clear(torch.tensor([1, 0]))
     assert queue.due.all()
+    queue.push(queue.due_ids(), torch.ones(2, 1, 1))
+    assert queue.pop(torch.full((2, 1), 7.0)).flatten().tolist() == [1.0, 1.0]

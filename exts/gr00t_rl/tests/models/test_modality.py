@@ -104,6 +104,26 @@ def test_state_and_views_reach_the_network_by_their_keys(checkpoint):
     torch.testing.assert_close(found[:, 0], expected, atol=1e-5, rtol=0)
 
 
+def test_env_that_is_reset_within_a_common_chunk_stays_where_it_is(checkpoint):
+    """Joint targets hold the joints that the reset brought, in play and evaluation; a change is 0."""
+    action = {
+        "turn": {"start": 0, "end": 1, "normalization": None, "absolute": False},
+        "arm": {"start": 1, "end": 3, "normalization": None},
+    }
+    actor = make_actor(checkpoint, modality=changed(action=action), align_decisions=True)
+    with torch.inference_mode():
+        actor(observations(seed=0))
+        assert actor._queue is not None
+        chunks = actor._queue._chunks.clone()
+        actor.reset(torch.tensor([0, 1, 0]))
+        start = observations(seed=1)
+        for step, obs in ((1, start), (2, observations(seed=2))):
+            expected = chunks[:, step].clone()
+            expected[1] = torch.tensor([0.0, *start["policy"][1, 1:3].tolist()])
+            torch.testing.assert_close(actor(obs), expected, atol=0, rtol=0)
+        assert actor._queue.due.all()
+
+
 def test_actions_are_denormalised_and_likelihoods_are_not(checkpoint):
     actor = make_actor(checkpoint, head="gaussian")
     with torch.no_grad():

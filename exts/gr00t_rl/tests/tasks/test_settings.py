@@ -189,6 +189,13 @@ def test_parts_are_chosen_by_isaac_labs_own_overrides() -> None:
     assert {part for part, how in agent.actor.train.items() if how != "off"} == {"dit"}
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_envs_that_wait_hold_still(task: str) -> None:
+    """Steps of the hand are changes, and an open gripper is what a reset brings: both are 0, and nobody is warned."""
+    modality = modality_of(agent_cfg_of(task), task)
+    assert [modality.held_as(name) for name in modality.action] == [0.0, 0.0]
+
+
 @pytest.mark.parametrize(("section", "names"), [("rewards", "dense.*sparse"), ("curriculum", "on.*off")])
 def test_unknown_presets_are_refused_with_the_known_ones(section: str, names: str) -> None:
     with pytest.raises(ValueError, match=f"'mystery' for env.{section}. Available: .*{names}"):

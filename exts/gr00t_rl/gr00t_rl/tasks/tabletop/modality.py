@@ -30,6 +30,6 @@ def tabletop_modality(task_state: dict[str, int] | None = None) -> ModalityCfg:
         state=state,
         action={
             "end_effector_delta": ActionKeyCfg(start=0, end=4, normalization=None, absolute=False),
-            "gripper": ActionKeyCfg(start=4, end=5, normalization=None),
+            "gripper": ActionKeyCfg(start=4, end=5, normalization=None, hold=0.0),  # open, as after a reset
         },
     )

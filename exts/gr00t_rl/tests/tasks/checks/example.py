@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -56,8 +57,8 @@ def collect(env) -> None:
     writer.commit(1)
 
 
-def train(env) -> None:
-    """A base policy from the demonstrations, an iteration of PPO on it."""
+def train(env) -> RslRlVecEnvWrapper:
+    """A base policy from the demonstrations, an iteration of PPO on it; returns the env as a runner wants it."""
     options = "--dataset dataset --checkpoint tiny --out checkpoints/two_links --steps 3 --batch_size 4 --draws 1"
     args = build_parser().parse_args([*options.split(), "--task", TASK, "--patch_size", "32", "--device", "cpu"])
     complete_arguments(args)
@@ -68,9 +69,25 @@ def train(env) -> None:
     assert Subject(env.cfg, loaded, "cpu").estimate(None).peak > 0
     cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
     env.cfg.log_dir = "logs"
-    runner = OnPolicyRunner(RslRlVecEnvWrapper(env), cfg, "logs", "cpu")
+    wrapped = RslRlVecEnvWrapper(env)
+    runner = OnPolicyRunner(wrapped, cfg, "logs", "cpu")
     runner.learn(1)
     assert (Path("logs") / "model_0.pt").exists()
+    return wrapped
+
+
+def train_adapters(wrapped: RslRlVecEnvWrapper) -> None:
+    """The agent for checkpoints of the released size, on the small one: an iteration moves nothing but adapters."""
+    loaded = load_cfg_from_registry(TASK, "rsl_rl_lora_cfg_entry_point")
+    cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
+    cfg["algorithm"]["num_critic_warmup_iterations"] = 0
+    runner = OnPolicyRunner(wrapped, cfg, None, "cpu")
+    actor: Any = runner.alg.get_policy()
+    before = {name: parameter.detach().clone() for name, parameter in actor.named_parameters()}
+    runner.learn(1)
+    moved = [name for name, parameter in actor.named_parameters() if not torch.equal(parameter, before[name])]
+    assert moved and all("lora" in name for name in moved), moved
+    assert actor.feature_dim > 0 and set(actor.trained_parts) == {"dit"}
 
 
 def check_simulator(env) -> None:
@@ -91,5 +108,5 @@ with simulated(TASK, NUM_ENVS) as env:
     picture = ((NUM_ENVS, 64, 64, 3), torch.uint8)
     assert shapes["policy"] == ((NUM_ENVS, 4), torch.float32) and shapes["top"] == shapes["forearm"] == picture, shapes
     collect(env)
-    train(env)
+    train_adapters(train(env))
     check_simulator(env)

@@ -4,7 +4,7 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.cfg import Gr00tCameraFinetuneRunnerCfg, Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
-from gr00t_rl.tasks.tabletop.agents import act_on
+from gr00t_rl.tasks.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 # All of the ``policy`` group but its end, the task's number: language is what tells GR00T the task.

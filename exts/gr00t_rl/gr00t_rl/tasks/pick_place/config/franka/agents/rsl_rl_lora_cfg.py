@@ -3,7 +3,7 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.tasks.tabletop.agents import train_adapters
+from gr00t_rl.tasks.agents import train_adapters
 
 from .rsl_rl_gr00t_cfg import PickPlaceCubeCameraGr00tRunnerCfg, PickPlaceCubeGr00tRunnerCfg
 

@@ -9,7 +9,7 @@ from gr00t_rl.cfg import (
     Gr00tGrpoFinetuneRunnerCfg,
     MlpGrpoRunnerCfg,
 )
-from gr00t_rl.tasks.tabletop.agents import act_on
+from gr00t_rl.tasks.agents import act_on
 
 from .rsl_rl_gr00t_cfg import CAMERA, STATE
 

@@ -4,7 +4,7 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.cfg import Gr00tPpoRunnerCfg, Gr00tRunnerCfg
-from gr00t_rl.tasks.tabletop.agents import act_on
+from gr00t_rl.tasks.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"goal": 3, "tcp_to_goal": 3})

@@ -4,7 +4,7 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.cfg import FlowMlpGrpoRunnerCfg, Gr00tGrpoRunnerCfg, MlpGrpoRunnerCfg
-from gr00t_rl.tasks.tabletop.agents import act_on
+from gr00t_rl.tasks.agents import act_on
 
 from .rsl_rl_gr00t_cfg import CAMERA, STATE
 

@@ -4,7 +4,7 @@
 from isaaclab.utils import configclass
 
 from gr00t_rl.cfg import Gr00tCameraFinetuneRunnerCfg, Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
-from gr00t_rl.tasks.tabletop.agents import act_on
+from gr00t_rl.tasks.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "base_cube": 5, "cube_to_base": 3})

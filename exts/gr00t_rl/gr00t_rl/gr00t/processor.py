@@ -429,7 +429,7 @@ def middle(image: Tensor, share: float) -> Tensor:
 
     Sizes are rounded down, and the place as in torchvision's ``CenterCrop``, with which GR00T is evaluated.
     """
-    sides = image.shape[1:3]
+    sides = [int(side) for side in image.shape[1:3]]  # tracers give tensors, which cannot be rounded
     kept = [max(1, int(side * share)) for side in sides]
     top, left = (round((side - k) / 2) for side, k in zip(sides, kept, strict=True))
     return image[:, top : top + kept[0], left : left + kept[1]]

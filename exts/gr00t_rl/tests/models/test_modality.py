@@ -328,9 +328,11 @@ def test_algorithms_pass_the_task_s_instructions(listed):
 # -- export ------------------------------------------------------------------------------------------------------------
 
 
-def test_exported_modality(checkpoint):
-    """The module takes the keys' raw columns and returns the env's units."""
-    actor, obs = make_actor(checkpoint, init_noise_scale=0.0), observations(seed=1)[:1]
+@pytest.mark.parametrize("crop", [1.0, 0.9])
+def test_exported_modality(checkpoint, crop):
+    """The module takes the keys' raw columns and whole pictures, and returns the env's units."""
+    actor = make_actor(checkpoint, init_noise_scale=0.0, modality=changed(video_crop=crop))
+    obs = observations(seed=1)[:1]
     exported = actor.as_jit()
     assert actor.modality is not None
     state, views = actor.modality.select_state(obs), actor.modality.views(obs)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ class NoiseCorrelation(nn.Module):
         self.rho = rho
         covariance = rho + (1.0 - rho) * torch.eye(horizon, dtype=torch.float64)
         factor = torch.linalg.cholesky(covariance)
-        scale = factor.diagonal()
+        scale = factor.diagonal().clone()  # a buffer of its own, not a part of the factor's
         identity = torch.eye(horizon, dtype=torch.float64)
         inverse = torch.linalg.solve_triangular(factor / scale, identity, upper=False, unitriangular=True)
         for name, value in (("_factor", factor), ("_inverse", inverse), ("_scale", scale[:, None])):

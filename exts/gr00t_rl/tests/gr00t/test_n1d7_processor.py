@@ -130,7 +130,7 @@ def test_the_modality_must_not_crop_too() -> None:
         {"arm": ActionKey(0, 2, None)},
         video_crop=0.95,
     )
-    with pytest.raises(ValueError, match=r"video_crop is 0\.95, but processor_config"):
+    with pytest.raises(ValueError, match=r"video_crop is 0\.95, but GR00T N1\.7's processor_config"):
         make(modality=modality)
     with pytest.raises(ValueError, match="leave it out"):
         Gr00tN1d7Processor.read_statistics({}, modality)

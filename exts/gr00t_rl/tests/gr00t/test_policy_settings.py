@@ -67,6 +67,13 @@ def test_the_row_is_compared_with_and_without_a_modality():
             settings.check(modality, 0)
 
 
+def test_a_camera_may_be_left_out_but_none_added():
+    fewer = dataclasses.replace(TRAINED, video={"wrist": "wrist"})
+    PolicySettings(TRAINED, 0).check(fewer, 0)
+    with pytest.raises(ValueError, match=r"^modality\.video is \['front', 'wrist'\], but the policy was trained with"):
+        PolicySettings(fewer, 0).check(TRAINED, 0)
+
+
 def test_where_an_env_keeps_the_keys_is_its_own_business():
     elsewhere = dataclasses.replace(
         TRAINED,

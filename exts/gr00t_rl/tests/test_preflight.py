@@ -3,80 +3,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
-import json
 import sys
-from dataclasses import fields
 from importlib.machinery import ModuleSpec
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import ModuleType
 
 import pytest
 import torch
+from preflight_helpers import METADATA, MODALITY, Cfg, agent, env, line_of, write_config, write_metadata
 
 from gr00t_rl import preflight
-from gr00t_rl.cfg import ActionKeyCfg, ModalityCfg, StateKeyCfg
-from gr00t_rl.gr00t import ActionKey, Gr00tN1d5Config, Gr00tN1d7Config, Modality, PolicySettings, StateKey
-from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE
 from gr00t_rl.preflight import check_agent, check_run, remember_agent
-from gr00t_rl.utils.errors import ConfigurationError
-
-
-class Cfg(SimpleNamespace):
-    """A cfg object; unlike SimpleNamespace itself, it can be referred to weakly."""
-
-
-def agent(**changes: Any) -> Cfg:
-    """A runner cfg that works; ``changes`` are given by the name of the part: algorithm={...}, actor={...}."""
-    actor = {
-        "class_name": "gr00t_rl.models:Gr00tActor",
-        "checkpoint": "tiny",
-        "embodiment_id": 0,
-        "head": "flow_sde",
-        "stochastic_steps": "one",
-        "dtype": "float32",
-        "attn_implementation": "sdpa",
-        "feature_cache": "device",
-        "n_action_steps": 8,
-        "num_inference_timesteps": 4,
-        "noise_level": 0.5,
-        "init_std": 0.3,
-        "sigma_min": 0.05,
-        "sigma_max": 0.2,
-        "init_noise_scale": 1.0,
-        "log_prob_over": "executed",
-    }
-    algorithm = {
-        "class_name": "gr00t_rl.algorithms:PPO",
-        "num_learning_epochs": 5,
-        "num_mini_batches": 4,
-        "gamma": 0.99,
-        "lam": 0.95,
-        "schedule": "linear",
-    }
-    runner = {
-        "device": "cpu",
-        "logger": "tensorboard",
-        "num_steps_per_env": 24,
-        "obs_groups": {"actor": ["policy"], "critic": ["critic"]},
-    }
-    actor |= changes.pop("actor", {})
-    algorithm |= changes.pop("algorithm", {})
-    return Cfg(**{**runner, **changes}, actor=Cfg(**actor), algorithm=Cfg(**algorithm))
-
-
-def env(**changes: Any) -> Cfg:
-    observations = changes.pop("observations", Cfg(policy=Cfg(), critic=Cfg()))
-    return Cfg(**{"compute_final_obs": True, **changes}, observations=observations)
-
-
-def line_of(check: Any, *args: Any) -> str:
-    """The error's text, which must be one line."""
-    with pytest.raises(ConfigurationError) as error:
-        check(*args)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_good_settings_pass():
@@ -160,146 +97,6 @@ def test_wandb_that_isaac_lab_cannot_start(monkeypatch):
     assert "wandb 0.31.0 does not have; pip install 'gr00t_rl[wandb]'" in line_of(check_agent, agent(logger="wandb"))
 
 
-def write_config(folder, embodiments: int = 4) -> str:
-    config = Gr00tN1d5Config.tiny(action_horizon=6, max_num_embodiments=embodiments)
-    for name, content in {**config.to_files("float32"), "tokenizer_config.json": {}}.items():
-        (folder / name).write_text(json.dumps(content))
-    return str(folder)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"n_action_steps": 7}, "agent.actor.n_action_steps is 7; set at most the checkpoint's action horizon 6"),
-        ({"embodiment_id": 4}, "agent.actor.embodiment_id is 4; set from 0 to 3"),
-        ({"embodiment_id": -1}, "agent.actor.embodiment_id is -1"),
-    ],
-)
-def test_settings_that_do_not_fit_the_checkpoint(tmp_path, change, message):
-    folder = write_config(tmp_path)
-    check_agent(agent(actor={"checkpoint": folder, "n_action_steps": 6, "embodiment_id": 3}))
-    assert message in line_of(check_agent, agent(actor={"checkpoint": folder, "n_action_steps": 6, **change}))
-
-
-@pytest.mark.parametrize("content", [None, "", "not json", "[]", "{}", '{"action_head_cfg": 3}'])
-def test_broken_or_foreign_checkpoint(tmp_path, content):
-    if content is not None:
-        (tmp_path / "config.json").write_text(content)
-    line = line_of(check_agent, agent(actor={"checkpoint": str(tmp_path)}))
-    assert f"agent.actor.checkpoint={str(tmp_path)!r}" in line
-    assert "set the folder that holds config.json" in line
-
-
-def test_a_checkpoint_without_a_tokenizer_needs_one_named(tmp_path):
-    folder = write_config(tmp_path)
-    (tmp_path / "tokenizer_config.json").rename(tmp_path / "elsewhere")
-    line = line_of(check_agent, agent(actor={"checkpoint": folder, "n_action_steps": 6}))
-    assert "has no tokenizer" in line and "set agent.actor.tokenizer" in line and "Qwen3-VL-2B" in line
-
-
-def test_another_network_is_named(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "another"}')
-    line = line_of(check_agent, agent(actor={"checkpoint": str(tmp_path)}))
-    assert "model_type is 'another', not 'gr00t_n1_5' or 'Gr00tN1d7'" in line
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"embodiment_id": 0}, "agent.actor.embodiment_id is 0, but the checkpoint says 2 for 'arm'; set that"),
-        ({"n_action_steps": 5}, "agent.actor.n_action_steps is 5, but the checkpoint was trained on chunks of 4 for"),
-    ],
-)
-def test_what_a_checkpoint_says_of_its_embodiment(tmp_path, settings, message):
-    """N1.7's files name the row of an embodiment's weights and how long its chunks were."""
-    config = Gr00tN1d7Config.tiny(action_horizon=6)
-    keys = {"state": {"modality_keys": ["q"]}, "action": {"modality_keys": ["q"], "delta_indices": [0, 1, 2, 3]}}
-    keys = {part: {"delta_indices": [0], "mean_std_embedding_keys": ["q"], **table} for part, table in keys.items()}
-    unscaled = {"q": {"mean": [0.0], "std": [1.0]}}
-    files = {
-        **config.to_files("float32"),
-        "tokenizer_config.json": {},
-        "processor_config.json": {"processor_kwargs": {"modality_configs": {"arm": keys}}},
-        "statistics.json": {"arm": {"state": unscaled, "action": unscaled}},
-        "embodiment_id.json": {"arm": 2},
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_text(json.dumps(content))
-    key = {"start": 0, "end": 1, "normalization": None}
-    modality = {"embodiment_tag": "arm", "video": {}, "state": {"q": {"group": "policy", **key}}, "action": {"q": key}}
-    right = {"checkpoint": str(tmp_path), "modality": modality, "embodiment_id": 2, "n_action_steps": 4}
-    check_agent(agent(actor=right))
-    assert message in line_of(check_agent, agent(actor={**right, **settings}))
-
-
-@pytest.mark.parametrize(("cfg", "key"), [(StateKeyCfg, StateKey), (ActionKeyCfg, ActionKey), (ModalityCfg, Modality)])
-def test_a_cfg_can_say_all_that_a_key_can(cfg, key):
-    assert [field.name for field in fields(cfg)] == [field.name for field in fields(key)]
-
-
-def test_hub_ids_are_left_to_the_loader():
-    check_agent(agent(actor={"checkpoint": "nvidia/GR00T-N1.5-3B"}))
-
-
-MODALITY = {
-    "embodiment_tag": "gr1",
-    "video": {},
-    "state": {"arm": {"group": "policy", "start": 0, "end": 2, "normalization": None}},
-    "action": {"arm": {"start": 0, "end": 2, "normalization": "min_max"}},
-}
-METADATA = {"gr1": {"statistics": {"state": {}, "action": {"arm": {"min": [0, 0], "max": [1, 1]}}}}}
-
-
-def write_metadata(folder, content: Any) -> None:
-    (folder / "experiment_cfg").mkdir(exist_ok=True)
-    (folder / "experiment_cfg" / "metadata.json").write_text(json.dumps(content))
-
-
-def test_modality_that_fits_its_checkpoint(tmp_path):
-    folder = write_config(tmp_path)
-    write_metadata(tmp_path, METADATA)
-    check_agent(agent(actor={"checkpoint": folder, "n_action_steps": 6, "modality": MODALITY}))
-    check_agent(agent(actor={"checkpoint": "nvidia/GR00T-N1.5-3B", "modality": MODALITY}))
-
-
-@pytest.mark.parametrize(
-    ("change", "metadata", "message"),
-    [
-        ("franka", METADATA, "agent.actor.modality.embodiment_tag is missing: the modality is 'franka'"),
-        ({"video": {"front": "front"}}, METADATA, "agent.actor.modality.video.front is 'front', but the actor's"),
-        ({"embodiment_tag": "agibot"}, METADATA, "agent.actor.modality.embodiment_tag is 'agibot', but"),
-        ({"action": {"arm": {"start": 1, "end": 2}}}, METADATA, "agent.actor.modality.action.arm starts at 1"),
-        ({}, {"gr1": {"statistics": {"state": {}, "action": {}}}}, "agent.actor.modality.action.arm has no statistics"),
-        ({}, None, "agent.actor.modality.action.arm.normalization is 'min_max', but the checkpoint has no experiment"),
-    ],
-)
-def test_modality_that_does_not_fit(tmp_path, change, metadata, message):
-    folder = write_config(tmp_path)
-    if metadata is not None:
-        write_metadata(tmp_path, metadata)
-    modality = change if isinstance(change, str) else {**MODALITY, **change}
-    line = line_of(check_agent, agent(actor={"checkpoint": folder, "n_action_steps": 6, "modality": modality}))
-    assert message in line
-
-
-def test_modality_that_the_policy_was_not_trained_with(tmp_path):
-    """N1.5's files do not say how keys are scaled and pictures cropped; what `finetune` and `export` write does."""
-    folder = write_config(tmp_path)
-    write_metadata(tmp_path, METADATA)
-    trained = PolicySettings(dataclasses.replace(Modality.from_dict(MODALITY), video_crop=0.95), 2)
-    (tmp_path / SETTINGS_FILE).write_bytes(trained.to_bytes())
-    settings = {"checkpoint": folder, "n_action_steps": 6}
-    right = {**settings, "embodiment_id": 2, "modality": {**MODALITY, "video_crop": 0.95}}
-    check_agent(agent(actor=right))
-    line = line_of(check_agent, agent(actor={**right, "modality": MODALITY}))
-    assert "agent.actor.modality.video_crop is 1.0, but the policy was trained with 0.95" in line
-    for modality in (right["modality"], None):
-        line = line_of(check_agent, agent(actor={**right, "modality": modality, "embodiment_id": 0}))
-        assert "agent.actor.embodiment_id is 0, but the policy was trained with 2" in line
-    (tmp_path / SETTINGS_FILE).write_text("[]")  # whoever needs it complains
-    check_agent(agent(actor={**settings, "modality": MODALITY}))
-
-
 @pytest.mark.parametrize("embodiments", [4, 32])
 def test_a_released_folder_with_an_unusual_row_or_uncut_pictures_is_told(remembered, tmp_path, capsys, embodiments):
     """Its files say neither: a warning, in the run's own place; a tiny network has no usual row."""
@@ -318,28 +115,6 @@ def test_a_released_folder_with_an_unusual_row_or_uncut_pictures_is_told(remembe
         assert all(line.startswith("[gr00t_rl] warning: ") for line in lines)
         assert any("embodiment_id is 0, but NVIDIA's programs" in line for line in lines) == (row == 0 and bool(lines))
         assert any("video_crop=0.95" in line for line in lines) == (crop == 1 and bool(lines))
-
-
-def test_a_run_s_checkpoint_is_compared_before_the_simulator_starts(tmp_path):
-    """Row and modality, which it remembers; an older one remembers neither."""
-    path = tmp_path / "model_3.pt"
-    plain = {"arm": {"start": 0, "end": 2, "normalization": None}}
-    modality = {**MODALITY, "action": plain}
-    base = {"modality": dataclasses.asdict(Modality.from_dict(modality)), "embodiment_id": 0}
-
-    def save(base: Any) -> None:
-        torch.save({"actor_state_dict": {"base": base}, "algorithm_state_dict": {"iteration": 3}, "iter": 3}, path)
-
-    save(base)
-    right = {"modality": modality, "embodiment_id": 0}
-    check_agent(agent(load_checkpoint=str(path), actor=right))
-    line = line_of(check_agent, agent(load_checkpoint=str(path), actor={**right, "embodiment_id": 1}))
-    assert line.endswith("agent.actor.embodiment_id is 1, but the checkpoint was trained with 0; set that")
-    line = line_of(check_agent, agent(load_checkpoint=str(path), actor={**right, "modality": None}))
-    assert "agent.actor.modality is null, but the checkpoint was trained with one" in line
-    for older in ({"fingerprint": "0"}, None, "what"):
-        save(older)
-        check_agent(agent(load_checkpoint=str(path), actor={**right, "embodiment_id": 1}))
 
 
 def with_flash_attention(monkeypatch) -> None:
@@ -361,20 +136,6 @@ def test_flash_attention_needs_bfloat16_and_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     check_agent(agent(device="cuda:0", actor={**flash, "dtype": "bfloat16"}))
-
-
-def test_tiny_has_no_statistics():
-    line = line_of(check_agent, agent(actor={"modality": MODALITY}))
-    assert "agent.actor.modality.action.arm.normalization is 'min_max', but the checkpoint has no" in line
-
-
-def test_demonstrations_are_collected_before_there_is_a_base_policy():
-    """The files that a cfg names are not looked at then; everything else is."""
-    cfg = agent(actor={"modality": MODALITY, "checkpoint": "./nosuch"})
-    assert "agent.actor.checkpoint='./nosuch' is no folder" in line_of(check_agent, cfg)
-    check_agent(cfg, reads_files=False)
-    cfg.actor.head = "unknown"
-    assert "agent.actor.head" in line_of(lambda cfg: check_agent(cfg, reads_files=False), cfg)
 
 
 @pytest.fixture
@@ -452,26 +213,6 @@ def test_final_observations_switched_off(remembered):
 def test_wrong_agent_setting_ends_the_env_too(remembered):
     remembered.actor.head = "unknown"
     assert "agent.actor.head" in line_of(check_run, env())
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
-def test_broken_checkpoint_on_the_command_line(content, tmp_path):
-    """``--checkpoint FILE`` becomes agent.load_checkpoint; patterns and selectors are left to Isaac Lab."""
-    path = tmp_path / "model_3.pt"
-    if content is None:
-        torch.save({"model": torch.zeros(1)}, path)
-    else:
-        path.write_bytes(content)
-    assert str(path) in line_of(check_agent, agent(load_checkpoint=str(path)))
-    for other in ("model_.*.pt", "latest", str(tmp_path)):
-        check_agent(agent(load_checkpoint=other))
-    check_agent(agent(load_checkpoint=str(path), algorithm={"class_name": "PPO"}))
-
-
-def test_resume_is_asked_for_where_it_is_heeded() -> None:
-    """Isaac Lab's ``train`` ignores agent.resume: a run that is to go on must not start anew in silence."""
-    assert "--checkpoint FILE, latest or best" in line_of(check_agent, agent(resume=True))
-    check_agent(agent(resume=False))
 
 
 def test_env_without_an_agent_is_not_checked():

@@ -424,12 +424,17 @@ class Gr00tProcessor(nn.Module):
         return F.pad(x.float(), (0, width - x.shape[-1]))
 
 
+def kept_sides(sides: Sequence[int], share: float) -> list[int]:
+    """How much of each side a crop keeps, rounded down, as in the released ``VideoCrop`` [px]."""
+    return [max(1, int(side * share)) for side in sides]
+
+
 def middle(image: Tensor, share: float) -> Tensor:
     """The middle of pictures, a view [N, H', W', C] of [N, H, W, C] with a ``share`` of each side.
 
     Sizes are rounded down, and the place as in torchvision's ``CenterCrop``, with which GR00T is evaluated.
     """
     sides = [int(side) for side in image.shape[1:3]]  # a tracer's are tensors, which do not round
-    kept = [max(1, int(side * share)) for side in sides]
+    kept = kept_sides(sides, share)
     top, left = (round((side - k) / 2) for side, k in zip(sides, kept, strict=True))
     return image[:, top : top + kept[0], left : left + kept[1]]

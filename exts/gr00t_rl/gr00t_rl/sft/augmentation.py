@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CROP = 0.95
-"""Share of each side that the released data configs keep."""
+from ..gr00t.n1d5.processor import RELEASED_CROP
+from ..gr00t.processor import kept_sides
+
 BRIGHTNESS, CONTRAST, SATURATION = 0.3, 0.4, 0.5
 """Factors are drawn from 1 - x to 1 + x."""
 HUE = 0.08
@@ -30,7 +31,7 @@ class Augmentation:
         crop: Share of each side that is kept; 1: nothing is cut off.
     """
 
-    def __init__(self, crop: float = CROP):
+    def __init__(self, crop: float = RELEASED_CROP):
         self.crop = crop
 
     def __call__(self, views: Sequence[Tensor]) -> list[Tensor]:
@@ -62,7 +63,7 @@ def cropped(picture: Tensor, place: Sequence[float], share: float) -> Tensor:
     """A window with a ``share`` of each side of a picture [H, W, 3]; ``place`` in [0, 1) says where, from the top and
     left.
     """
-    size = [max(1, int(side * share)) for side in picture.shape[:2]]
+    size = kept_sides(picture.shape[:2], share)
     top, left = (int(p * (side - kept + 1)) for p, side, kept in zip(place, picture.shape[:2], size, strict=True))
     return picture[top : top + size[0], left : left + size[1]]
 

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from ..data import Demonstrations
 from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, PolicySettings, generation
 from ..gr00t.checkpoint import SETTINGS_FILE
+from ..gr00t.n1d5.processor import RELEASED_CROP
 from ..utils.errors import ConfigurationError
-from .augmentation import CROP, Augmentation
+from .augmentation import Augmentation
 from .embodiment import chosen_embodiment
 from .grounding import Grounding
 from .network import as_statistics, load_network, with_relative, write_statistics
@@ -190,7 +191,7 @@ def with_crop(args: argparse.Namespace, modality: Modality, model: Gr00tNetwork)
     """
     if not args.augment or modality.video_crop < 1 or generation(model.config.generation).Processor.crops_itself:
         return modality
-    return dataclasses.replace(modality, video_crop=CROP)
+    return dataclasses.replace(modality, video_crop=RELEASED_CROP)
 
 
 def augmentation_of(args: argparse.Namespace, data: Demonstrations, modality: Modality) -> Augmentation | None:

@@ -15,9 +15,9 @@ from gr00t_rl.data.clips import Clip
 from gr00t_rl.data.frame_cache import FrameCache
 from gr00t_rl.gr00t import METADATA_FILE
 from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE
+from gr00t_rl.gr00t.n1d5.processor import RELEASED_CROP
 from gr00t_rl.sft import program
 from gr00t_rl.sft.arguments import complete_arguments
-from gr00t_rl.sft.augmentation import CROP
 from gr00t_rl.sft.training import Batches
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -61,7 +61,7 @@ def test_a_dataset_is_enough_and_may_be_larger_than_memory(dataset, modality, tm
     assert changed["curve"] != whole["curve"]
     # who learns on random crops is run on the middle of the pictures
     crops = [json.loads((tmp_path / name / SETTINGS_FILE).read_text())["modality"]["video_crop"] for name in "da"]
-    assert crops == [CROP, 1.0]
+    assert crops == [RELEASED_CROP, 1.0]
 
 
 @camera

@@ -38,16 +38,17 @@ class Clip:
     """uint8 [F, H, W, 3]."""
 
 
-def film_cfg(env_cfg: Any) -> str | None:
+def film_cfg(env_cfg: Any, size: int = SIZE) -> str | None:
     """Add a camera for the film to an env cfg, and the goal's marker where the task has one.
 
     Args:
         env_cfg: Cfg of the env that will be filmed; changed in place.
+        size: Height and width of the pictures [px].
 
     Returns:
         None, or why nothing can be filmed.
     """
-    why_not = add_film_camera(env_cfg, SIZE)
+    why_not = add_film_camera(env_cfg, size)
     if why_not is not None:
         return why_not
     scene = env_cfg.scene

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from .checkpoint import Layout
 from .embodiment import CategorySpecificLinear
 from .errors import CheckpointError
 from .tokens import Prompt, TokenKinds
+
+if TYPE_CHECKING:
+    from .processor import Gr00tProcessor
 
 
 class Gr00tNetwork(nn.Module):
@@ -160,6 +163,38 @@ class Gr00tNetwork(nn.Module):
         """
         tokens = None if pixels is None else self.backbone.project(self.backbone.vision(pixels, prompt.grids))
         return self.backbone.read(prompt, tokens)
+
+    @torch.no_grad()
+    def decide(
+        self,
+        processor: Gr00tProcessor,
+        pixels: Tensor | None,
+        rows: int | Tensor,
+        state: Tensor,
+        noise: Tensor,
+        num_steps: int,
+    ) -> Tensor:
+        """Action chunk by deterministic Euler integration, from what a processor reads.
+
+        In the types of training: frozen stages in those of the weights, the head under autocast, the chain in float32.
+
+        Args:
+            processor: Of the prompts.
+            pixels: What its ``images`` returns; None without cameras.
+            rows: Numbers of the prompts long [B], or B for the only one.
+            state: What its ``state`` returns.
+            noise: x at t = 0, float32 [B, H, A].
+            num_steps: Euler steps.
+
+        Returns:
+            Normalised actions float32 [B, H, A].
+        """
+        head, mask = self.action_head, processor.token_mask(rows)
+        pixels = None if pixels is None else pixels.to(next(self.backbone.parameters()).dtype)
+        features = head.process_features(self.encode(pixels, processor.prompt(rows)), mask)
+        with torch.autocast(noise.device.type, torch.bfloat16, enabled=self.dtype != torch.float32):
+            context = head.prepare(features, state, mask=mask, kinds=processor.kinds)
+            return head.integrate(noise, context, num_steps).float()
 
     def replace_attention(self, kernels: str, by: str) -> Callable[[], None]:
         """Let the layers whose attention is computed by some kernels use others; returns what undoes it."""

@@ -118,22 +118,10 @@ class ServedPolicy:
         state = torch.tensor(observation.state, device=device)
         if noise is None:
             noise = self.settings.init_noise_scale * torch.randn(batch, *self.chunk_shape, generator=self._generator)
-        chunk = self._integrate(processor, pixels, state, rows, noise.to(device))
+        chunk = self.network.decide(processor, pixels, rows, processor.state(state), noise.to(device), self.num_steps)
         modality = self.settings.modality
         actions = processor.action(chunk[:, : self.n_action_steps], modality.action_dim, state).float().cpu().numpy()
         return {name: np.ascontiguousarray(actions[..., key.start : key.end]) for name, key in modality.action.items()}
-
-    def _integrate(
-        self, processor: Gr00tProcessor, pixels: Tensor | None, state: Tensor, rows: int | Tensor, noise: Tensor
-    ) -> Tensor:
-        """Run the network: a chunk [B, horizon, action_dim], normalised."""
-        head, dtype, mask = self.network.action_head, self.network.dtype, processor.token_mask(rows)
-        pixels = None if pixels is None else pixels.to(dtype)
-        features = head.process_features(self.network.encode(pixels, processor.prompt(rows)), mask)
-        # as in training: frozen stages in the network's type, the head under autocast, the chain in float32
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=dtype != torch.float32):
-            context = head.prepare(features, processor.state(state), mask=mask, kinds=processor.kinds)
-            return head.integrate(noise, context, self.num_steps).float()
 
     def _processor(self, texts: list[str], sizes: list[tuple[int, int]]) -> Gr00tProcessor:
         """The processor of some instructions, its prompts tokenised; the last few are kept."""

@@ -122,7 +122,7 @@ def compare(
         seed: Of the noise from which chunks are made.
         settings: How the policy denoises; None: as the network was trained.
     """
-    device, head, config = samples.device, model.action_head, model.config.action_head
+    device, config = samples.device, model.config.action_head
     ends = data.start[1:]
     decisions = torch.cat(
         [torch.arange(int(a), int(b), execute) for a, b in zip(data.start[:-1], ends, strict=True)]
@@ -131,16 +131,11 @@ def compare(
     scale = settings.init_noise_scale if settings else 1.0
     steps = (settings and settings.num_inference_timesteps) or config.num_inference_timesteps
     chunks = []
-    dtype = next(model.backbone.parameters()).dtype
     for rows in samples.in_turn(decisions.to(device), BATCH):
-        prompts, pixels = samples.task[rows], samples.pixels(rows)
-        mask = samples.processor.token_mask(prompts)
-        features = model.encode(None if pixels is None else pixels.to(dtype), samples.processor.prompt(prompts))
-        context = head.prepare(
-            head.process_features(features, mask), samples.state[rows], mask=mask, kinds=samples.processor.kinds
-        )
         noise = scale * torch.randn(len(rows), config.action_horizon, config.action_dim, generator=generator)
-        chunk = head.integrate(noise.to(device), context, steps)
+        chunk = model.decide(
+            samples.processor, samples.pixels(rows), samples.task[rows], samples.state[rows], noise.to(device), steps
+        )
         state = data.state[rows.cpu()].to(device)
         chunks.append(samples.processor.action(chunk, modality.action_dim, state)[:, :execute].float().cpu())
     frames = decisions[:, None] + torch.arange(execute)  # [D, execute]

@@ -4,6 +4,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -53,6 +54,21 @@ def test_cfg_resolves(task: str, physics: str) -> None:
     cfg.validate_config()
     for camera in (cfg.scene.front, cfg.scene.wrist):
         assert (camera is not None) == task.endswith("-Camera")
+
+
+@pytest.mark.parametrize("column", range(4))
+def test_tasks_page_has_the_sizes(column: int) -> None:
+    """docs/tasks.md: episode, control steps and envs of each task are those of the cfgs."""
+    lines = (Path(__file__).parents[4] / "docs" / "tasks.md").read_text(encoding="utf-8").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("| | `Gr00t-Reach-Franka` |"))
+    rows = {cells[1].strip(): cells[2:-1] for line in lines[first : first + 20] if len(cells := line.split("|")) == 7}
+    named = rows[""][column].strip(" `")
+    state, camera = (resolve_task_config(named + end, None, overrides=[])[0] for end in ("", "-Camera"))
+    seconds, steps = re.search(r"([\d.]+) s, (\d+) steps", rows["episode"][column]).groups()
+    assert float(seconds) == state.episode_length_s == camera.episode_length_s
+    assert int(steps) == round(state.episode_length_s / (state.decimation * state.sim.dt))
+    envs = [int(number) for number in rows["default envs, state / camera"][column].split("/")]
+    assert envs == [state.scene.num_envs, camera.scene.num_envs]
 
 
 @pytest.mark.parametrize(("physics", "variant"), [("newton_mjwarp", "mujoco"), ("ovphysx", "physx")])

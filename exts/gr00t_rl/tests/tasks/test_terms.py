@@ -11,13 +11,6 @@ from gr00t_rl.tasks.push import mdp as push
 from gr00t_rl.tasks.reach import mdp as reach
 from gr00t_rl.tasks.tabletop import mdp
 from gr00t_rl.tasks.tabletop.actions import limited_target, speed_bound_lead
-from gr00t_rl.tasks.tabletop.mdp.history import OutcomeHistory
-from gr00t_rl.tasks.tabletop.mdp.terminations import (
-    FAILURE_RATE_TAG,
-    SUCCESS_RATE_TAG,
-    TIME_OUT_RATE_TAG,
-    kinds_of_ending,
-)
 from gr00t_rl.tasks.tabletop.robot import down_quat, down_yaw, tcp_jacobian, tcp_pose
 
 N = 3
@@ -162,86 +155,6 @@ def test_success_must_hold_without_a_break(success) -> None:
     now[1] = True
     assert step() == [True, False, False]
     assert env.extras["success"].tolist() == [True, False, False]
-
-
-def test_episodes_of_an_evaluation_are_not_counted(success) -> None:
-    env, now, step, term = success
-    env.episode_length_buf = torch.full((N,), 3)
-    env.reset_buf = torch.ones(N, dtype=torch.bool)
-    now[0] = True
-    for _ in range(3):
-        step()
-    for evaluating, expected in ((True, 0.0), (False, 1 / 3), (True, 1 / 3)):
-        env.evaluating = evaluating
-        term.reset(slice(None))
-        assert env.extras["log"][SUCCESS_RATE_TAG] == pytest.approx(expected)
-
-
-def test_success_rate_counts_ended_episodes_only(success) -> None:
-    env, now, step, term = success
-    env.episode_length_buf = torch.zeros(N, dtype=torch.long)
-    term.reset(slice(None))  # the first reset of all envs
-    assert env.extras["log"][SUCCESS_RATE_TAG] == 0.0
-    now[0] = True
-    for _ in range(3):
-        step()
-    env.episode_length_buf += 3
-    env.reset_buf = torch.tensor([True, True, False])
-    term.reset(torch.tensor([0, 1], dtype=torch.int32))
-    assert env.extras["log"][SUCCESS_RATE_TAG] == pytest.approx(0.5)
-    env.episode_length_buf = torch.tensor([0, 0, 3])
-    term.reset(slice(None))  # someone resets everything: env 2 is abandoned
-    assert env.extras["log"][SUCCESS_RATE_TAG] == pytest.approx(0.5)
-
-
-def test_success_rate_of_each_instruction() -> None:
-    """Envs 0 and 1 push, of which env 0 succeeds; env 2 stacks. The next instructions are drawn before the count."""
-    env = make_env(torch.zeros(N, 3))
-    env.cfg = SimpleNamespace(sample_instructions=True, instruction_names=lambda: ["push", "stack"])
-    cfg = TerminationTermCfg(func=mdp.held_success, params={"test": lambda _: now, "hold_s": 0.05})
-    term, now = mdp.held_success(cfg, env), torch.tensor([True, False, True])
-    drawn = mdp.instruction_index(env)
-    drawn[:] = torch.tensor([[0], [0], [1]])
-    term(env, **cfg.params)
-    assert env.extras["instruction"].tolist() == [0, 0, 1]
-    env.episode_length_buf[:], env.reset_buf[:] = 9, torch.tensor([True, True, False])
-    drawn[:] = 1
-    term.reset(torch.tensor([0, 1], dtype=torch.int32))
-    rates = [env.extras["log"][f"{SUCCESS_RATE_TAG}/{name}"].item() for name in ("push", "stack")]
-    assert rates == [0.5, 0.0] and env.extras["instruction"].tolist() == [0, 0, 1]
-    term(env, **cfg.params)
-    env.reset_buf[:] = True
-    term.reset(slice(None))  # all stacked; envs 0 and 2 succeeded
-    assert env.extras["log"][f"{SUCCESS_RATE_TAG}/push"].item() == 0.5
-    assert env.extras["log"][f"{SUCCESS_RATE_TAG}/stack"].item() == pytest.approx(2 / 3)
-    assert env.extras["log"][SUCCESS_RATE_TAG].item() == pytest.approx(3 / 5)
-
-
-def test_history_keeps_the_last_outcomes() -> None:
-    history = OutcomeHistory(4, 1, "cpu")
-    history.append(torch.tensor([[False], [True], [False]]), torch.tensor([True, False, True]))
-    assert history.mean() == 0.0 and not history.full()
-    for _ in range(3):
-        history.append(torch.tensor([[True]]), torch.tensor([True]))
-    assert history.mean().item() == pytest.approx(0.75)  # the first of the two failures has dropped out
-    history.forget(torch.tensor(False))
-    assert history.full()
-    history.forget(torch.tensor(True))
-    assert not history.full() and history.mean() == 0.0
-    history.append(torch.tensor([[True]]), torch.tensor([True]))
-    assert history.mean() == 1.0
-
-
-def test_endings_are_told_apart(success) -> None:
-    """Of four episodes one succeeds, one is lost, one is both at once, one runs out of time."""
-    kinds = kinds_of_ending(torch.tensor([1, 0, 1, 0]).bool(), torch.tensor([1, 1, 1, 0]).bool())
-    assert kinds.int().tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]]
-    env, _, _, term = success
-    env.reset_buf[:], env.episode_length_buf[:] = True, 60
-    env.termination_manager.terminated[1] = True
-    term.reset(slice(None))
-    rates = [env.extras["log"][tag].item() for tag in (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)]
-    assert rates == pytest.approx([0.0, 1 / 3, 2 / 3])
 
 
 def test_joint_limit_penalty_sets_in_at_the_margin() -> None:

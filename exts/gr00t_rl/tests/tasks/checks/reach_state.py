@@ -23,9 +23,9 @@ def check_interface(env, obs) -> None:
 def check_expert_and_its_score(env) -> None:
     """The scripted servo reaches nearly every goal, and the env counts as we do."""
     expert = ReachExpert(env)
-    outcomes: list[bool] = []
+    ended: list[tuple[int, int, bool]] = []  # when it began, where, whether it succeeded
     returns = torch.zeros(NUM_ENVS)
-    won, lost = [], []
+    won, lost, begun = [], [], torch.zeros(NUM_ENVS, dtype=torch.long)
     for step in range(100):
         # Half way, half of the envs stand still, so that there are failures to count.
         actions = expert()
@@ -36,16 +36,19 @@ def check_expert_and_its_score(env) -> None:
         returns += reward
         done, success = terminated | timed_out, extras["success"]
         assert torch.equal(terminated, success)
-        outcomes += success[done].tolist()
+        ended += zip(begun[done].tolist(), done.nonzero()[:, 0].tolist(), success[done].tolist(), strict=True)
         won += returns[done & success].tolist()
         lost += returns[done & ~success].tolist()
+        begun[done] = step + 1
         if done.any():
-            # The env's history holds 256 episodes here.
-            recent = outcomes[-256:]
-            assert abs(extras["log"][SUCCESS_RATE_TAG].item() - sum(recent) / len(recent)) < 1e-5
             assert set(extras["final_obs"]) == {"policy", "critic"}
+            # The env's history holds 256 episodes here: of those whose time was up before this step.
+            due = [outcome for start, _, outcome in sorted(ended) if start < step + 1 - env.max_episode_length][-256:]
+            assert (SUCCESS_RATE_TAG in extras["log"]) == (step >= env.max_episode_length)
+            if due:
+                assert abs(extras["log"][SUCCESS_RATE_TAG].item() - sum(due) / len(due)) < 1e-5
         if step == 39:
-            assert len(outcomes) >= NUM_ENVS and sum(outcomes) / len(outcomes) >= 0.95, (sum(outcomes), len(outcomes))
+            assert len(ended) >= NUM_ENVS and sum(outcome for *_, outcome in ended) / len(ended) >= 0.95, ended
         returns[done] = 0.0
         expert.reset(done)
     assert lost, "standing still should have failed"

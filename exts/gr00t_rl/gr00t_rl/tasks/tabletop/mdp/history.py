@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Outcomes of the last episodes, kept and averaged on the device."""
+"""Outcomes of episodes, kept and averaged on the device."""
 
 from __future__ import annotations
 
@@ -33,3 +33,60 @@ class OutcomeHistory:
         """Start anew where ``when``, a 0-d bool tensor, is true."""
         self._outcomes *= ~when
         self._total *= ~when
+
+
+class OutcomesDue:
+    """Outcomes of episodes, handed out ``horizon`` env steps after the episode began, whenever it ended.
+
+    Counting episodes when they end is biased after all envs have begun together: until a whole episode's time has
+    passed, only quick successes have ended, and the success rate of an untrained policy reads 100 %. Here every episode
+    that lasts at most ``horizon`` steps waits for those that began with it.
+
+    Args:
+        num_envs: Number of envs N.
+        horizon: Longest episode [env steps], at least 1.
+        device: Where outcomes are kept: (horizon + 1) · N · 2 bytes.
+    """
+
+    def __init__(self, num_envs: int, horizon: int, device: str | torch.device):
+        self._horizon, self._now = horizon, 0
+        # One row more than there are beginnings: outcomes that do not count are written there.
+        self._codes = torch.zeros(horizon + 1, num_envs, dtype=torch.int16, device=device)
+
+    @property
+    def any_due(self) -> bool:
+        """Has the time of a first episode passed since the start or :meth:`begin_anew`?"""
+        return self._now > self._horizon
+
+    def step(self) -> torch.Tensor:
+        """Begin an env step; returns the codes [N] of the episodes whose time is up, 0 where there is none."""
+        row = self._now % self._horizon
+        due = self._codes[row].clone()
+        self._codes[row] = 0
+        self._now += 1
+        return due
+
+    def record(self, env_ids: torch.Tensor | slice, codes: torch.Tensor, lengths: torch.Tensor) -> None:
+        """Keep how episodes ended in this env step.
+
+        Args:
+            env_ids: The n envs.
+            codes: What is to be handed out, positive int [n]; 0 for an episode that does not count.
+            lengths: How long they lasted [env steps], int [n]. One that began before the start does not count, nor one
+                that lasted longer than the horizon.
+        """
+        begun = self._now - lengths
+        counts = (codes > 0) & (begun >= 0) & (lengths <= self._horizon) & (lengths > 0)
+        rows = torch.where(counts, begun % self._horizon, self._horizon)
+        envs = torch.arange(self._codes.shape[1], device=rows.device)[env_ids]
+        self._codes[rows, envs] = codes.to(torch.int16)
+
+    def forget(self, when: torch.Tensor) -> None:
+        """Drop all that is kept where ``when``, a 0-d bool tensor, is true."""
+        self._codes *= ~when
+
+    def begin_anew(self) -> None:
+        """Drop all that is kept, and every episode that is under way."""
+        if self._now:
+            self._codes.zero_()
+            self._now = 0

@@ -13,7 +13,7 @@ from isaaclab.managers import ManagerTermBase, TerminationTermCfg
 from gr00t_rl.tasks.grouping import is_evaluating
 from gr00t_rl.utils.instructions import SUCCESS_RATE_TAG, instruction_labels, task_names
 
-from .history import OutcomeHistory
+from .history import OutcomeHistory, OutcomesDue
 from .instructions import instruction_index
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FAILURE_RATE_TAG = "charts/failure_rate"
 TIME_OUT_RATE_TAG = "charts/time_out_rate"
 _MIN_HISTORY = 256
+_KINDS = 3
 
 
 class held_success(ManagerTermBase):
@@ -31,15 +32,17 @@ class held_success(ManagerTermBase):
 
     - ``env.extras["success"]``: bool [N], each step. Where an episode has just ended it says whether it succeeded.
     - ``env.extras["log"]["charts/success_rate"]``: at episode ends, the share of successes among the last
-      max(256, num_envs) finished episodes (of fewer while there are fewer, 0 while there is none), as a 0-d tensor.
+      max(256, num_envs) episodes (of fewer while there are fewer, 0 while there is none), as a 0-d tensor. An episode
+      is counted when its time would have been up, whenever it ended: counted at their ends, quick successes come
+      first. So there is no entry before the env has run for the length of an episode.
     - ``charts/failure_rate`` and ``charts/time_out_rate``: the shares of those that another termination ended, such as
       a lost cube, and of those whose time was up. The three add up to 1.
     - Where episodes are given instructions by chance, ``env.extras["instruction"]``: int64 [N], each step; where an
       episode has just ended, the one it had. If each is a task of its own (``instruction_names`` of the env cfg),
-      ``charts/success_rate/<name>``: the success rate of the last max(256, num_envs) finished episodes of each.
+      ``charts/success_rate/<name>``: the success rate of the last max(256, num_envs) episodes of each.
 
-    Episodes that a caller abandons with ``env.reset()`` are not counted, nor are those of an evaluation in between
-    (``env.evaluating``).
+    Not counted: episodes that a caller abandons with ``env.reset()``, and those that wait for their time then; episodes
+    of an evaluation in between (``env.evaluating``); first episodes that rsl_rl lets begin at a random length.
 
     Term params:
         test: Function of the env that says whether the task is done at this instant, bool [N].
@@ -52,7 +55,8 @@ class held_success(ManagerTermBase):
         self._held = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
         self._success = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
         size = max(_MIN_HISTORY, env.num_envs)
-        self._history = OutcomeHistory(size, 3, env.device)
+        self._history = OutcomeHistory(size, _KINDS, env.device)
+        self._due, self._known = OutcomesDue(env.num_envs, env.max_episode_length, env.device), False
         self._histories = {name: OutcomeHistory(size, 1, env.device) for name in task_names(env.cfg)}
         self._instructed = bool(instruction_labels(env.cfg))
         self._instruction = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
@@ -67,20 +71,37 @@ class held_success(ManagerTermBase):
         if self._instructed:
             # A copy: the next instruction is drawn before an episode's end is counted.
             env.extras["instruction"] = self._instruction = instruction_index(env)[:, 0].clone()
+        if is_evaluating(env):
+            self._due.begin_anew()
+        else:
+            self._count(self._due.step())
         return self._success
 
     def reset(self, env_ids: Sequence[int] | None = None) -> None:
         ids = slice(None) if env_ids is None else env_ids
-        endings = kinds_of_ending(self._success[ids], self._env.termination_manager.terminated[ids])
-        counts, log = just_ended(self._env, ids), self._env.extras["log"]
         if not is_evaluating(self._env):
-            self._history.append(endings, counts)
-            for number, history in enumerate(self._histories.values()):
-                history.append(endings[:, :1], counts & (self._instruction[ids] == number))
+            endings = kinds_of_ending(self._success[ids], self._env.termination_manager.terminated[ids])
+            ended = just_ended(self._env, ids)
+            if len(endings) == self._env.num_envs:
+                self._due.forget(~ended.any())  # a caller's env.reset()
+            codes = 1 + endings.int().argmax(dim=-1) + _KINDS * self._instruction[ids]
+            self._due.record(ids, codes * ended, self._env.episode_length_buf[ids])
         self._held[ids] = 0
-        tags = (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
-        log.update(zip(tags, self._history.mean().unbind(), strict=True))
-        log.update({f"{SUCCESS_RATE_TAG}/{name}": history.mean()[0] for name, history in self._histories.items()})
+        if self._known:
+            log, tags = self._env.extras["log"], (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
+            log.update(zip(tags, self._history.mean().unbind(), strict=True))
+            log.update({f"{SUCCESS_RATE_TAG}/{name}": history.mean()[0] for name, history in self._histories.items()})
+
+    def _count(self, codes: torch.Tensor) -> None:
+        """Count the episodes whose time is up: 0, or 1 + kind of ending + 3 · instruction, int [N]."""
+        self._known |= self._due.any_due
+        if not self._due.any_due:
+            return
+        valid, kind, instruction = codes > 0, (codes - 1) % _KINDS, (codes - 1) // _KINDS
+        endings = kind[:, None] == torch.arange(_KINDS, device=codes.device)
+        self._history.append(endings, valid)
+        for number, history in enumerate(self._histories.values()):
+            history.append(endings[:, :1], valid & (instruction == number))
 
 
 def kinds_of_ending(success: torch.Tensor, terminated: torch.Tensor) -> torch.Tensor:

@@ -121,8 +121,8 @@ def film(task: str, checkpoint: str, num_envs: int, size: int, seed: int, out: P
     from gr00t_rl.utils.episode_recorder import EpisodeRecorder
     from gr00t_rl.utils.play import play_episodes
 
-    env_cfg, agent_cfg = resolve_task_config(task, "rsl_rl_cfg_entry_point")
-    env_cfg, agent_cfg = copy.deepcopy(env_cfg), for_installed_rsl_rl(agent_cfg)
+    resolved: tuple[Any, Any] = resolve_task_config(task, "rsl_rl_cfg_entry_point", overrides=[])
+    env_cfg, agent_cfg = copy.deepcopy(resolved[0]), for_installed_rsl_rl(resolved[1])
     if (why_not := film_cfg(env_cfg, size)) is not None:
         raise SystemExit(f"error: {task} cannot be filmed: {why_not}")
     env_cfg.scene.num_envs, env_cfg.sim.device = num_envs, "cpu"
@@ -130,7 +130,8 @@ def film(task: str, checkpoint: str, num_envs: int, size: int, seed: int, out: P
     env_cfg.curriculum, env_cfg.start_group_size, agent_cfg.device = None, 1, "cpu"
     launcher = argparse.Namespace(device="cpu", headless=True, enable_cameras=True)
     with launch_simulation(env_cfg, launcher):
-        env: Any = RslRlVecEnvWrapper(gym.make(task, cfg=env_cfg), clip_actions=agent_cfg.clip_actions)
+        made: Any = gym.make(task, cfg=env_cfg)
+        env: Any = RslRlVecEnvWrapper(made, clip_actions=agent_cfg.clip_actions)
         runner = create_rsl_rl_runner(env, agent_cfg)
         films: dict[str, np.ndarray] = {}
         for name in ("before", "after"):

@@ -52,6 +52,10 @@ CHECKPOINT_FILES = (
     SETTINGS_FILE,
 )
 """Files beside the weights in a checkpoint of any generation: a save replaces or removes them."""
+CARD_FILE = "README.md"
+"""The model card, where the hub looks for it."""
+CARD_MARK = "library_name: gr00t_rl"
+"""Line of a card that an export wrote: it speaks of the weights that were there, and a save of others removes it."""
 MAX_SHARD_BYTES = 5_000_000_000
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -345,12 +349,21 @@ def _keep_other_files(target: Path, staging: Path) -> None:
     """Copy what is in ``target`` and is no part of a checkpoint."""
     ours = {name.split("/")[0] for name in CHECKPOINT_FILES}
     for entry in target.iterdir() if target.is_dir() else ():
-        if entry.name in ours or (entry.name.startswith("model") and entry.suffix == ".safetensors"):
+        weights = entry.name.startswith("model") and entry.suffix == ".safetensors"
+        if entry.name in ours or weights or _is_old_card(entry):
             continue
         if entry.is_dir():
             shutil.copytree(entry, staging / entry.name, symlinks=True)
         else:
             shutil.copy2(entry, staging / entry.name, follow_symlinks=False)
+
+
+def _is_old_card(entry: Path) -> bool:
+    """Whether a file is a model card that an export wrote; one of the user's own is kept."""
+    if entry.name != CARD_FILE or not entry.is_file():
+        return False
+    with entry.open("rb") as file:
+        return CARD_MARK.encode() in file.read(1000).splitlines()
 
 
 def _write_weights(folder: Path, tensors: Mapping[str, Tensor], layout: Layout) -> None:

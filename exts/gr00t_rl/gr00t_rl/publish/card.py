@@ -9,11 +9,10 @@ from typing import Any
 
 import yaml
 
+from ..gr00t.checkpoint import CARD_MARK
 from ..gr00t.settings import PolicySettings
 from .success import Success
 
-CARD_FILE = "README.md"
-"""Where the hub looks for it. It speaks of these weights, and does not travel with them to others."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """A model on the hub, as ORG/NAME."""
 
@@ -62,7 +61,7 @@ def model_card(facts: Facts) -> str:
 
 def front_matter(facts: Facts) -> dict[str, Any]:
     """Return what the hub reads of a card."""
-    content: dict[str, Any] = {"library_name": "gr00t_rl", "pipeline_tag": "robotics"}
+    content: dict[str, Any] = {**yaml.safe_load(CARD_MARK), "pipeline_tag": "robotics"}
     content["tags"] = ["robotics", "gr00t", f"gr00t-{facts.generation}", "reinforcement-learning", "isaac-lab"]
     if facts.base_on_hub:  # the hub refuses folders
         content |= {"base_model": facts.base, "base_model_relation": "finetune"}

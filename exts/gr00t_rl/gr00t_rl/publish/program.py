@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from ..gr00t import CheckpointError, Gr00tNetwork, PolicySettings
+from ..gr00t.checkpoint import CARD_FILE
 from ..models.trained import run_settings, trained_network
 from ..utils.errors import ConfigurationError
-from .card import CARD_FILE, HUB_ID, Facts, model_card
+from .card import HUB_ID, Facts, model_card
 from .hub import check_target, push
 from .success import success_of
 

@@ -83,6 +83,16 @@ def test_the_card_does_not_travel_to_other_weights(run, tmp_path):
     assert (tmp_path / "again" / "experiment_cfg" / "gr00t_rl.json").is_file()
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_other_weights_in_its_folder_remove_the_card(run, tmp_path, own):
+    """`gr00t-rl finetune --out` names a folder that was exported; what the user wrote there stays."""
+    folder = export(run, tmp_path / "lifted")
+    if own:
+        (folder / "README.md").write_text("# Mine\n\nlibrary_name: gr00t_rl is how the export begins\n")
+    from_pretrained(folder).save_pretrained(folder)
+    assert (folder / "README.md").exists() == own
+
+
 def test_settings_are_read_as_they_were_written(run, tmp_path):
     written = (export(run, tmp_path / "lifted") / "experiment_cfg" / "gr00t_rl.json").read_bytes()
     settings = PolicySettings.from_dict(json.loads(written))

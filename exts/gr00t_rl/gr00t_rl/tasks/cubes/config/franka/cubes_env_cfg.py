@@ -25,7 +25,7 @@ from gr00t_rl.tasks.tabletop.env_cfg import (
     TabletopRewardsCfg,
     success_only,
 )
-from gr00t_rl.tasks.tabletop.physics import GRASP_DT, STEP_DT, ContactPhysicsCfg
+from gr00t_rl.tasks.tabletop.physics import GRASP_DT, STEP_DT, TwoCubePhysicsCfg
 from gr00t_rl.tasks.tabletop.scene import BLUE, goal_marker_cfg
 
 from ... import mdp
@@ -150,7 +150,7 @@ class CubesFrankaEnvCfg(TabletopEnvCfg):
     def __post_init__(self):
         super().__post_init__()
         self.episode_length_s = 10.0  # a second attempt to stack fits in
-        self.set_physics(ContactPhysicsCfg(), GRASP_DT)
+        self.set_physics(TwoCubePhysicsCfg(), GRASP_DT)
 
     def instruction_names(self) -> list[str]:
         return list(mdp.TASKS)

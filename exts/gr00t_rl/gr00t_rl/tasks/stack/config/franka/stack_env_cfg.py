@@ -24,7 +24,7 @@ from gr00t_rl.tasks.tabletop.env_cfg import (
     TabletopRewardsCfg,
     success_only,
 )
-from gr00t_rl.tasks.tabletop.physics import GRASP_DT, STEP_DT, ContactPhysicsCfg
+from gr00t_rl.tasks.tabletop.physics import GRASP_DT, STEP_DT, TwoCubePhysicsCfg
 from gr00t_rl.tasks.tabletop.scene import BLUE, RED, TabletopSceneCfg
 
 from ... import mdp
@@ -149,7 +149,7 @@ class StackCubeFrankaEnvCfg(TabletopEnvCfg):
     def __post_init__(self):
         super().__post_init__()
         self.episode_length_s = 10.0
-        self.set_physics(ContactPhysicsCfg(), GRASP_DT)
+        self.set_physics(TwoCubePhysicsCfg(), GRASP_DT)
 
 
 @configclass

@@ -141,13 +141,10 @@ def film(task: str, checkpoint: str, num_envs: int, size: int, seed: int, out: P
             shots: list[Shots] = []
 
             def recorder(shots: list[Shots] = shots) -> EpisodeRecorder:
-                data = env.unwrapped.scene[SENSOR].data
-                shots.append(
-                    Shots(
-                        lambda: data.output["rgb"].torch[..., :3].cpu().numpy().copy(),
-                        lambda: env.unwrapped.extras["success"],
-                    )
-                )
+                scene, extras = env.unwrapped.scene, env.unwrapped.extras
+                # .data renders: asked for anew every time
+                look = lambda: scene[SENSOR].data.output["rgb"].torch[..., :3].cpu().numpy().copy()  # noqa: E731
+                shots.append(Shots(look, lambda: extras["success"]))
                 return EpisodeRecorder(num_envs, num_envs, "cpu")
 
             policy = runner.get_inference_policy(device="cpu")

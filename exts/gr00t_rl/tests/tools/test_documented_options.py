@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import io
 import re
@@ -118,8 +119,13 @@ def test_options_and_overrides_are_known(command: Command) -> None:
     if not isinstance(task, str) or OWN_TASKS.search(task):
         return
     agent = getattr(options, "agent", None) or "rsl_rl_cfg_entry_point"
-    with contextlib.redirect_stderr(message):
-        resolve_task_config(task, agent, overrides=rest)
+    resolve(task, agent, tuple(rest))
+
+
+@functools.cache  # half of the commands repeat another's
+def resolve(task: str, agent: str, overrides: tuple[str, ...]) -> None:
+    """Let Isaac Lab put overrides into the cfgs."""
+    resolve_task_config(task, agent, overrides=list(overrides))
 
 
 def test_a_wrong_option_is_found() -> None:

@@ -6,14 +6,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from test_docs import DOCUMENTS, ROOT
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def page(name: str) -> str:
-    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+    return (DOCS / name).read_text(encoding="utf-8")
 
 
 def table_rows(text: str, columns: int) -> list[list[str]]:
@@ -86,7 +88,7 @@ def test_agents_that_documents_name_are_registered():
 
     ours = [spec.kwargs for name, spec in gym.registry.items() if name.startswith("Gr00t-")]
     known = {key for kwargs in ours for key in kwargs if re.fullmatch(r"rsl_rl_(\w+_)?cfg_entry_point", key)}
-    named = {name for file in DOCUMENTS for name in re.findall(r"rsl_rl_\w+_cfg_entry_point", file.read_text())}
+    named = {name for file in DOCS.glob("*.md") for name in re.findall(r"rsl_rl_\w+_cfg_entry_point", file.read_text())}
     assert "rsl_rl_mlp_grpo_cfg_entry_point" in named and named <= known
     listed = page("ppo_or_grpo.md").split("## Agents")[1].replace("_grpo_…", "_grpo_cfg_entry_point")
     assert set(re.findall(r"rsl_rl_\w*cfg_entry_point", listed)) == known

@@ -110,7 +110,7 @@ def test_the_settings_of_learning() -> None:
     state, camera = Gr00tFinetuneRunnerCfg(), Gr00tCameraFinetuneRunnerCfg()
     noise = re.search(r"`noise_level=([\d.]+)` on one random step \((.+?): ([\d.]+)\)", text)
     few = {TASKS[name.removesuffix("-Camera")] + "-Camera" * name.endswith("-Camera") for name in noise[2].split(", ")}
-    ours = [task + end for task in list(TASKS.values())[1:] + [CUBES] for end in ("", "-Camera")]
+    ours = [task + end for task in [*list(TASKS.values())[1:], CUBES] for end in ("", "-Camera")]
     for task in ours:
         assert cfgs(task)[1].actor.noise_level == float(noise[3 if task in few else 1]), task
     correlated = {task for task in ours if cfgs(task)[1].actor.noise_correlation}

@@ -54,7 +54,7 @@ def state_size(task: str) -> int:
     return max(key.end for key in cfgs(task)[1].actor.modality.state.values())
 
 
-@pytest.mark.parametrize(("column", "task"), enumerate(TASKS.values()))
+@pytest.mark.parametrize(("column", "task"), list(enumerate(TASKS.values())))
 def test_the_table_of_tasks(column: int, task: str) -> None:
     row = {name: cells[column] for name, cells in table_of_tasks().items()}
     state, camera = cfgs(task)[0], cfgs(f"{task}-Camera")[0]

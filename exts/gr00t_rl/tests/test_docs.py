@@ -64,3 +64,17 @@ def test_options_of_the_table_are_options_of_the_algorithm():
 def test_the_table_has_all_37_details():
     table = (ROOT / "docs" / "ppo_details.md").read_text()
     assert [int(number) for number in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)] == list(range(1, 38))
+
+
+def test_the_readme_names_every_verb():
+    from gr00t_rl.cli import VERBS
+
+    table = (ROOT / "README.md").read_text().partition("| `gr00t-rl` | |")[2].partition("\n\n")[0]
+    cells = re.findall(r"^\| (`[^|]+) \|", table, flags=re.MULTILINE)
+    assert {verb for cell in cells for verb in re.findall(r"`([\w-]+)`", cell)} == set(VERBS)
+
+
+def test_the_page_of_results_names_every_record():
+    text = (ROOT / "docs" / "results.md").read_text()
+    named = set(re.findall(r"\]\(results/(\w+\.json)\)", text))
+    assert named == {file.name for file in (ROOT / "docs" / "results").glob("*.json")}

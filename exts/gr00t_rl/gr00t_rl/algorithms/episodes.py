@@ -27,6 +27,8 @@ class FirstEpisodes:
         """Env steps of the episode, int64 [N]."""
         self.success = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """Episodes that ended in success, bool [N]."""
+        self.timed_out = torch.zeros_like(self.success)
+        """Episodes that ended because their time was up, bool [N]; none where the env does not say."""
         self.instruction = torch.zeros_like(self.lengths)
         """Number of the instruction that an ended episode had, int64 [N]; 0 where the env does not say."""
         self.spoiled = torch.zeros_like(self.alive)
@@ -35,7 +37,8 @@ class FirstEpisodes:
     def begin(self) -> None:
         """Forget all episodes; the envs have been reset."""
         self.alive.fill_(True)
-        for array in (self.rewards, self.discounted, self.lengths, self.success, self.instruction, self.spoiled):
+        outcomes = (self.success, self.timed_out, self.instruction, self.spoiled)
+        for array in (self.rewards, self.discounted, self.lengths, *outcomes):
             array.zero_()
 
     def spoil(self, envs: torch.Tensor) -> None:
@@ -49,6 +52,7 @@ class FirstEpisodes:
         dones: torch.Tensor,
         success: torch.Tensor | None,
         instruction: torch.Tensor | None = None,
+        time_outs: torch.Tensor | None = None,
     ) -> None:
         """Add one env step.
 
@@ -57,6 +61,7 @@ class FirstEpisodes:
             dones: Episode ends, [N], non-zero where the env was reset after this step.
             success: Whether an episode that ends now has succeeded, bool [N]; None if the env does not say.
             instruction: Number of the instruction that it had, int64 [N]; None if the env does not say.
+            time_outs: Whether its time was up, [N]; None if the env does not say.
         """
         self.rewards += torch.where(self.alive, rewards, 0.0)
         self.discounted += torch.where(self.alive, self.gamma**self.lengths * rewards, 0.0)
@@ -64,6 +69,8 @@ class FirstEpisodes:
         ended = self.alive & dones.bool()
         if success is not None:
             self.success |= ended & success
+        if time_outs is not None:
+            self.timed_out |= ended & time_outs.to(ended.device).bool()
         if instruction is not None:
             self.instruction = torch.where(ended, instruction, self.instruction)
         self.alive &= ~ended

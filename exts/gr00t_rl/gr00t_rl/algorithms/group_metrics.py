@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..utils.instructions import SUCCESS_RATE_TAG
+from ..utils.instructions import FAILURE_RATE_TAG, SUCCESS_RATE_TAG, TIME_OUT_RATE_TAG
 from .advantages import squared_deviations
 from .episodes import FirstEpisodes
 from .ranks import Moments, Tally
@@ -19,8 +19,6 @@ def tally_episodes(
     judged: torch.Tensor,
     informative: torch.Tensor,
     num_steps: int,
-    reports_success: bool,
-    tasks: Sequence[str] = (),
 ) -> None:
     """Add what the metrics are made of, without episodes that a bad env spoilt.
 
@@ -30,8 +28,6 @@ def tally_episodes(
         judged: What they are judged by, float32 [G, S].
         informative: Groups that teach something, bool [G].
         num_steps: Env steps of the iteration.
-        reports_success: Whether the env says which episodes succeeded.
-        tasks: Names of the tasks that the env's instructions ask for, where it has several.
     """
     good = ~episodes.spoiled
     tally.add("informative", informative)
@@ -40,14 +36,28 @@ def tally_episodes(
     tally.add("return", episodes.rewards[good])
     tally.add("length", episodes.lengths[good])
     tally.add("used", episodes.lengths / num_steps)
-    if reports_success:
-        tally.add("success", episodes.success[good])
-        for number, name in enumerate(tasks):
-            tally.add(f"success/{name}", episodes.success[good & (episodes.instruction == number)])
+
+
+def tally_endings(tally: Tally, episodes: FirstEpisodes, reports_time_outs: bool, tasks: Sequence[str]) -> None:
+    """Add how the episodes ended, without those that a bad env spoilt, for an env that says which succeeded.
+
+    Args:
+        tally: Exchanged over ranks afterwards.
+        episodes: One per env.
+        reports_time_outs: Whether the env says, too, which ran out of time.
+        tasks: Names of the tasks that the env's instructions ask for, where it has several.
+    """
+    good = ~episodes.spoiled
+    tally.add("success", episodes.success[good])
+    if reports_time_outs:
+        tally.add("time_out", (episodes.timed_out & ~episodes.success)[good])
+        tally.add("failure", ~(episodes.timed_out | episodes.success)[good])
+    for number, name in enumerate(tasks):
+        tally.add(f"success/{name}", episodes.success[good & (episodes.instruction == number)])
 
 
 def describe_episodes(moments: dict[str, Moments]) -> dict[str, float]:
-    """Return the metrics by tag, from what :func:`tally_episodes` and the advantages added on all ranks."""
+    """Return the metrics by tag, from what the functions above and the advantages added on all ranks."""
     of_return, judged, advantage = moments["return"], moments["judged"], moments["advantage"]
     metrics = {
         "frac_zero_std": 1.0 - moments["informative"].mean,
@@ -69,4 +79,7 @@ def describe_episodes(moments: dict[str, Moments]) -> dict[str, float]:
     for name in moments:
         if name == "success" or name.startswith("success/"):
             metrics[SUCCESS_RATE_TAG + name.removeprefix("success")] = moments[name].mean
+    for name, tag in (("failure", FAILURE_RATE_TAG), ("time_out", TIME_OUT_RATE_TAG)):
+        if name in moments:
+            metrics[tag] = moments[name].mean
     return metrics

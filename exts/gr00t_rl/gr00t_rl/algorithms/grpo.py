@@ -12,10 +12,10 @@ from tensordict import TensorDict
 
 from ..options import GrpoOptions
 from ..utils.errors import ConfigurationError
-from ..utils.instructions import SUCCESS_RATE_TAG, task_names
+from ..utils.instructions import FAILURE_RATE_TAG, SUCCESS_RATE_TAG, TIME_OUT_RATE_TAG, task_names
 from .advantages import decision_advantages, episode_weights, group_advantages, informative_groups
 from .episodes import FirstEpisodes
-from .group_metrics import describe_episodes, tally_episodes
+from .group_metrics import describe_episodes, tally_endings, tally_episodes
 from .health import HealthWatch
 from .ranks import Moments, Tally
 from .reference import FrozenReference
@@ -49,7 +49,8 @@ class GRPO(ClippedSurrogate):
         self.reference = FrozenReference(self.actor) if self.options.kl_coef > 0 else None
         self.episodes = FirstEpisodes(self.env.num_envs, self.options.gamma, self.device)
         self.health = HealthWatch()
-        self._reports_success, self._tasks = False, task_names(self.env.cfg)
+        self._reports_success = self._reports_time_outs = False
+        self._tasks = task_names(self.env.cfg)
         self._judged: torch.Tensor  # what episodes are judged by, float32 [G, S]
         self._informative: torch.Tensor  # groups that teach something, bool [G]
 
@@ -102,12 +103,15 @@ class GRPO(ClippedSurrogate):
         judged = rewards if self.options.reward == "return" else (success & dones.bool()).to(rewards.dtype)  # type: ignore
         # a decision runs no longer than its episode: what an env does afterwards is nobody's
         self.storage.step(judged, dones)
-        self.episodes.step(rewards, dones, success, extras.get("instruction"))
+        time_outs = extras.get("time_outs")
+        self.episodes.step(rewards, dones, success, extras.get("instruction"), time_outs)
         self.queue.rest(~self.episodes.alive)
         self._reset_models(ends)
-        self._reports_success = success is not None
-        # second episodes are short ones: counted, they bias what the env says of success
-        for tag in (SUCCESS_RATE_TAG, *(f"{SUCCESS_RATE_TAG}/{name}" for name in self._tasks)):
+        self._reports_success, self._reports_time_outs = success is not None, time_outs is not None
+        # second episodes are short ones: counted, they bias what the env says of endings; and at the reset of all envs
+        # it forgets the first ones
+        rates = (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
+        for tag in (*rates, *(f"{SUCCESS_RATE_TAG}/{name}" for name in self._tasks)):
             extras.get("log", {}).pop(tag, None)
         dones.zero_()
 
@@ -141,8 +145,9 @@ class GRPO(ClippedSurrogate):
 
     def _tally(self, tally: Tally, batch: TensorDict) -> None:
         """Add what the metrics of the iteration's episodes are made of."""
-        success, tasks = self._reports_success, self._tasks
-        tally_episodes(tally, self.episodes, self._judged, self._informative, self.num_steps, success, tasks)
+        tally_episodes(tally, self.episodes, self._judged, self._informative, self.num_steps)
+        if self._reports_success:
+            tally_endings(tally, self.episodes, self._reports_time_outs, self._tasks)
         tally.add("advantage", batch["advantage"])
 
     def _describe(self, moments: dict[str, Moments]) -> dict[str, float]:

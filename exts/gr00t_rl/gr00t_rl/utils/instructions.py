@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an env's instructions are called where results are told apart by them."""
+"""Names of the metrics of success, and what an env's instructions are called where results are told apart by them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 SUCCESS_RATE_TAG = "charts/success_rate"
 """Metric of all episodes; ``<tag>/<name>`` is that of the episodes with one of the instructions."""
+FAILURE_RATE_TAG = "charts/failure_rate"
+TIME_OUT_RATE_TAG = "charts/time_out_rate"
+"""The other ways an episode can end: the three add up to 1."""
 
 
 def task_names(env_cfg: Any) -> list[str]:

@@ -12,6 +12,8 @@ from tensordict import TensorDict
 from torch.distributions import Normal
 
 from gr00t_rl.algorithms.advantages import group_advantages
+from gr00t_rl.algorithms.episodes import FirstEpisodes
+from gr00t_rl.algorithms.group_metrics import tally_endings
 from gr00t_rl.algorithms.ranks import Tally
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -171,9 +173,30 @@ def test_the_runners_logger_sees_no_ends_and_we_report_the_episodes(tmp_path):
     assert all("charts/success_rate" not in extras for extras in runner.logger.ep_extras)
     (metrics,) = seen
     assert metrics["charts/success_rate"] == pytest.approx(ep.success.float().mean().item())
+    late = torch.tensor([length == env.max_episode_length for length in first_ends(env)])
+    late &= ~ep.success
+    assert 0 < late.sum() < env.num_envs
+    assert metrics["charts/time_out_rate"] == pytest.approx(late.float().mean().item())
+    rates = [metrics[f"charts/{name}_rate"] for name in ("success", "failure", "time_out")]
+    assert sum(rates) == pytest.approx(1.0) and min(rates) >= 0.0
     assert metrics["charts/episodic_length"] == pytest.approx(sum(first_ends(env)) / env.num_envs)
     assert metrics["charts/episodic_return"] == pytest.approx(ep.rewards.mean().item())
     assert metrics["charts/used_steps"] == pytest.approx(sum(first_ends(env)) / (env.num_envs * 5))
+
+
+def test_endings_of_first_episodes_are_told_apart():
+    """One succeeds, one runs out of time, one fails, one succeeds as its time is up; how second ones end is nothing."""
+    episodes, ends = FirstEpisodes(4, 1.0, "cpu"), torch.ones(4)
+    time_outs = torch.tensor([0.0, 1.0, 0.0, 1.0])  # rsl_rl's own envs report floats
+    episodes.step(ends, ends, torch.tensor([True, False, False, True]), time_outs=time_outs)
+    episodes.step(ends, ends, torch.ones(4).bool(), time_outs=ends)
+    for reported in (True, False):
+        tally = Tally("cpu")
+        tally_endings(tally, episodes, reported, [])
+        rates = {name: moments.mean for name, moments in tally.exchange()[1].items()}
+        assert rates == ({"success": 0.5, "failure": 0.25, "time_out": 0.25} if reported else {"success": 0.5})
+    episodes.begin()
+    assert not episodes.timed_out.any()
 
 
 def test_documented_tags_are_written(tmp_path):
@@ -300,6 +323,7 @@ def test_success_is_reported_for_each_task_of_the_first_episodes():
         seen = torch.stack([past["dones"] for past in env.history[:-1]]).any(0) if len(env.history) > 1 else dones * 0
         extras["instruction"] = torch.where(seen.bool(), 1 - first, first)
         extras["log"] |= {"charts/success_rate/push": 0.25, "charts/success_rate/stack": 0.25}
+        extras["log"] |= {"charts/failure_rate": 0.0, "charts/time_out_rate": 0.0}
         return obs, rewards, dones, extras
 
     env.step = instructed  # type: ignore[method-assign]

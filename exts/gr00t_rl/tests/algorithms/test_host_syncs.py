@@ -55,6 +55,7 @@ PER_ITERATION = {
 
 PER_GROUPS = {
     "algorithms/grpo.py:_select": "all",
+    "algorithms/group_metrics.py:tally_endings": "all",
     "algorithms/group_metrics.py:tally_episodes": "all",
     "algorithms/grpo.py:update": 0.5,
 }

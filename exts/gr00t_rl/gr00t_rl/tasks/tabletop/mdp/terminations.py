@@ -11,7 +11,13 @@ import torch
 from isaaclab.managers import ManagerTermBase, TerminationTermCfg
 
 from gr00t_rl.tasks.grouping import is_evaluating
-from gr00t_rl.utils.instructions import SUCCESS_RATE_TAG, instruction_labels, task_names
+from gr00t_rl.utils.instructions import (
+    FAILURE_RATE_TAG,
+    SUCCESS_RATE_TAG,
+    TIME_OUT_RATE_TAG,
+    instruction_labels,
+    task_names,
+)
 
 from .history import OutcomeHistory, OutcomesDue
 from .instructions import instruction_index
@@ -19,8 +25,6 @@ from .instructions import instruction_index
 if TYPE_CHECKING:
     from isaaclab.envs import ManagerBasedRLEnv
 
-FAILURE_RATE_TAG = "charts/failure_rate"
-TIME_OUT_RATE_TAG = "charts/time_out_rate"
 _MIN_HISTORY = 256
 _KINDS = 3
 

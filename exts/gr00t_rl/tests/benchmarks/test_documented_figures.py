@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The tables of docs/learning.md are those of the records in docs/results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from finetune_lift import share
+from records import Record, read_study
+
+DOCS = Path(__file__).resolve().parents[4] / "docs"
+
+
+def section(title: str) -> str:
+    """The text below a heading of docs/learning.md, up to the next heading."""
+    return re.split(r"\n#+ ", (DOCS / "learning.md").read_text(encoding="utf-8").partition(f"# {title}\n")[2])[0]
+
+
+def rows(text: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Each row of the text's tables: the cells of its head, and its own."""
+    head: list[str] = []
+    lines = text.splitlines()
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if after.startswith("|---"):
+            head = cells
+        elif cells and not line.startswith("|---"):
+            yield head, cells
+
+
+def cost(run: Record) -> list[str]:
+    """Minutes and env steps as the tables have them."""
+    curve = run["curve"]
+    return [f"{curve['seconds'][-1] / 60:.1f}", f"{curve['env_steps'][-1] / 1e6:.2f} M"]
+
+
+def test_runs_on_two_cores():
+    """The table has every run of the file, and the curves end where it says."""
+    study, seen = read_study(DOCS / "results" / "lift_2_cores.json"), set()
+    for _, (task, seed, iterations, *figures) in rows(section("On two cores")):
+        name = f"{task.strip('`')}_ppo"
+        run, base = study[f"{name}_seed{seed}"], study[f"{name}_base"]
+        seen.add(f"{name}_seed{seed}")
+        assert int(iterations) == run["iterations"]
+        assert figures == [*cost(run), share(base["init_noise_1"]), share(run["after"]["init_noise_1"])]
+    assert seen == {name for name, run in study.items() if "curve" in run}
+
+
+@pytest.mark.parametrize(
+    ("title", "file"),
+    [
+        ("From a base policy that sometimes succeeds", "lift"),
+        ("Push-Camera", "lift"),
+        ("Towards ninety percent", "lift_long"),
+    ],
+)
+def test_runs_on_one_core(title, file):
+    study, seen = read_study(DOCS / "results" / f"{file}.json"), 0
+    for (task, *_), (run, *figures) in rows(section(title)):
+        if not task.startswith("`Gr00t-") or "success" in run:
+            continue
+        name = f"{task.strip('`')}_ppo_{'base' if run == 'base' else re.sub(r'seed (.).*', r'seed\1', run)}"
+        record = study[name]
+        found = record if run == "base" else record["after"]
+        expected = [share(found[f"init_noise_{noise}"]) for noise in (1, 0)]
+        assert figures == [*(["", ""] if run == "base" else cost(record)), *expected], name
+        seen += 1
+    assert seen >= 4
+
+
+def test_settings_that_were_screened():
+    """Each evaluation of the table is one of the file, with the success of the last tenth of its training episodes."""
+    study = read_study(DOCS / "results" / "screen.json")
+    recorded: list[tuple[str, ...]] = []
+    for run in study.values():
+        success = np.array(run["curve"]["success_rate"], dtype=float)
+        late = np.nanmean(success[-max(3, len(success) // 10) :])
+        task = run["task"].removeprefix("Gr00t-")
+        recorded.append((task, str(run["seed"]), f"{100 * late:.0f} %", share(run["after"])))
+    task, missing = "", []
+    for head, cells in rows(section("Settings that were screened")):
+        if head[:2] != ["task", "setting"]:
+            continue
+        name, setting, *figures = (cell.strip("*") for cell in cells)
+        task = re.split(r",| at ", name)[0] or task
+        name = f"{task.removesuffix('-Camera')}-Cube-Franka{'-Camera' * task.endswith('-Camera')}"
+        if (name, *figures) in recorded:
+            recorded.remove((name, *figures))
+        else:
+            missing.append(setting)
+    assert missing == ["coefficients-preserving noise (arXiv 2509.05952), all of it drawn anew"]  # its record is lost
+    assert not recorded

@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--processes",
         metavar="N",
         help="processes that train together, each with --num_envs envs of its own: a number, or auto for all GPUs "
-        "(with --device cpu: all cores); default 1",
+        "(without one, or with --device cpu: all cores); default 1",
     )
     cluster = parser.add_argument_group("several machines", "torchrun's flags, the same command on each")
     for flag in CLUSTER_FLAGS:

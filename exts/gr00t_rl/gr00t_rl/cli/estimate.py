@@ -34,7 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
     """Options of this verb; Isaac Lab's own are taken too and not heeded."""
     parser = verb_parser("estimate", DESCRIPTION, EXAMPLES)
     parser.add_argument("--task", required=True, help="task id")
-    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point", help="name of the agent's cfg entry point")
+    parser.add_argument(
+        "--agent",
+        default="rsl_rl_cfg_entry_point",
+        help="name of the agent's cfg entry point (default: rsl_rl_cfg_entry_point)",
+    )
     parser.add_argument("--num_envs", type=int, help="envs (default: the task's)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ... (default: the GPU if there is one)")
     parser.add_argument(

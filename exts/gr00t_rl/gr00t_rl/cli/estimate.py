@@ -26,7 +26,8 @@ The exit status is 1 if the run cannot fit; the message names the settings that 
 EXAMPLES = """
   gr00t-rl estimate --task Gr00t-Push-Cube-Franka
   gr00t-rl estimate --task Gr00t-Push-Cube-Franka-Camera --num_envs 64 agent.actor.checkpoint=/path/to/gr00t_n1d5 \\
-      agent.actor.dtype=bfloat16 env.camera_size=224
+      agent.actor.tokenizer=/path/to/eagle_assets agent.actor.embodiment_id=31 agent.actor.dtype=bfloat16 \\
+      env.camera_size=224
   gr00t-rl estimate --task Gr00t-Push-Cube-Franka-Camera --full-size --memory 80GB agent.actor.dtype=bfloat16"""
 
 

@@ -156,3 +156,21 @@ def test_demonstrations_have_the_defaults() -> None:
     assert f"`--pictures_gb` ({finetune().get_default('pictures_gb'):g})" in text
     assert f"in segments of {SEGMENT} frames" in text and EPISODES_PER_ENV == 4
     assert "(up to four episodes per env)" in text
+
+
+def test_demonstrations_have_the_tokens_of_tiny() -> None:
+    """Of two 64 x 64 pictures and Push's instruction, with patches of 8 and of 16 pixels."""
+    from gr00t_rl.gr00t.generations import tiny_for_image
+
+    of, text = generation("n1.5"), page("docs/demonstrations.md")
+    tokens = {}
+    for patch_size in (8, 16):
+        config = tiny_for_image(of.Config, 64, patch_size=patch_size)
+        tokenizer, told = of.tiny_tokenizer(config), "push the red cube to the green target"
+        processor = of.Processor(config, tokenizer, told, num_views=2, image_sizes=[(64, 64)] * 2)
+        tokens[patch_size] = processor.prompt_length
+        if patch_size == 8:  # the default; features are cached in float32
+            kilobytes = processor.prompt_length * config.feature_dim * 4 / 1e3
+            assert f"(tiny: {kilobytes:.0f} KB per frame of two cameras;" in text
+    assert f"it has {tokens[8]} now." in text
+    assert f"With `--patch_size 16 --vision_hidden_size 96` there are {tokens[16]} tokens" in text

@@ -89,6 +89,11 @@ def test_generations_have_the_sizes(name: str) -> None:
         grid = (1, side // vision.patch_size, side // vision.patch_size)
         expected["picture"] = f"{side}² has {config.tokens_of(grid)} tokens"
     text = page("docs/generations.md")
+    told = cells(text, "forward pass of a decision, two cameras, by arithmetic")[COLUMN[name]]
+    (tokens,) = re.findall(r"TFLOP \((\d+) tokens\)", told)
+    grid = config.grid if name == "n1.5" else (1, 16, 16)
+    flops = generation(name).count_flops(config, int(tokens), [grid] * 2)
+    assert_shown(told, (flops.encode + flops.denoise(4)) / 1e12)
     for row, shown in expected.items():
         columns = cells(text, row)
         found = columns[0] if columns[COLUMN[name]] == "the same" else columns[COLUMN[name]]

@@ -27,11 +27,12 @@ def page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def cells(text: str, first: str) -> list[str]:
-    """The other cells of the only row of a table that begins with ``first``."""
-    rows = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
-    assert len(rows) == 1, (first, len(rows))
-    return [cell.strip() for cell in rows[0].split("|")[2:-1]]
+def cells(text: str, first: str, others: int = 2) -> list[str]:
+    """The ``others`` cells of the only row that begins with ``first`` and has so many beside it."""
+    rows = [line.split("|")[2:-1] for line in text.splitlines() if line.startswith(f"| {first} |")]
+    found = [row for row in rows if len(row) == others]
+    assert len(found) == 1, (first, len(found))
+    return [cell.strip() for cell in found[0]]
 
 
 def assert_shown(shown: str, value: float) -> None:
@@ -55,7 +56,7 @@ def test_full_size_has_the_parameters_of_each_part(name: str) -> None:
         adapters = make_trainable(model, dict.fromkeys(LORA_PARTS, "lora"), 16, 16.0)
         model.action_head.slice_embodiment(0)
     for part, parameters in part_parameters(model).items():
-        own, adapted = cells(text, f"`{part}`")[1:][2 * COLUMN[name] :][:2]
+        own, adapted = cells(text, f"`{part}`", 5)[1:][2 * COLUMN[name] :][:2]
         assert_shown(own, millions(p for n, p in parameters.items() if not is_adapter(n)))
         if part in LORA_PARTS:
             assert_shown(adapted, millions(adapters[part]))

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "exts" / "gr00t_rl"
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docker").rglob("*.md")]
+DOCUMENTS += [PACKAGE / "gr00t_rl" / "assets" / "checkpoints" / "README.md"]
 TESTS = {
     name for file in (PACKAGE / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
 }
@@ -40,9 +41,29 @@ def missing_in(text: str, folder: Path) -> list[str]:
     return missing
 
 
+def anchors_of(text: str) -> set[str]:
+    """Anchors of a document's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", prose(text), flags=re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+def dead_anchors_in(text: str, document: Path) -> list[str]:
+    """Return the links of a document to headings that are not there; files that are not there are no matter here."""
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]*#[^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        file = document.parent / path if path else document
+        if not re.match(r"[a-z]+:", target) and file.suffix == ".md" and file.is_file():
+            dead += [target] if anchor not in anchors_of(file.read_text()) else []
+    return dead
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_tests_that_a_document_names_exist(document):
-    assert missing_in(prose(document.read_text()), document.parent) == []
+    text = prose(document.read_text())
+    assert missing_in(text, document.parent) == []
+    assert dead_anchors_in(text, document) == []
 
 
 def test_the_check_finds_what_is_missing():
@@ -50,6 +71,8 @@ def test_the_check_finds_what_is_missing():
     text += "`algorithms/gone.py` `algorithms/ppo.py::Gone` `test_gone`"
     text += " `algorithms/ppo.py::PPO` `algorithms/test_ppo.py` `test_ratio_moves_with_the_weights`"
     assert missing_in(text, ROOT) == ["gone.md", "algorithms/gone.py", "algorithms/ppo.py::Gone", "test_gone"]
+    text = "[a](CONTRIBUTING.md#the-site) [b](CONTRIBUTING.md#gone) [c](gone.md#a) [d](https://x.y/z.md#a) [e](#none)"
+    assert dead_anchors_in(text, ROOT / "README.md") == ["CONTRIBUTING.md#gone", "#none"]
 
 
 def test_options_of_the_table_are_options_of_the_algorithm():

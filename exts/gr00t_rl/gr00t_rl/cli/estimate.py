@@ -26,7 +26,8 @@ The exit status is 1 if the run cannot fit; the message names the settings that 
 EXAMPLES = """
   gr00t-rl estimate --task Gr00t-Push-Cube-Franka
   gr00t-rl estimate --task Gr00t-Push-Cube-Franka-Camera --num_envs 64 agent.actor.checkpoint=/path/to/gr00t_n1d5 \\
-      agent.actor.dtype=bfloat16 env.camera_size=224
+      agent.actor.tokenizer=/path/to/eagle_assets agent.actor.embodiment_id=31 agent.actor.dtype=bfloat16 \\
+      env.camera_size=224
   gr00t-rl estimate --task Gr00t-Push-Cube-Franka-Camera --full-size --memory 80GB agent.actor.dtype=bfloat16"""
 
 
@@ -34,7 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
     """Options of this verb; Isaac Lab's own are taken too and not heeded."""
     parser = verb_parser("estimate", DESCRIPTION, EXAMPLES)
     parser.add_argument("--task", required=True, help="task id")
-    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point", help="name of the agent's cfg entry point")
+    parser.add_argument(
+        "--agent",
+        default="rsl_rl_cfg_entry_point",
+        help="name of the agent's cfg entry point (default: rsl_rl_cfg_entry_point)",
+    )
     parser.add_argument("--num_envs", type=int, help="envs (default: the task's)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ... (default: the GPU if there is one)")
     parser.add_argument(

@@ -29,7 +29,11 @@ def build_parser() -> argparse.ArgumentParser:
     """Options of this verb; Isaac Lab's own are added by :func:`main`."""
     parser = verb_parser("evaluate", DESCRIPTION, EXAMPLES)
     parser.add_argument("--task", help="task id; without it, --compare only compares")
-    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point", help="name of the agent's cfg entry point")
+    parser.add_argument(
+        "--agent",
+        default="rsl_rl_cfg_entry_point",
+        help="name of the agent's cfg entry point (default: rsl_rl_cfg_entry_point)",
+    )
     parser.add_argument(
         "--checkpoint",
         default="latest",

@@ -30,7 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="model_N.pt in the folder of its run, that folder, or 'latest' or 'best' of --task and --agent",
     )
     parser.add_argument("--task", help="task id, for 'latest' and 'best'")
-    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point", help="agent, for 'latest' and 'best'")
+    parser.add_argument(
+        "--agent",
+        default="rsl_rl_cfg_entry_point",
+        help="agent, for 'latest' and 'best' (default: rsl_rl_cfg_entry_point)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
     parser.add_argument("--base", help="base weights, where they are no longer where the run found them")
     parser.add_argument(

@@ -16,7 +16,7 @@ A run that was interrupted goes on by the same command: every --save_interval st
 OUT.resume.pt, which is removed when the checkpoint is written.
 
 '--checkpoint tiny' (N1.5) or 'tiny-n1.7' is a small random network, whose sizes are options; all of it is trained. Of
-other checkpoints, the projector and the diffusion model are."""
+other checkpoints, the projector, the diffusion model and the features' self-attention are."""
 EXAMPLES = """
   gr00t-rl finetune --dataset datasets/push --task Gr00t-Push-Cube-Franka-Camera --checkpoint tiny \\
       --out checkpoints/push

@@ -19,8 +19,9 @@ from . import verb_parser
 DESCRIPTION = """Write a GR00T checkpoint with random weights, in the official layout and with its own tokenizer.
 
 It runs and trains like any other, but it does not act: for tests of speed, memory and plumbing, or to start from.
---full-size is the released network: N1.5's 2.41 billion parameters or N1.7's 3.14. As float32 N1.5 takes 10.9 GB on
-disk and 11.6 GB of memory while it is made, as bfloat16 5.5 and 6.2 GB; it takes a minute or two."""
+--full-size is the released network: N1.5's 2.41 billion parameters or N1.7's 3.14. As bfloat16 N1.5 takes 5.5 GB on
+disk and 6.2 GiB of memory while it is made, N1.7 6.3 GB and 7.7 GiB, as float32 about twice that; it takes a minute or
+two."""
 EXAMPLES = """
   gr00t-rl make-checkpoint --out checkpoints/tiny --image_size 64 --seed 1
   gr00t-rl make-checkpoint --out checkpoints/full --full-size --dtype bfloat16"""

@@ -25,7 +25,7 @@ in two pictures. It works as it is: collect, finetune, train, evaluate, export. 
 EXAMPLES = """
   gr00t-rl new my_robot
   pip install -e my_robot
-  gr00t-rl collect --task My-Robot-Reach --episodes 200 --out datasets/my_robot"""
+  gr00t-rl collect --task My-Robot-Reach --episodes 240 --out datasets/my_robot --privileged tip_to_goal"""
 EXAMPLE = Path(__file__).parents[1] / "example"
 """What is copied."""
 NAME = "my_robot"

@@ -34,7 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
         "and --agent",
     )
     parser.add_argument("--task", help="task id, for 'latest' and 'best'")
-    parser.add_argument("--agent", default="rsl_rl_cfg_entry_point", help="agent, for 'latest' and 'best'")
+    parser.add_argument(
+        "--agent",
+        default="rsl_rl_cfg_entry_point",
+        help="agent, for 'latest' and 'best' (default: rsl_rl_cfg_entry_point)",
+    )
     parser.add_argument("--base", help="base weights of a run, where they are no longer where it found them")
     parser.add_argument("--host", default="127.0.0.1", help="address to be reached at (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=5555, help="TCP port; 0: any free one (default 5555)")

@@ -22,7 +22,9 @@ EXAMPLES = """
   gr00t-rl train --task Gr00t-Push-Cube-Franka --device cpu
   gr00t-rl train --task Gr00t-Reach-Franka --agent rsl_rl_mlp_cfg_entry_point --num_envs 64 --max_iterations 200
   gr00t-rl train --task Gr00t-Push-Cube-Franka --agent rsl_rl_grpo_cfg_entry_point agent.algorithm.kl_coef=0.01
-  gr00t-rl train --task Gr00t-Push-Cube-Franka-Camera agent.actor.checkpoint=/path/to/gr00t_n1d5 env.camera_size=224
+  gr00t-rl train --task Gr00t-Push-Cube-Franka-Camera --agent rsl_rl_lora_cfg_entry_point --num_envs 64 \\
+      agent.actor.checkpoint=/path/to/gr00t_n1d5 agent.actor.tokenizer=/path/to/eagle_assets \\
+      agent.actor.embodiment_id=31 agent.actor.dtype=bfloat16 env.camera_size=224
   gr00t-rl train --task Gr00t-Push-Cube-Franka --checkpoint latest
   gr00t-rl train --task Gr00t-Push-Cube-Franka --device cpu --processes auto"""
 
@@ -49,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--processes",
         metavar="N",
         help="processes that train together, each with --num_envs envs of its own: a number, or auto for all GPUs "
-        "(with --device cpu: all cores); default 1",
+        "(without one, or with --device cpu: all cores); default 1",
     )
     cluster = parser.add_argument_group("several machines", "torchrun's flags, the same command on each")
     for flag in CLUSTER_FLAGS:

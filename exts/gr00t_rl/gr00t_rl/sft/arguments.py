@@ -97,7 +97,7 @@ def add_embodiment(parser: argparse.ArgumentParser) -> None:
     add(
         "--task",
         help="task whose agent declares the modality; not needed where the checkpoint says its own "
-        "(experiment_cfg/gr00t_rl.json); else give --embodiment_tag or --modality",
+        "(experiment_cfg/gr00t_rl.json, or an N1.7 checkpoint's files); else give --embodiment_tag or --modality",
     )
     add(
         "--modality",

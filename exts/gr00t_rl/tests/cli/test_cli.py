@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import re
@@ -85,6 +86,32 @@ def test_examples_are_commands_that_the_verb_reads(verb, capsys):
 
 def _entries(value):
     return value if isinstance(value, list) else [value]
+
+
+def _actions(parser):
+    """Actions of a parser and of those below it."""
+    for action in parser._actions:
+        yield action
+        for below in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
+            if isinstance(below, argparse.ArgumentParser):
+                yield from _actions(below)
+
+
+SPOKEN = ("estimate", "device")
+"""Its help tells in words which device the program chooses."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_tells_the_defaults_that_there_are(verb):
+    """The number or name after "default" in an option's help is the parser's own."""
+    for action in _actions(module_of(verb).build_parser()):
+        value = action.default
+        if isinstance(value, bool | list | None) or value == argparse.SUPPRESS or (verb, action.dest) == SPOKEN:
+            continue
+        told = re.search(r"\bdefault:? ([\w.]+)", action.help or "")
+        assert told is not None, f"--{action.dest} of {verb} does not tell its default"
+        shown = told[1].rstrip(".")
+        assert shown == value if isinstance(value, str) else float(shown) == value, (verb, action.dest, shown, value)
 
 
 def test_overrides_after_an_option_of_several_values_are_not_among_them():

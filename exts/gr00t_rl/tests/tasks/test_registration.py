@@ -71,6 +71,26 @@ def test_tasks_page_has_the_sizes(column: int) -> None:
     assert envs == [state.scene.num_envs, camera.scene.num_envs]
 
 
+def test_demonstrations_page_has_the_memory_of_running_episodes() -> None:
+    """docs/demonstrations.md: what `gr00t-rl collect` keeps of the pictures of Push-Camera with its default of envs."""
+    from gr00t_rl.cli.collect import build_parser
+
+    text = (Path(__file__).parents[4] / "docs" / "demonstrations.md").read_text(encoding="utf-8")
+    found = re.search(
+        r"That is ([\d.]+) GB for Push-Camera with (\d+) envs \((\d+) steps, two cameras of (\d+)²\),\s+"
+        r"([\d.]+) GB at (\d+)², and ([\d.]+) GB at (\d+) × (\d+)\.",
+        text,
+    )
+    assert found is not None
+    cfg, _ = resolve_task_config("Gr00t-Push-Cube-Franka-Camera", None, overrides=[])
+    envs, steps = int(found[2]), int(found[3])
+    assert envs == build_parser().get_default("num_envs")
+    assert steps == round(cfg.episode_length_s / (cfg.decimation * cfg.sim.dt))
+    assert int(found[4]) == cfg.camera_size and cfg.scene.front is not None and cfg.scene.wrist is not None
+    for told, pixels in ((1, int(found[4]) ** 2), (5, int(found[6]) ** 2), (7, int(found[8]) * int(found[9]))):
+        assert float(found[told]) == pytest.approx(steps * envs * 2 * 3 * pixels / 1e9, rel=0.02)
+
+
 @pytest.mark.parametrize(("physics", "variant"), [("newton_mjwarp", "mujoco"), ("ovphysx", "physx")])
 @pytest.mark.parametrize("task", ["Gr00t-Reach-Franka", "Gr00t-Stack-Cube-Franka-Camera"])
 def test_isaac_labs_own_panda_is_a_preset(task: str, physics: str, variant: str) -> None:

@@ -35,7 +35,7 @@ ROWS = 144
 
 TWO_CUBE_ROWS = 192
 """The same for two. Experts reach 132 (stacking, with noise 0.3), policies that explore 170; contacts beyond are lost,
-with a warning of Newton's. The rows cost 7 % of the env steps per second of Stack (1,024 -> 952, 256 envs, one core)."""
+with a warning of Newton's. The rows cost Stack 7 % of its env steps per second (1,024 -> 952, 256 envs, one core)."""
 
 
 @configclass

@@ -12,8 +12,6 @@ from tensordict import TensorDict
 from torch.distributions import Normal
 
 from gr00t_rl.algorithms.advantages import group_advantages
-from gr00t_rl.algorithms.episodes import FirstEpisodes
-from gr00t_rl.algorithms.group_metrics import tally_endings
 from gr00t_rl.algorithms.ranks import Tally
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -182,21 +180,6 @@ def test_the_runners_logger_sees_no_ends_and_we_report_the_episodes(tmp_path):
     assert metrics["charts/episodic_length"] == pytest.approx(sum(first_ends(env)) / env.num_envs)
     assert metrics["charts/episodic_return"] == pytest.approx(ep.rewards.mean().item())
     assert metrics["charts/used_steps"] == pytest.approx(sum(first_ends(env)) / (env.num_envs * 5))
-
-
-def test_endings_of_first_episodes_are_told_apart():
-    """One succeeds, one runs out of time, one fails, one succeeds as its time is up; how second ones end is nothing."""
-    episodes, ends = FirstEpisodes(4, 1.0, "cpu"), torch.ones(4)
-    time_outs = torch.tensor([0.0, 1.0, 0.0, 1.0])  # rsl_rl's own envs report floats
-    episodes.step(ends, ends, torch.tensor([True, False, False, True]), time_outs=time_outs)
-    episodes.step(ends, ends, torch.ones(4).bool(), time_outs=ends)
-    for reported in (True, False):
-        tally = Tally("cpu")
-        tally_endings(tally, episodes, reported, [])
-        rates = {name: moments.mean for name, moments in tally.exchange()[1].items()}
-        assert rates == ({"success": 0.5, "failure": 0.25, "time_out": 0.25} if reported else {"success": 0.5})
-    episodes.begin()
-    assert not episodes.timed_out.any()
 
 
 def test_documented_tags_are_written(tmp_path):

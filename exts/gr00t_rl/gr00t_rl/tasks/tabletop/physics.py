@@ -70,7 +70,9 @@ class TwoCubePhysicsCfg(ContactPhysicsCfg):
 
     def __post_init__(self):
         for preset in (self.newton_mjwarp, self.default):
-            preset.solver_cfg.njmax = TWO_CUBE_ROWS
+            solver = preset.solver_cfg
+            assert solver is not None
+            solver.njmax = TWO_CUBE_ROWS
 
 
 @configclass

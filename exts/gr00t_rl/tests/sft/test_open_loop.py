@@ -11,7 +11,7 @@ import torch
 from gr00t_rl.cli import dataset as command
 from gr00t_rl.cli.finetune import build_parser
 from gr00t_rl.data import Demonstrations
-from gr00t_rl.gr00t import ActionKey, Modality, PolicySettings, StateKey
+from gr00t_rl.gr00t import ActionKey, Gr00tNetwork, Modality, PolicySettings, StateKey
 from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE
 from gr00t_rl.sft import open_loop, program
 from gr00t_rl.sft.arguments import complete_arguments
@@ -106,6 +106,7 @@ def test_a_network_that_knows_the_answer_makes_no_error(dataset, modality, monke
             return rows[:, None, None].float()
 
     class Model:
+        decide, dtype = Gr00tNetwork.decide, torch.float32
         action_head = Head()
         backbone = torch.nn.Linear(1, 1)
         encode = staticmethod(lambda pixels, prompt: pixels)

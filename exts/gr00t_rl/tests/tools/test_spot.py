@@ -18,7 +18,15 @@ SAVES = "trap 'sleep 0.3; echo saved >> saves; exit 75' TERM; echo started >> st
 def start(folder: Path, script: str) -> subprocess.Popen:
     """Start the loop over a program of bash."""
     command = [SPOT, "bash", "-c", script]
-    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # what a shell started in the background inherits ignored interrupts, which bash cannot trap
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def lines(file: Path) -> int:

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-EVERY = 2
-"""Env steps per picture: 10 a second."""
+from gr00t_rl.evaluation.film import EVERY
+
 GREEN, RED, WHITE = (46, 160, 67), (207, 34, 46), (255, 255, 255)
 FRAME, GAP, TITLE = 3, 12, 22
 """Width of a frame, between the halves, and height of a title [px]."""
@@ -142,8 +142,10 @@ def film(task: str, checkpoint: str, num_envs: int, size: int, seed: int, out: P
 
             def recorder(shots: list[Shots] = shots) -> EpisodeRecorder:
                 scene, extras = env.unwrapped.scene, env.unwrapped.extras
-                # .data renders: asked for anew every time
-                look = lambda: scene[SENSOR].data.output["rgb"].torch[..., :3].cpu().numpy().copy()  # noqa: E731
+
+                def look() -> Pictures:  # .data renders: asked for anew every time
+                    return scene[SENSOR].data.output["rgb"].torch[..., :3].cpu().numpy().copy()
+
                 shots.append(Shots(look, lambda: extras["success"]))
                 return EpisodeRecorder(num_envs, num_envs, "cpu")
 

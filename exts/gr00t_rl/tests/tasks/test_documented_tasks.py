@@ -59,6 +59,11 @@ def test_the_table_of_tasks(column: int, task: str) -> None:
     row = {name: cells[column] for name, cells in table_of_tasks().items()}
     state, camera = cfgs(task)[0], cfgs(f"{task}-Camera")[0]
     assert row["instruction"] == state.instruction == camera.instruction == state.instructions[0]
+    seconds, steps = re.search(r"([\d.]+) s, (\d+) steps", row["episode"]).groups()
+    assert float(seconds) == state.episode_length_s == camera.episode_length_s
+    assert int(steps) == round(state.episode_length_s / (state.decimation * state.sim.dt))
+    envs = [int(number) for number in row["default envs, state / camera"].split("/")]
+    assert envs == [state.scene.num_envs, camera.scene.num_envs]
     held = re.findall(r"for ([\d.]+) s", row["success"])
     assert [float(seconds) for seconds in held] == [state.terminations.success.params["hold_s"]]
     paid = {abs(term.weight) * STEP_DT for term in vars(state.rewards).values() if term.weight}

@@ -56,21 +56,6 @@ def test_cfg_resolves(task: str, physics: str) -> None:
         assert (camera is not None) == task.endswith("-Camera")
 
 
-@pytest.mark.parametrize("column", range(4))
-def test_tasks_page_has_the_sizes(column: int) -> None:
-    """docs/tasks.md: episode, control steps and envs of each task are those of the cfgs."""
-    lines = (Path(__file__).parents[4] / "docs" / "tasks.md").read_text(encoding="utf-8").splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("| | `Gr00t-Reach-Franka` |"))
-    rows = {cells[1].strip(): cells[2:-1] for line in lines[first : first + 20] if len(cells := line.split("|")) == 7}
-    named = rows[""][column].strip(" `")
-    state, camera = (resolve_task_config(named + end, None, overrides=[])[0] for end in ("", "-Camera"))
-    seconds, steps = re.search(r"([\d.]+) s, (\d+) steps", rows["episode"][column]).groups()
-    assert float(seconds) == state.episode_length_s == camera.episode_length_s
-    assert int(steps) == round(state.episode_length_s / (state.decimation * state.sim.dt))
-    envs = [int(number) for number in rows["default envs, state / camera"][column].split("/")]
-    assert envs == [state.scene.num_envs, camera.scene.num_envs]
-
-
 def test_demonstrations_page_has_the_memory_of_running_episodes() -> None:
     """docs/demonstrations.md: what `gr00t-rl collect` keeps of the pictures of Push-Camera with its default of envs."""
     from gr00t_rl.cli.collect import build_parser

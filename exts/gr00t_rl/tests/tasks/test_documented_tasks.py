@@ -45,6 +45,13 @@ def cfgs(task: str) -> tuple[Any, Any]:
     return resolve_task_config(task, AGENT, overrides=[])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_the_cfgs():
+    """Kept agents would be those of the envs that other tests check."""
+    yield
+    cfgs.cache_clear()
+
+
 def numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"\d+(?:\.\d+)?(?:e-\d+)?", text)]
 

@@ -47,6 +47,20 @@ def check_base(assets: Mapping[str, bytes], modality: Modality | None, embodimen
     settings.check(modality, embodiment_id)
 
 
+def trained_row(of: type[Gr00tProcessor], assets: Mapping[str, bytes], tag: str) -> int | None:
+    """Return the row that the files of base weights say of an embodiment, NVIDIA's or ours; None where none does.
+
+    Args:
+        of: Processor of the generation.
+        assets: Files of the base weights.
+        tag: Name of the embodiment.
+    """
+    row, settings = of.known_embodiment(assets, tag).row, readable_settings(assets)
+    if row is None and settings is not None and settings.modality.embodiment_tag == tag:
+        row = settings.embodiment_id
+    return row
+
+
 def unusual(
     of: type[Gr00tProcessor], assets: Mapping[str, bytes], embodiments: int, modality: Modality, embodiment_id: int
 ) -> list[str]:

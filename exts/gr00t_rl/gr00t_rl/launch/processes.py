@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from ..utils.errors import ConfigurationError
-from ..utils.stop import RESTART_CODE
+from ..utils.stop import INTERRUPTED_CODE, RESTART_CODE
 
 CLUSTER_FLAGS = (
     *("nnodes", "node_rank", "master_addr", "master_port", "local_addr"),
@@ -79,7 +79,8 @@ def run_processes(
         newest: Returns the newest checkpoint of the run, if there is one, for the line that says what failed.
 
     Returns:
-        0; ``RESTART_CODE`` if the run was asked to stop; else that of the failed process, 1 where a signal ended it.
+        0; ``RESTART_CODE`` if the run was asked to stop, after Ctrl-C 130; else that of the failed process, 1 where a
+        signal ended it.
     """
     from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing import SignalException
@@ -88,9 +89,10 @@ def run_processes(
     from torch.distributed.launcher.api import elastic_launch
 
     logs, code = tempfile.mkdtemp(prefix="gr00t_rl_processes_"), 1
+    interrupts: list[int] = []
     try:
         config, program, arguments = _configure(worker, count, cluster, logs)
-        with _interrupt_as_sigterm(SignalException), _quick_to_end() as agents:
+        with _interrupt_as_sigterm(SignalException, interrupts), _quick_to_end() as agents:
             elastic_launch(config, program)(*arguments)
         code = 0
     except ChildFailedError as error:
@@ -105,7 +107,7 @@ def run_processes(
     finally:
         if code in (0, RESTART_CODE) or not any(Path(logs).rglob("*.log")):
             shutil.rmtree(logs, ignore_errors=True)
-    return code
+    return INTERRUPTED_CODE if interrupts and code == RESTART_CODE else code
 
 
 def _configure(worker: Sequence[str], count: int, cluster: Sequence[str], logs: str) -> tuple[Any, Any, list[str]]:
@@ -211,12 +213,13 @@ def _quick_to_end() -> Iterator[list[Any]]:
 
 
 @contextlib.contextmanager
-def _interrupt_as_sigterm(exception: type[Exception]) -> Iterator[None]:
-    """Treat Ctrl-C as a request to stop: the processes are in sessions of their own, and hear nothing of it."""
+def _interrupt_as_sigterm(exception: type[Exception], interrupts: list[int]) -> Iterator[None]:
+    """Treat Ctrl-C as a request to stop and note it: the processes, in sessions of their own, hear nothing of it."""
 
     lines = ["ending the processes at once", "stopping; the state is saved first (Ctrl-C again: at once)"]
 
     def ask(signum: int, frame: FrameType | None) -> None:
+        interrupts.append(signum)
         print(f"\n[gr00t_rl] {lines.pop() if lines else 'ending'}", file=sys.stderr, flush=True)
         raise exception("Ctrl-C", signal.SIGTERM)
 

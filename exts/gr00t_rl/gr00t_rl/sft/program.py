@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..data import Demonstrations
 from ..gr00t import TINY, CheckpointError, Gr00tNetwork, Modality, PolicySettings, generation
+from ..gr00t.as_trained import trained_row
 from ..gr00t.checkpoint import SETTINGS_FILE
 from ..gr00t.n1d5.processor import RELEASED_CROP
 from ..utils.errors import ConfigurationError
@@ -62,10 +63,10 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     device = torch.device(args.device)
     model, tokenizer = load_network(args, data)
     modality = with_crop(args, modality, model)
-    known = generation(model.config.generation).Processor.known_embodiment(model.assets, modality.embodiment_tag)
-    if known.row not in (None, args.embodiment_id):
+    row = trained_row(generation(model.config.generation).Processor, model.assets, modality.embodiment_tag)
+    if row not in (None, args.embodiment_id):
         raise ConfigurationError(
-            f"--embodiment_id is {args.embodiment_id}, but the checkpoint says {known.row} for "
+            f"--embodiment_id is {args.embodiment_id}, but the checkpoint says {row} for "
             f"{modality.embodiment_tag!r}; give that"
         )
     try:

@@ -15,6 +15,8 @@ from typing import Any, Self
 
 RESTART_CODE = 75
 """Exit code that means "start me again": ``EX_TEMPFAIL`` of sysexits.h. Success is 0, errors are 1 and 2."""
+INTERRUPTED_CODE = 128 + signal.SIGINT
+"""Exit code after Ctrl-C, 130 as in a shell: whoever pressed it does not want the run started again."""
 
 
 class Stopped(SystemExit):
@@ -55,7 +57,7 @@ class StopRequest:
     @property
     def code(self) -> int:
         """Exit code of the process."""
-        return RESTART_CODE if self.by == signal.SIGTERM else 128 + self.by
+        return RESTART_CODE if self.by == signal.SIGTERM else INTERRUPTED_CODE
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for number, handler in self._previous.items():

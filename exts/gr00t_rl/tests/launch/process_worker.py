@@ -4,8 +4,8 @@
     process_worker.py ACCIDENT LOG_DIR
 
 The accident happens to rank 1 in its 15th env step, the first of the third iteration: "killed" by SIGKILL, or "asks"
-the launcher to stop by SIGTERM. With "raises" there is no env and no runner, which take seconds to load: rank 1 breaks
-while rank 0 waits for it.
+the launcher to stop by SIGTERM, or "interrupts" it as Ctrl-C does. With "raises" there is no env and no runner, which
+take seconds to load: rank 1 breaks while rank 0 waits for it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class UnluckyEnv(PointMassEnv):
         if self.steps == ACCIDENT_STEP and process_group.rank() == 1:
             if self.accident == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
-            os.kill(os.getppid(), signal.SIGTERM)
-        if self.steps >= ACCIDENT_STEP and self.accident == "asks":
+            os.kill(os.getppid(), signal.SIGINT if self.accident == "interrupts" else signal.SIGTERM)
+        if self.steps >= ACCIDENT_STEP and self.accident != "killed":
             signal.sigtimedwait([], 0.2)  # the request is on its way: do not finish before
         return super().step(actions)
 

@@ -53,7 +53,7 @@ def wait(process: subprocess.Popen, folder: Path) -> Ended:
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory) -> dict[str, Ended]:
     """All accidents at once, for the sake of time."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in ("killed", "raises", "asks")}
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("killed", "raises", "asks", "interrupts")}
     started = {name: start(folder, name, "logs/rsl_rl/test/run") for name, folder in folders.items()}
     return {name: wait(process, folders[name]) for name, process in started.items()}
 
@@ -84,11 +84,13 @@ def test_an_exception_in_one_process_ends_the_others_in_one_line(ended):
 
 
 @pytest.mark.slow
-def test_a_request_to_stop_saves(ended):
-    """The third iteration is given up: the file holds the state after two."""
-    code, lines, folder = ended["asks"]
-    (line,) = of_ours(lines)
-    assert code == 75
+@pytest.mark.parametrize(("accident", "expected"), [("asks", 75), ("interrupts", 130)])
+def test_a_request_to_stop_saves(ended, accident, expected):
+    """The third iteration is given up: the file holds the state after two. After Ctrl-C nobody is to start it again."""
+    code, lines, folder = ended[accident]
+    *told, line = of_ours(lines)
+    assert code == expected
+    assert told == ([] if expected == 75 else ["[gr00t_rl] stopping; the state is saved first (Ctrl-C again: at once)"])
     assert "stopped by SIGTERM in iteration 2" in line and "model_2.pt" in line
     file = folder / "logs/rsl_rl/test/run/model_2.pt"
     saved = torch.load(file, weights_only=True)

@@ -211,6 +211,10 @@ def test_checkpoint_is_whole(dataset, modality, tmp_path):
     assert log["settings"]["steps"] == 3 and log["curve"][-1]["step"] == 3
 
     again = ["--dataset", str(root), "--task", TASK, "--checkpoint", str(out), "--out", str(tmp_path / "next")]
+    other = build_parser().parse_args([*again, "--steps", "2", "--device", "cpu", "--embodiment_id", "2"])
+    complete_arguments(other)
+    with pytest.raises(ConfigurationError, match="--embodiment_id is 2, but the checkpoint says 1 for 'robot'; give"):
+        program.finetune(other, data, modality, program.tuned_parts(other))
     args = build_parser().parse_args([*again, "--steps", "2", "--device", "cpu", "--embodiment_id", "1"])
     complete_arguments(args)
     program.finetune(args, data, dataclasses.replace(modality, embodiment_tag="twin"), program.tuned_parts(args))

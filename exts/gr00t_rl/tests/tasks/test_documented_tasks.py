@@ -131,7 +131,11 @@ def test_the_settings_of_learning() -> None:
     assert f"`init_noise_scale={state.actor.init_noise_scale}` as trained" in text
     assert f"starts at {state.algorithm.learning_rate:.0e}".replace("e-0", "e-") in text
     kl = (state.algorithm.desired_kl, camera.algorithm.desired_kl)
-    assert "a KL of {} per iteration ({} from pictures)".format(*kl) in text
+    assert "a KL of {} per iteration ({} from pictures and for ".format(*kl) in text
+    small = re.search(r"from pictures and for ([\w, -]+?)\)", text)[1]
+    for task in ours:
+        few = task.endswith("-Camera") or task in [TASKS[name] for name in small.split(", ")]
+        assert cfgs(task)[1].algorithm.desired_kl == kl[few], task
     gammas = (state.algorithm.gamma, camera.algorithm.gamma, state.algorithm.lam)
     assert "`gamma` {} per env step ({} from pictures), `lam` {} per".format(*gammas) in text
     assert state.algorithm.num_critic_warmup_iterations == 1 and "the first iteration trains the critic alone" in text

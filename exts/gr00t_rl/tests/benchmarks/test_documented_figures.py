@@ -50,6 +50,20 @@ def test_runs_on_two_cores():
     assert seen == {name for name, run in study.items() if "curve" in run}
 
 
+def test_runs_from_the_base_of_few_demonstrations():
+    study, name = read_study(DOCS / "results" / "lift_16_demonstrations.json"), "Gr00t-Pick-Place-Cube-Franka_ppo"
+    seen = set()
+    for head, (*_, seed, iterations, minutes, env_steps, before, after) in rows(
+        section("The demonstrations behind the base")
+    ):
+        if head[-1] == "after":
+            run = study[f"{name}_seed{seed}"]
+            seen.add(int(seed))
+            assert [int(iterations), minutes, env_steps] == [run["iterations"], *cost(run)]
+            assert [before, after] == [share(found["init_noise_1"]) for found in (study[f"{name}_base"], run["after"])]
+    assert seen == {1, 2, 3}
+
+
 @pytest.mark.parametrize(
     ("title", "file"),
     [

@@ -135,10 +135,9 @@ def test_the_settings_of_learning() -> None:
         assert cfgs(task)[1].algorithm.learning_rate == rate, task
     kl = (state.algorithm.desired_kl, camera.algorithm.desired_kl)
     assert "a KL of {} per iteration ({} from pictures and for ".format(*kl) in text
-    small = re.search(r"from pictures and for ([\w, -]+?)\)", text)[1]
+    small = [TASKS[name] for name in re.search(r"from pictures and for ([\w, -]+?)\)", text)[1].split(", ")]
     for task in ours:
-        few = task.endswith("-Camera") or task in [TASKS[name] for name in small.split(", ")]
-        assert cfgs(task)[1].algorithm.desired_kl == kl[few], task
+        assert cfgs(task)[1].algorithm.desired_kl == kl[task.endswith("-Camera") or task in small], task
     gammas = (state.algorithm.gamma, camera.algorithm.gamma, state.algorithm.lam)
     assert "`gamma` {} per env step ({} from pictures), `lam` {} per".format(*gammas) in text
     assert state.algorithm.num_critic_warmup_iterations == 1 and "the first iteration trains the critic alone" in text
@@ -148,6 +147,7 @@ def test_tasks_and_agents_that_documents_name_are_registered() -> None:
     known = {name: spec.kwargs for name, spec in gym.registry.items() if name.startswith("Gr00t-")}
     agents = {key for kwargs in known.values() for key in kwargs if key.startswith("rsl_rl_")}
     named: set[str] = set()
+    named_agents: set[str] = set()
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         tasks = set(re.findall(r"\bGr00t-[\w-]+-Franka(?:-Camera)?\b", text))
@@ -155,6 +155,8 @@ def test_tasks_and_agents_that_documents_name_are_registered() -> None:
         found = set(re.findall(r"\brsl_rl_\w+_cfg_entry_point\b", text))
         assert found <= agents, (document.name, found - agents)
         named |= tasks
+        named_agents |= found
+    assert "rsl_rl_mlp_grpo_cfg_entry_point" in named_agents
     assert set(TASKS.values()) | {CUBES} <= named
     table = page("ppo_or_grpo.md").partition("## Agents")[2].replace("_grpo_…", "_grpo_cfg_entry_point")
     assert set(re.findall(r"rsl_rl_\w*cfg_entry_point", table)) == agents, "the table of agents has all"

@@ -7,6 +7,7 @@ network is imported before that.
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING
 
 import torch
@@ -160,6 +161,25 @@ class RunnerCfg(RunnerOptions, RslRlOnPolicyRunnerCfg):
         install_entrypoints(RunnerCfg, remembered_agent)
 
 
+def explore(runner: RunnerCfg, *, noise_level: float, desired_kl: float) -> None:
+    """Set how a fine-tuning runner explores and how far it steps, with a first learning rate that fits both.
+
+    A step that moves the mean of the actions by ``d`` has a KL of ``d² / (2 σ²)``, and ``d`` grows with the rate. So
+    the rate whose KL is ``desired_kl`` is proportional to ``noise_level · √desired_kl``. The factor is measured: with
+    it, the first updates of the shipped base policies have about the KL that is wanted (docs/learning.md).
+
+    Args:
+        runner: Of a GR00T actor that starts from a checkpoint; changed in place.
+        noise_level: Level of the SDE's noise, σ.
+        desired_kl: KL per iteration that the adaptive rate aims at, in nats per decision. Four times as much ends the
+            iteration.
+    """
+    runner.actor.noise_level = noise_level  # type: ignore[attr-defined]
+    runner.algorithm.desired_kl = desired_kl  # type: ignore[attr-defined]
+    runner.algorithm.target_kl = 4.0 * desired_kl  # type: ignore[attr-defined]
+    runner.algorithm.learning_rate = 2.5e-4 * noise_level * math.sqrt(desired_kl)  # type: ignore[attr-defined]
+
+
 @configclass
 class Gr00tRunnerCfg(RunnerCfg):
     """GR00T actor, MLP critic on privileged state, PPO on action chunks with all that helps (`ppo_v2`)."""
@@ -198,17 +218,18 @@ class Gr00tFinetuneRunnerCfg(Gr00tRunnerCfg):
     room for dozens of updates within the KL target; and the critic learns first.
     """
 
-    actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=1.0, noise_level=1.0)  # type: ignore[assignment]
+    actor: Gr00tActorCfg = Gr00tActorCfg(init_noise_scale=1.0)  # type: ignore[assignment]
     algorithm: PpoCfg = PpoCfg(  # type: ignore[assignment]
         gamma=0.995,
         num_critic_warmup_iterations=1,
-        learning_rate=8e-5,
         critic_learning_rate=1e-3,
         schedule="adaptive",
-        desired_kl=0.12,
-        target_kl=0.5,
         max_grad_norm=1.0,
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        explore(self, noise_level=1.0, desired_kl=0.12)
 
 
 @configclass
@@ -220,7 +241,7 @@ class Gr00tCameraFinetuneRunnerCfg(Gr00tFinetuneRunnerCfg):
         # decisions are told apart by what follows within two or three seconds (docs/learning.md)
         self.algorithm.gamma = 0.98
         # a third of the state's step: with that one, gains come and go (docs/learning.md)
-        self.algorithm.desired_kl = 0.04
+        explore(self, noise_level=1.0, desired_kl=0.04)
 
 
 @configclass
@@ -315,11 +336,12 @@ class Gr00tGrpoFinetuneRunnerCfg(Gr00tGrpoRunnerCfg):
         gamma=0.975,
         num_learning_epochs=5,
         num_mini_batches=8,
-        learning_rate=8e-5,
         schedule="adaptive",
-        desired_kl=0.12,
-        target_kl=0.5,
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        explore(self, noise_level=1.0, desired_kl=0.12)
 
 
 @configclass
@@ -328,7 +350,7 @@ class Gr00tCameraGrpoFinetuneRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
-        self.algorithm.desired_kl = 0.04
+        explore(self, noise_level=1.0, desired_kl=0.04)
 
 
 @configclass

@@ -110,9 +110,10 @@ def stated() -> list[tuple[str, str]]:
     from gr00t_rl.options import Gr00tActorOptions, PpoOptions
     from gr00t_rl.utils import finite, stop
 
-    words, ten = {1: "one", 2: "two", 3: "three", 5: "five"}, {-4: "10⁻⁴", 15: "10¹⁵"}
+    words, ten = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}, {-4: "10⁻⁴", 15: "10¹⁵"}
     grpo, tune = Gr00tGrpoFinetuneRunnerCfg().algorithm, Gr00tFinetuneRunnerCfg().algorithm
     (low, high), head, ppo = RateController.BOUNDS, Gr00tActorOptions(), PpoOptions()
+    kl_ends = words[round(tune.target_kl / tune.desired_kl)]
     evaluation, clips = build_parser().get_default, words[film.CLIPS]
     return [
         ("design.md", f"It stays within {low:g} to {high:g} times its start."),
@@ -126,7 +127,7 @@ def stated() -> list[tuple[str, str]]:
         ("ppo_or_grpo.md", f"(`credit={grpo.credit}`, `gamma={grpo.gamma:g}`)"),
         ("ppo_or_grpo.md", f"a multiple of `agent.algorithm.group_size` ({grpo.group_size})"),
         ("ppo_or_grpo.md", f"{words[tune.num_critic_warmup_iterations]} iteration to warm it up"),
-        ("ppo_details.md", f"off; GR00T: {tune.target_kl:g} |"),
+        ("ppo_details.md", f"off; GR00T: {tune.target_kl:g}, {kl_ends} times `desired_kl` |"),
         ("optimisation.md", f"again ({gate.ROWS}, or a micro-batch if that is larger)"),
         ("optimisation.md", f"Above a mean of {gate.LIMIT * 1e3:g}e-3 it warns"),
         ("resume.md", f"with exit code {stop.RESTART_CODE}"),

@@ -3,7 +3,7 @@
 
 from isaaclab.utils import configclass
 
-from gr00t_rl.cfg import Gr00tCameraFinetuneRunnerCfg, Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg
+from gr00t_rl.cfg import Gr00tCameraFinetuneRunnerCfg, Gr00tFinetuneRunnerCfg, Gr00tPpoRunnerCfg, explore
 from gr00t_rl.tasks.agents import act_on
 from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
@@ -21,12 +21,7 @@ class PickPlaceCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
         super().__post_init__()
         act_on(self, STATE, "pick_place_cube")
         # with Push's noise and step some seeds stay at 40 to 60 % for most of the time (docs/learning.md)
-        self.actor.noise_level = 0.5
-        self.algorithm.desired_kl = 0.04
-        # half the noise gives four times the KL for the same change of the weights: at Push's rate the first update
-        # had a KL of 0.56
-        self.algorithm.learning_rate = 2.5e-5
-        self.algorithm.target_kl = 0.15
+        explore(self, noise_level=0.5, desired_kl=0.04)
 
 
 @configclass
@@ -38,7 +33,7 @@ class PickPlaceCubeCameraGr00tRunnerCfg(Gr00tCameraFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, CAMERA, "tabletop_camera")
-        self.actor.noise_level = 0.5  # what was run (docs/learning.md); the level 1 of Push was not
+        explore(self, noise_level=0.5, desired_kl=0.04)  # what was run (docs/learning.md); the level 1 of Push was not
 
 
 @configclass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The tables of docs/learning.md are those of the records in docs/results."""
+"""The tables of results in the documents are those of the records in docs/results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from records import Record, read_study
 DOCS = Path(__file__).resolve().parents[4] / "docs"
 
 
-def section(title: str) -> str:
-    """The text below a heading of docs/learning.md, up to the next heading."""
-    return re.split(r"\n#+ ", (DOCS / "learning.md").read_text(encoding="utf-8").partition(f"# {title}\n")[2])[0]
+def section(title: str, page: str = "learning") -> str:
+    """The text below a heading of a page, up to the next heading."""
+    return re.split(r"\n#+ ", (DOCS / f"{page}.md").read_text(encoding="utf-8").partition(f"# {title}\n")[2])[0]
 
 
 def rows(text: str) -> Iterator[tuple[list[str], list[str]]]:
@@ -65,25 +65,24 @@ def test_runs_from_the_base_of_few_demonstrations():
 
 
 @pytest.mark.parametrize(
-    ("title", "file"),
+    ("page", "title", "name", "file"),
     [
-        ("From a base policy that sometimes succeeds", "lift"),
-        ("Push-Camera", "lift"),
-        ("Towards ninety percent", "lift_long"),
+        ("grpo", "From the shipped base policy", "Gr00t-Push-Cube-Franka_grpo", "lift"),
+        ("grpo", "From pictures", "Gr00t-Push-Cube-Franka-Camera_grpo", "lift"),
+        ("generations", "Learning", "Gr00t-Push-Cube-Franka-Camera_n1d7", "lift_n1d7"),
     ],
 )
-def test_runs_on_one_core(title, file):
-    study, seen = read_study(DOCS / "results" / f"{file}.json"), 0
-    for (task, *_), (run, *figures) in rows(section(title)):
-        if not task.startswith("`Gr00t-") or "success" in run:
+def test_runs_on_one_core(page, title, name, file):
+    study, seen = read_study(DOCS / "results" / f"{file}.json"), set()
+    for head, (run, *figures) in rows(section(title, page)):
+        if not head[0].startswith("`Gr00t-"):
             continue
-        name = f"{task.strip('`')}_ppo_{'base' if run == 'base' else re.sub(r'seed (.).*', r'seed\1', run)}"
-        record = study[name]
+        seen.add(f"{name}_{run.replace(' ', '')}")
+        record = study[f"{name}_{run.replace(' ', '')}"]
         found = record if run == "base" else record["after"]
-        expected = [share(found[f"init_noise_{noise}"]) for noise in (1, 0)]
-        assert figures == [*(["", ""] if run == "base" else cost(record)), *expected], name
-        seen += 1
-    assert seen >= 4
+        expected = [share(found[f"init_noise_{text[-1]}"]) for text in head if text.startswith("success")]
+        assert figures == [*(["", ""] if run == "base" else cost(record)), *expected], run
+    assert seen == {run for run in study if run.startswith(f"{name}_")}
 
 
 def test_settings_that_were_screened():
@@ -96,7 +95,7 @@ def test_settings_that_were_screened():
         task = run["task"].removeprefix("Gr00t-")
         recorded.append((task, str(run["seed"]), f"{100 * late:.0f} %", share(run["after"])))
     task, missing = "", []
-    for head, cells in rows(section("Settings that were screened")):
+    for head, cells in rows(section("Settings that were screened", "screened")):
         if head[:2] != ["task", "setting"]:
             continue
         name, setting, *figures = (cell.strip("*") for cell in cells)

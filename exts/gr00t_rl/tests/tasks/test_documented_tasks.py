@@ -129,10 +129,11 @@ def test_the_settings_of_learning() -> None:
     assert correlated == {TASKS["Push"]}
     assert f"Push: `noise_correlation={cfgs(TASKS['Push'])[1].actor.noise_correlation}`" in text
     assert f"`init_noise_scale={state.actor.init_noise_scale}` as trained" in text
-    start, own = re.search(r"the learning rate starts at (\S+) \(Pick-Place: (\S+)\)", text).groups()
+    factor = float(re.search(r"the learning rate starts at (\S+) · noise level · √KL", text)[1])
     for task in ours:
-        rate = float(own if task == TASKS["Pick-Place"] else start)
-        assert cfgs(task)[1].algorithm.learning_rate == rate, task
+        agent = cfgs(task)[1]
+        rate = factor * agent.actor.noise_level * agent.algorithm.desired_kl**0.5
+        assert agent.algorithm.learning_rate == pytest.approx(rate), task
     kl = (state.algorithm.desired_kl, camera.algorithm.desired_kl)
     assert "a KL of {} per iteration ({} from pictures and for ".format(*kl) in text
     small = [TASKS[name] for name in re.search(r"from pictures and for ([\w, -]+?)\)", text)[1].split(", ")]

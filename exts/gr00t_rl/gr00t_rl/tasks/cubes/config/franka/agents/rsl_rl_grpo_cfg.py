@@ -8,21 +8,23 @@ from gr00t_rl.cfg import (
     Gr00tCameraGrpoFinetuneRunnerCfg,
     Gr00tGrpoFinetuneRunnerCfg,
     MlpGrpoRunnerCfg,
+    explore,
 )
 from gr00t_rl.tasks.agents import act_on
 
-from .rsl_rl_gr00t_cfg import CAMERA, STATE
+from .rsl_rl_gr00t_cfg import CAMERA, EXPLORATION, STATE
 
 
 @configclass
 class CubesGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
-    """GR00T on state observations, with the settings for a base policy."""
+    """GR00T on state observations, from the shipped base policy."""
 
     experiment_name: str = "gr00t_cubes_franka_grpo"
 
     def __post_init__(self):
         super().__post_init__()
-        act_on(self, STATE)
+        act_on(self, STATE, "cubes")
+        explore(self, **EXPLORATION)
 
 
 @configclass
@@ -34,6 +36,7 @@ class CubesCameraGr00tGrpoRunnerCfg(Gr00tCameraGrpoFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, CAMERA)
+        explore(self, **EXPLORATION)
 
 
 @configclass

@@ -9,6 +9,9 @@ from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "goal": 3, "cube_to_goal": 3})
 CAMERA = tabletop_modality()
+# with Push's noise and step some seeds stay at 40 to 60 % for most of the time (docs/learning.md); from pictures no
+# other was run
+EXPLORATION = {"noise_level": 0.5, "desired_kl": 0.04}
 
 
 @configclass
@@ -20,8 +23,7 @@ class PickPlaceCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, STATE, "pick_place_cube")
-        # with Push's noise and step some seeds stay at 40 to 60 % for most of the time (docs/learning.md)
-        explore(self, noise_level=0.5, desired_kl=0.04)
+        explore(self, **EXPLORATION)
 
 
 @configclass
@@ -33,7 +35,7 @@ class PickPlaceCubeCameraGr00tRunnerCfg(Gr00tCameraFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, CAMERA, "tabletop_camera")
-        explore(self, noise_level=0.5, desired_kl=0.04)  # what was run (docs/learning.md); the level 1 of Push was not
+        explore(self, **EXPLORATION)
 
 
 @configclass

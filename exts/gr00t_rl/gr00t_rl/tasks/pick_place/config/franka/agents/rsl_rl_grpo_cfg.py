@@ -8,10 +8,11 @@ from gr00t_rl.cfg import (
     Gr00tCameraGrpoFinetuneRunnerCfg,
     Gr00tGrpoFinetuneRunnerCfg,
     MlpGrpoRunnerCfg,
+    explore,
 )
 from gr00t_rl.tasks.agents import act_on
 
-from .rsl_rl_gr00t_cfg import CAMERA, STATE
+from .rsl_rl_gr00t_cfg import CAMERA, EXPLORATION, STATE
 
 
 @configclass
@@ -23,6 +24,7 @@ class PickPlaceCubeGr00tGrpoRunnerCfg(Gr00tGrpoFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, STATE, "pick_place_cube")
+        explore(self, **EXPLORATION)
 
 
 @configclass
@@ -34,6 +36,7 @@ class PickPlaceCubeCameraGr00tGrpoRunnerCfg(Gr00tCameraGrpoFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, CAMERA, "tabletop_camera")
+        explore(self, **EXPLORATION)
 
 
 @configclass

@@ -99,7 +99,7 @@ def test_settings_that_were_screened():
         if head[:2] != ["task", "setting"]:
             continue
         name, setting, *figures = (cell.strip("*") for cell in cells)
-        task = re.split(r",| at ", name)[0] or task
+        task = re.split(r",| at | from ", name)[0] or task
         name = f"{task.removesuffix('-Camera')}-Cube-Franka{'-Camera' * task.endswith('-Camera')}"
         if (name, *figures) in recorded:
             recorded.remove((name, *figures))

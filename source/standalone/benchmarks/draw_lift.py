@@ -39,7 +39,7 @@ def panels(study: Mapping[str, Any], tasks: list[str]) -> dict[str, tuple[dict[s
 
 
 def table(found: Mapping[str, tuple[dict[str, Any], list[dict[str, Any]]]]) -> str:
-    """All runs as rows."""
+    """All runs as rows, with one more for each instruction that is a task of its own."""
     lines = [
         "| task | seed | iterations | minutes | env steps | success before | after |",
         "|---|---|---|---|---|---|---|",
@@ -51,6 +51,8 @@ def table(found: Mapping[str, tuple[dict[str, Any], list[dict[str, Any]]]]) -> s
             cells += [f"{curve['env_steps'][-1] / 1e6:.2f} M"]
             cells += [share(results["init_noise_1"]) for results in (base, run["after"])]
             lines.append(f"| {' | '.join(map(str, cells))} |")
+            of = [results["init_noise_1"].get("instructions", {}) for results in (base, run["after"])]
+            lines += [f"| {name} | | | | | {' | '.join(share(found[name]) for found in of)} |" for name in of[1]]
     return "\n".join(lines)
 
 

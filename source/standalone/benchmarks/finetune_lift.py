@@ -20,7 +20,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,15 @@ def evaluate(
     command += ["--checkpoint", checkpoint, "--num_episodes", str(args.episodes), "--num_envs", str(args.eval_envs)]
     command += ["--device", "cpu", "--report", "none", "--json", str(folder / "result.json")]
     call([*command, *overrides, f"agent.actor.init_noise_scale={scale}", *args.overrides], folder)
-    result = json.loads((folder / "result.json").read_text())
-    return {key: result[key] for key in KEPT}
+    return headline(json.loads((folder / "result.json").read_text()))
+
+
+def headline(result: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of an evaluation: of all episodes, and of each instruction where each is a task of its own."""
+    kept = {key: result[key] for key in KEPT}
+    if named := result.get("instructions"):
+        kept["instructions"] = {name: {key: found[key] for key in KEPT[:3]} for name, found in named.items()}
+    return kept
 
 
 def last_checkpoint(run: Path, iterations: int) -> tuple[Path, int]:
@@ -77,19 +84,21 @@ def last_checkpoint(run: Path, iterations: int) -> tuple[Path, int]:
     return run / f"model_{newest}.pt", newest
 
 
-def join_curves(runs: list[Path], last: int) -> dict[str, list[float]]:
-    """The curve of a run and of those that continued it, up to iteration ``last``.
+def join_curves(runs: list[Path], last: int, instructions: Sequence[str] = ()) -> dict[str, list[float]]:
+    """The curve of a run and of those that continued it, up to iteration ``last``; also of each of ``instructions``.
 
     What a run did after the checkpoint that was continued is left out, and so is the success of a continuation's first
     iterations, in which only quick successes have ended. Time and env steps go on counting.
     """
-    parts = [curve_of(run) for run in runs]
+    parts = [curve_of(run, instructions) for run in runs]
     ends = [part["iteration"][0] for part in parts[1:]] + [last + 1]
     joined: dict[str, list[float]] = {name: [] for name in parts[0]}
     for part, end in zip(parts, ends, strict=True):
         length = sum(number < end for number in part["iteration"])
         if joined["iteration"]:
-            part["success_rate"][:WARM_UP] = [float("nan")] * WARM_UP
+            for name in part:
+                if name.startswith("success_rate"):
+                    part[name][:WARM_UP] = [float("nan")] * WARM_UP
         for name, values in part.items():
             offset = joined[name][-1] if name in ("seconds", "env_steps") and joined[name] else 0
             joined[name] += [offset + value for value in values[:length]]
@@ -116,8 +125,8 @@ def make(args: argparse.Namespace, seed: int) -> None:
         if not runs:
             runs = [train(args, seed, args.iterations, [*args.overrides, *args.train_overrides], folder)]
         checkpoint, last = last_checkpoint(runs[-1], args.iterations)
-        curve = join_curves(runs, last)
         after = {f"init_noise_{scale}": evaluate(args, str(checkpoint), scale, folder) for scale in args.init_noise}
+        curve = join_curves(runs, last, instructions_of(after))
     record = {"task": args.task, "agent": args.agent, "seed": seed, "iterations": len(curve["seconds"])}
     record |= {
         "processes": args.processes,
@@ -154,14 +163,29 @@ def report(args: argparse.Namespace) -> None:
         print(f"| seed {run['seed']} | {minutes:.1f} | {steps / 1e6:.2f} M | {shares} |")
 
 
+def instructions_of(evaluations: dict[str, Any]) -> list[str]:
+    """Short names of the instructions that were evaluated apart; empty where there is one task."""
+    return list(next(iter(evaluations.values())).get("instructions", {}))
+
+
+def lines_of(base: dict[str, Any], run: dict[str, Any]) -> Iterator[tuple[str, list[float], dict[str, Any], Any]]:
+    """Name, curve and both evaluations of a run, or of each of its instructions."""
+    before, after = base["init_noise_1"], run["after"]["init_noise_1"]
+    names = instructions_of(run["after"])
+    if not names:
+        yield f"seed {run['seed']}", run["curve"]["success_rate"], before, after
+    for name in names:
+        curve = run["curve"][f"success_rate/{name}"]
+        yield f"{name}, seed {run['seed']}", curve, before["instructions"][name], after["instructions"][name]
+
+
 def draw(axis: Axes, base: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     """Draw success over minutes: training's episodes (with exploration noise) and both evaluations."""
-    for run in runs:
+    lines = [(run, *line) for run in runs for line in lines_of(base, run)]
+    for run, label, curve, *evaluations in lines:
         minutes = [second / 60 for second in run["curve"]["seconds"]]
-        (line,) = axis.plot(minutes[WARM_UP:], run["curve"]["success_rate"][WARM_UP:], label=f"seed {run['seed']}")
-        points = ((0.0, base), (minutes[-1], run["after"]))
-        for minute, results in points:
-            result = results["init_noise_1"]
+        (line,) = axis.plot(minutes[WARM_UP:], curve[WARM_UP:], label=label)
+        for minute, result in zip((0.0, minutes[-1]), evaluations, strict=True):
             low, high = result["success_ci95"]
             rate = result["success_rate"]
             axis.errorbar(minute, rate, [[rate - low], [high - rate]], fmt="o", color=line.get_color(), capsize=3)

@@ -15,6 +15,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,15 @@ def train(run: Run, seed: int, out: Path) -> None:
     add_run(out, name, {"command": command[1:], "seed": seed, **curve})
 
 
-def curve_of(folder: Path) -> dict[str, list[float]]:
-    """What is recorded of a run: per iteration its number, wall seconds since the first, env steps and the metrics."""
+def curve_of(folder: Path, instructions: Sequence[str] = ()) -> dict[str, list[float]]:
+    """What is recorded of a run: per iteration its number, wall seconds since the first, env steps and the metrics.
+
+    The success of each of ``instructions``, by their short names, is one more.
+    """
     from gr00t_rl.utils.event_files import read_curves  # loads torch, which drawing from records does without
 
-    curves = read_curves(folder, TAGS)
+    success = TAGS["success_rate"]
+    curves = read_curves(folder, TAGS | {f"success_rate/{name}": f"{success}/{name}" for name in instructions})
     return {
         "iteration": curves.iterations.tolist(),
         "seconds": curves.seconds.round(1).tolist(),

@@ -39,15 +39,22 @@ def cost(run: Record) -> list[str]:
 
 
 def test_runs_on_two_cores():
-    """The table has every run of the file, and the curves end where it says."""
-    study, seen = read_study(DOCS / "results" / "lift_2_cores.json"), set()
-    for _, (task, seed, iterations, *figures) in rows(section("On two cores")):
+    """The tables have every run of the file and each of its instructions, and the curves end where they say."""
+    study, seen, run, base = read_study(DOCS / "results" / "lift_2_cores.json"), set(), {}, {}
+    for _, (task, seed, iterations, *figures) in rows(section("On two cores") + section("Three tasks in one run")):
+        if not seed:
+            of = [found["init_noise_1"]["instructions"][task] for found in (base, run["after"])]
+            assert figures[-2:] == [share(found) for found in of]
+            seen.add(f"{task} of {run['task']}")
+            continue
         name = f"{task.strip('`')}_ppo"
         run, base = study[f"{name}_seed{seed}"], study[f"{name}_base"]
         seen.add(f"{name}_seed{seed}")
         assert int(iterations) == run["iterations"]
         assert figures == [*cost(run), share(base["init_noise_1"]), share(run["after"]["init_noise_1"])]
-    assert seen == {name for name, run in study.items() if "curve" in run}
+    runs = {name: run for name, run in study.items() if "curve" in run}
+    of = [(name, run["task"]) for run in runs.values() for name in run["after"]["init_noise_1"].get("instructions", {})]
+    assert seen == {*runs, *(f"{name} of {task}" for name, task in of)}
 
 
 def test_runs_from_the_base_of_few_demonstrations():

@@ -7,6 +7,7 @@ import argparse
 import math
 from pathlib import Path
 
+import draw_lift
 import finetune_lift
 import pytest
 from finetune_lift import WARM_UP, join_curves, last_checkpoint
@@ -35,6 +36,37 @@ def test_parts_make_up_one_run(tmp_path):
     unknown = [math.isnan(value) for value in curve["success_rate"]]
     assert unknown == [False] * 8 + [True] * WARM_UP + [False] * (5 - WARM_UP)
     assert curve["success_rate"][-1] == 0.12
+
+
+def test_instructions_are_kept_and_drawn_apart(tmp_path):
+    """Of a policy of several tasks: a curve, a row and two evaluations of each."""
+    run = write_run(tmp_path / "run", 0, 6, 2.0)
+    with SummaryWriter(str(run), filename_suffix=".more") as writer:
+        for number in range(6):
+            writer.add_scalar("charts/success_rate/push", number / 10, number)
+    names = {"push": 0.2, "stack": 0.4}
+    result = {key: 0 for key in finetune_lift.KEPT} | {"success_rate": 0.3, "success_ci95": [0.2, 0.4], "regions": {}}
+    result["instructions"] = {
+        name: {"success_rate": rate, "success_ci95": [0.1, 0.5], "num_episodes": 4, "time_to_success_s": {}}
+        for name, rate in names.items()
+    }
+    kept = finetune_lift.headline(result)
+    assert "regions" not in kept and kept["instructions"]["stack"] == {
+        "success_rate": 0.4,
+        "success_ci95": [0.1, 0.5],
+        "num_episodes": 4,
+    }
+    evaluations = {"init_noise_1": kept}
+    curve = join_curves([run], 5, finetune_lift.instructions_of(evaluations))
+    assert curve["success_rate/push"] == [number / 10 for number in range(6)]
+    assert all(math.isnan(value) for value in curve["success_rate/stack"])  # nothing was logged
+    record = {"task": "T", "seed": 7, "iterations": 6, "after": evaluations, "curve": curve}
+    lines = list(finetune_lift.lines_of(evaluations, record))
+    assert [line[0] for line in lines] == ["push, seed 7", "stack, seed 7"]
+    assert lines[0][1] == curve["success_rate/push"] and lines[1][2]["success_rate"] == 0.4
+    printed = draw_lift.table({"T": (evaluations, [record])}).splitlines()[2:]
+    assert printed[0].startswith("| `T` | 7 | 6 |") and printed[0].endswith("| 30.0 % [20.0, 40.0] |")
+    assert printed[2] == "| stack | | | | | 40.0 % [10.0, 50.0] | 40.0 % [10.0, 50.0] |"
 
 
 def test_checkpoint_of_a_run_that_went_on(tmp_path):

@@ -210,6 +210,7 @@ def test_unknown_presets_are_refused_with_the_known_ones(section: str, names: st
         ("push_cube_camera_n1d7", f"{PUSH}-Camera"),
         ("pick_place_cube", "Gr00t-Pick-Place-Cube-Franka"),
         ("stack_cube", "Gr00t-Stack-Cube-Franka"),
+        ("cubes", "Gr00t-Tabletop-Cubes-Franka"),
         ("tabletop_camera", "Gr00t-Stack-Cube-Franka-Camera"),
     ],
 )

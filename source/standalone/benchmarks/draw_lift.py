@@ -52,7 +52,7 @@ def table(found: Mapping[str, tuple[dict[str, Any], list[dict[str, Any]]]]) -> s
             cells += [share(results["init_noise_1"]) for results in (base, run["after"])]
             lines.append(f"| {' | '.join(map(str, cells))} |")
             of = [results["init_noise_1"].get("instructions", {}) for results in (base, run["after"])]
-            lines += [f"| {name} | | | | | {' | '.join(share(found[name]) for found in of)} |" for name in of[1]]
+            lines += [f"| {name} | | | | | {' | '.join(share(result[name]) for result in of)} |" for name in of[1]]
     return "\n".join(lines)
 
 

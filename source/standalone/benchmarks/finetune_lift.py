@@ -168,7 +168,9 @@ def instructions_of(evaluations: dict[str, Any]) -> list[str]:
     return list(next(iter(evaluations.values())).get("instructions", {}))
 
 
-def lines_of(base: dict[str, Any], run: dict[str, Any]) -> Iterator[tuple[str, list[float], dict[str, Any], Any]]:
+def lines_of(
+    base: dict[str, Any], run: dict[str, Any]
+) -> Iterator[tuple[str, list[float], dict[str, Any], dict[str, Any]]]:
     """Name, curve and both evaluations of a run, or of each of its instructions."""
     before, after = base["init_noise_1"], run["after"]["init_noise_1"]
     names = instructions_of(run["after"])

@@ -14,8 +14,8 @@ how to get what is missing. The last line says whether the README's first comman
 is 1."""
 EXAMPLES = """
   gr00t-rl doctor
-  gr00t-rl doctor && gr00t-rl train --task Gr00t-Push-Cube-Franka --device cpu"""
-FIRST_COMMAND = "isaaclab train --rl_library rsl_rl --task Gr00t-Push-Cube-Franka --device cpu"
+  gr00t-rl doctor && gr00t-rl train --task Gr00t-Pick-Place-Cube-Franka --device cpu"""
+FIRST_COMMAND = "isaaclab train --rl_library rsl_rl --task Gr00t-Pick-Place-Cube-Franka --device cpu"
 
 
 def build_parser() -> argparse.ArgumentParser:

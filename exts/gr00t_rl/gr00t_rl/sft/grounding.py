@@ -2,7 +2,7 @@
 """Teach a backbone to see: regression of privileged observations from its features, beside the flow matching.
 
 A demonstrator's action says little of where things are, and says it noisily; the simulator knows, and a few hundred
-gradient steps on that are worth thousands on actions (docs/learning.md has the figures). Auxiliary regression of the
+gradient steps on that are worth thousands on actions (docs/screened.md has the figures). Auxiliary regression of the
 state is an old friend of end-to-end visuomotor policies (Levine et al., arXiv 1504.00702, section 5.2, pretrain their
 vision so). What regresses is thrown away afterwards; the features stay.
 """

@@ -75,6 +75,7 @@ def test_runs_from_the_base_of_few_demonstrations():
     ("page", "title", "name", "file"),
     [
         ("grpo", "From the shipped base policy", "Gr00t-Push-Cube-Franka_grpo", "lift"),
+        ("screened", "Small steps", "Gr00t-Push-Cube-Franka-Camera_ppo", "lift"),
         ("grpo", "From pictures", "Gr00t-Push-Cube-Franka-Camera_grpo", "lift"),
         ("generations", "Learning", "Gr00t-Push-Cube-Franka-Camera_n1d7", "lift_n1d7"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gr00t_rl import doctor
-from gr00t_rl.cli.doctor import main
+from gr00t_rl.cli.doctor import FIRST_COMMAND, main
 from gr00t_rl.doctor import Finding, Section, devices, examine, finding, packages, parts
 
 
@@ -18,7 +18,8 @@ def test_this_machine_can_run_the_first_command(capsys):
     """The test environment has Isaac Lab: the verdict is yes, and what works is named with its version."""
     assert main([]) == 0
     text = capsys.readouterr().out
-    assert text.splitlines()[-1].startswith("The README's first command can run here: isaaclab train --rl_library")
+    assert text.splitlines()[-1] == f"The README's first command can run here: {FIRST_COMMAND}"
+    assert FIRST_COMMAND in (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
     for name in ("newton_mjwarp", "newton_renderer", "sdpa", "eager", "tensorboard", "collect, finetune", "torch"):
         assert f"  ok  {name} " in text, text
 

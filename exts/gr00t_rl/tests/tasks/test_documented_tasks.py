@@ -121,7 +121,8 @@ def test_the_settings_of_learning() -> None:
     text = page("learning.md").partition("\n## Settings\n")[2].partition("\n## ")[0]
     state, camera = Gr00tFinetuneRunnerCfg(), Gr00tCameraFinetuneRunnerCfg()
     noise = re.search(r"`noise_level=([\d.]+)` on one random step \((.+?): ([\d.]+)\)", text)
-    few = {TASKS[name.removesuffix("-Camera")] + "-Camera" * name.endswith("-Camera") for name in noise[2].split(", ")}
+    named = TASKS | {"Tabletop-Cubes": CUBES}
+    few = {named[name.removesuffix("-Camera")] + "-Camera" * name.endswith("-Camera") for name in noise[2].split(", ")}
     ours = [task + end for task in [*list(TASKS.values())[1:], CUBES] for end in ("", "-Camera")]
     for task in ours:
         assert cfgs(task)[1].actor.noise_level == float(noise[3 if task in few else 1]), task
@@ -136,7 +137,7 @@ def test_the_settings_of_learning() -> None:
         assert agent.algorithm.learning_rate == pytest.approx(rate), task
     kl = (state.algorithm.desired_kl, camera.algorithm.desired_kl)
     assert "a KL of {} per iteration ({} from pictures and for ".format(*kl) in text
-    small = [TASKS[name] for name in re.search(r"from pictures and for ([\w, -]+?)\)", text)[1].split(", ")]
+    small = [named[name] for name in re.search(r"from pictures and for ([\w, -]+?)\)", text)[1].split(", ")]
     for task in ours:
         assert cfgs(task)[1].algorithm.desired_kl == kl[task.endswith("-Camera") or task in small], task
     gammas = (state.algorithm.gamma, camera.algorithm.gamma, state.algorithm.lam)

@@ -12,7 +12,7 @@ STATE = tabletop_modality(
     {"cube": 5, "tcp_to_cube": 3, "goal": 3, "cube_to_goal": 3, "base_cube": 5, "cube_to_base": 3}
 )
 CAMERA = tabletop_modality()
-EXPLORATION = {"noise_level": 0.5, "desired_kl": 0.04}  # as for Pick-Place; no other was run (docs/learning.md)
+EXPLORATION = {"noise_level": 0.5, "desired_kl": 0.04}  # as for Pick-Place; no other was run, and from pictures none
 
 
 @configclass

@@ -9,8 +9,8 @@ from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "goal": 3, "cube_to_goal": 3})
 CAMERA = tabletop_modality()
-# with Push's noise and step some seeds stay at 40 to 60 % for most of the time (docs/learning.md); from pictures no
-# other was run
+# from the earlier base, with Push's noise and step, some seeds stayed at 40 to 60 % for most of the time
+# (docs/learning.md); from pictures no other was run
 EXPLORATION = {"noise_level": 0.5, "desired_kl": 0.04}
 
 

@@ -21,7 +21,7 @@ class PushCubeGr00tRunnerCfg(Gr00tFinetuneRunnerCfg):
     def __post_init__(self):
         super().__post_init__()
         act_on(self, STATE, "push_cube")
-        # noise that moves the hand over a whole chunk; a grasp is not found under it (docs/learning.md)
+        # noise that moves the hand over a whole chunk; a grasp is not found under it (docs/screened.md)
         self.actor.noise_correlation = 0.5
 
 

@@ -3,9 +3,13 @@
 
 from isaaclab.utils import configclass
 
+from gr00t_rl.cfg import explore
 from gr00t_rl.tasks.agents import train_adapters
 
 from .rsl_rl_gr00t_cfg import ReachCameraGr00tRunnerCfg, ReachGr00tRunnerCfg
+
+# for a checkpoint: the rate of the agents that they derive from is one for random weights
+EXPLORATION = {"noise_level": 0.5, "desired_kl": 0.1}
 
 
 @configclass
@@ -14,6 +18,7 @@ class ReachGr00tLoraRunnerCfg(ReachGr00tRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
+        explore(self, **EXPLORATION)
         train_adapters(self)
 
 
@@ -23,4 +28,5 @@ class ReachCameraGr00tLoraRunnerCfg(ReachCameraGr00tRunnerCfg):
 
     def __post_init__(self):
         super().__post_init__()
+        explore(self, **EXPLORATION)
         train_adapters(self)

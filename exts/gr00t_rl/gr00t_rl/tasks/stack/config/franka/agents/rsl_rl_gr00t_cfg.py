@@ -9,7 +9,7 @@ from gr00t_rl.tasks.tabletop.modality import tabletop_modality
 
 STATE = tabletop_modality({"cube": 5, "tcp_to_cube": 3, "base_cube": 5, "cube_to_base": 3})
 CAMERA = tabletop_modality()
-# with the level 1 of Push the cube is seldom put down where it was meant to be (docs/learning.md)
+# with the level 1 of Push the cube is seldom put down where it was meant to be (docs/screened.md)
 EXPLORATION = {"noise_level": 0.5, "desired_kl": 0.12}
 CAMERA_EXPLORATION = {"noise_level": 0.5, "desired_kl": 0.04}
 

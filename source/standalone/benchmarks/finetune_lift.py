@@ -194,7 +194,7 @@ def draw(axis: Axes, base: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     axis.set(xlabel="minutes of training on a 2-core CPU", ylabel="success rate", ylim=(-0.02, 1.02))
     axis.plot([], [], "ko", label=f"evaluation, {base['init_noise_1']['num_episodes']} episodes")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="best")
 
 
 def plot(args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING
+from typing import Any
 
 import torch
 from isaaclab.utils import configclass
@@ -161,7 +162,7 @@ class RunnerCfg(RunnerOptions, RslRlOnPolicyRunnerCfg):
         install_entrypoints(RunnerCfg, remembered_agent)
 
 
-def steps_of(noise_level: float, desired_kl: float) -> dict[str, float]:
+def steps_of(noise_level: float, desired_kl: float) -> dict[str, Any]:
     """What fits a fine-tuning algorithm's KL target per iteration: the first learning rate, and the KL that ends it.
 
     A step that moves the mean of the actions by ``d`` has a KL of ``d² / (2 σ²)``, and ``d`` is about proportional to

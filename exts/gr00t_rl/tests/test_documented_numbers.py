@@ -113,7 +113,7 @@ def stated() -> list[tuple[str, str]]:
     words, ten = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}, {-4: "10⁻⁴", 15: "10¹⁵"}
     grpo, tune = Gr00tGrpoFinetuneRunnerCfg().algorithm, Gr00tFinetuneRunnerCfg().algorithm
     (low, high), head, ppo = RateController.BOUNDS, Gr00tActorOptions(), PpoOptions()
-    kl_ends = words[round(tune.target_kl / tune.desired_kl)]
+    kl_ends = words[round((tune.target_kl or 0.0) / tune.desired_kl)]
     evaluation, clips = build_parser().get_default, words[film.CLIPS]
     return [
         ("design.md", f"It stays within {low:g} to {high:g} times its start."),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -12,19 +11,18 @@ import pytest
 from helpers import PointMassEnv, collect, make_runner, runner_cfg
 
 import gr00t_rl.tasks  # noqa: F401  registers the tasks
-from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, explore
+from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, steps_of
 
 
 def first_update(noise_level: float, desired_kl: float) -> tuple[float, float]:
-    """Return the KL of a first update with the rate that `explore` chooses, and that rate."""
-    runner: Any = SimpleNamespace(actor=SimpleNamespace(), algorithm=SimpleNamespace())
-    explore(runner, noise_level=noise_level, desired_kl=desired_kl)
+    """Return the KL of a first update with the rate that fits both, and that rate."""
+    rate = steps_of(noise_level, desired_kl)["learning_rate"]
     # 6 optimiser steps (2 epochs of 3 minibatches) move less than a task's 20
-    cfg = runner_cfg("flow_sde_one", learning_rate=4.0 * runner.algorithm.learning_rate)
-    cfg["actor"].update(noise_level=runner.actor.noise_level, init_noise_scale=1.0)
+    cfg = runner_cfg("flow_sde_one", learning_rate=4.0 * rate)
+    cfg["actor"].update(noise_level=noise_level, init_noise_scale=1.0)
     ours = make_runner(cfg, PointMassEnv(num_envs=64))
     collect(ours)
-    return ours.alg.update()["approx_kl"], runner.algorithm.learning_rate
+    return ours.alg.update()["approx_kl"], rate
 
 
 def test_the_first_update_is_the_same_share_of_the_wanted_kl_at_every_noise() -> None:
@@ -55,9 +53,8 @@ def test_every_agent_starts_with_the_rate_of_its_noise_and_its_kl() -> None:
     assert {"Gr00t-Push-Cube-Franka", "Gr00t-Tabletop-Cubes-Franka-Camera"} <= {task for task, _, _ in agents}
     assert sum("_lora_" in name for _, name, _ in agents) == 10  # five families, with and without cameras
     for task, name, runner in agents:
-        fitting: Any = SimpleNamespace(actor=SimpleNamespace(), algorithm=SimpleNamespace())
         algorithm = runner.algorithm
-        explore(fitting, noise_level=runner.actor.noise_level, desired_kl=algorithm.desired_kl)
+        fitting = steps_of(runner.actor.noise_level, algorithm.desired_kl)
         factor = 5.0 if "_lora_" in name else 1.0
-        assert algorithm.learning_rate == pytest.approx(factor * fitting.algorithm.learning_rate), (task, name)
-        assert algorithm.target_kl == fitting.algorithm.target_kl and algorithm.schedule == "adaptive", (task, name)
+        assert algorithm.learning_rate == pytest.approx(factor * fitting["learning_rate"]), (task, name)
+        assert algorithm.target_kl == fitting["target_kl"] and algorithm.schedule == "adaptive", (task, name)

@@ -49,10 +49,11 @@ def table(found: Mapping[str, tuple[dict[str, Any], list[dict[str, Any]]]]) -> s
             curve = run["curve"]
             cells = [f"`{task}`", run["seed"], run["iterations"], f"{curve['seconds'][-1] / 60:.1f}"]
             cells += [f"{curve['env_steps'][-1] / 1e6:.2f} M"]
-            cells += [share(results["init_noise_1"]) for results in (base, run["after"])]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-            of = [results["init_noise_1"].get("instructions", {}) for results in (base, run["after"])]
-            lines += [f"| {name} | | | | | {' | '.join(share(result[name]) for result in of)} |" for name in of[1]]
+            both = [results["init_noise_1"] for results in (base, run["after"])]
+            lines.append(f"| {' | '.join(map(str, [*cells, *map(share, both)]))} |")
+            for name in both[1].get("instructions", {}):
+                shares = " | ".join(share(result["instructions"][name]) for result in both)
+                lines.append(f"| {name} | | | | | {shares} |")
     return "\n".join(lines)
 
 

@@ -33,7 +33,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 SCALES = ("1", "0")
-KEPT = ("success_rate", "success_ci95", "num_episodes", "mean_return", "mean_length", "seed")
+SHARE = ("success_rate", "success_ci95", "num_episodes")
+KEPT = (*SHARE, "mean_return", "mean_length", "seed")
 WARM_UP = 4
 """Iterations not drawn: before an episode's full length has passed, only those that succeeded early have ended."""
 
@@ -70,7 +71,7 @@ def headline(result: dict[str, Any]) -> dict[str, Any]:
     """What is kept of an evaluation: of all episodes, and of each instruction where each is a task of its own."""
     kept = {key: result[key] for key in KEPT}
     if named := result.get("instructions"):
-        kept["instructions"] = {name: {key: found[key] for key in KEPT[:3]} for name, found in named.items()}
+        kept["instructions"] = {name: {key: found[key] for key in SHARE} for name, found in named.items()}
     return kept
 
 
@@ -183,14 +184,14 @@ def lines_of(
 
 def draw(axis: Axes, base: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     """Draw success over minutes: training's episodes (with exploration noise) and both evaluations."""
-    lines = [(run, *line) for run in runs for line in lines_of(base, run)]
-    for run, label, curve, *evaluations in lines:
+    for run in runs:
         minutes = [second / 60 for second in run["curve"]["seconds"]]
-        (line,) = axis.plot(minutes[WARM_UP:], curve[WARM_UP:], label=label)
-        for minute, result in zip((0.0, minutes[-1]), evaluations, strict=True):
-            low, high = result["success_ci95"]
-            rate = result["success_rate"]
-            axis.errorbar(minute, rate, [[rate - low], [high - rate]], fmt="o", color=line.get_color(), capsize=3)
+        for label, curve, *evaluations in lines_of(base, run):
+            (line,) = axis.plot(minutes[WARM_UP:], curve[WARM_UP:], label=label)
+            for minute, result in zip((0.0, minutes[-1]), evaluations, strict=True):
+                low, high = result["success_ci95"]
+                rate = result["success_rate"]
+                axis.errorbar(minute, rate, [[rate - low], [high - rate]], fmt="o", color=line.get_color(), capsize=3)
     axis.set(xlabel="minutes of training on a 2-core CPU", ylabel="success rate", ylim=(-0.02, 1.02))
     axis.plot([], [], "ko", label=f"evaluation, {base['init_noise_1']['num_episodes']} episodes")
     axis.grid(alpha=0.3)

@@ -94,7 +94,7 @@ def _write_n1d7(folder: Path) -> None:
         {"arm": _spread(steps * torch.tensor([-0.1, -0.2]))},
     )
     model.assets = Gr00tN1d7Processor.with_statistics(
-        model.assets, config, N1D7, statistics, (SIDE, SIDE), 20.0, embodiment_id=0
+        model.assets, config, N1D7, statistics, {key: (SIDE, SIDE) for key in N1D7.video}, 20.0, embodiment_id=0
     )
     model.save_pretrained(folder)
 

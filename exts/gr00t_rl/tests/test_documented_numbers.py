@@ -127,7 +127,7 @@ def stated() -> list[tuple[str, str]]:
         ("ppo_or_grpo.md", f"(`credit={grpo.credit}`, `gamma={grpo.gamma:g}`)"),
         ("ppo_or_grpo.md", f"a multiple of `agent.algorithm.group_size` ({grpo.group_size})"),
         ("ppo_or_grpo.md", f"{words[tune.num_critic_warmup_iterations]} iteration to warm it up"),
-        ("ppo_details.md", f"off; GR00T: {tune.target_kl:g}, {kl_ends} times `desired_kl` ("),
+        ("ppo_details.md", f"off; GR00T: {kl_ends} times `desired_kl` ("),
         ("optimisation.md", f"again ({gate.ROWS}, or a micro-batch if that is larger)"),
         ("optimisation.md", f"Above a mean of {gate.LIMIT * 1e3:g}e-3 it warns"),
         ("resume.md", f"with exit code {stop.RESTART_CODE}"),
@@ -151,7 +151,7 @@ def stated() -> list[tuple[str, str]]:
         ("memory.md", f"fits into {100 * micro_batches.MARGIN:g} % of the free memory"),
         ("memory.md", f"Above {100 * micro_batches.MARGIN:g} % of the free memory there is a warning"),
         ("memory.md", f"networks of up to {micro_batches.SMALL / 1e6:g} million parameters"),
-        ("memory.md", f"even if the estimate were {100 * estimate.TOLERANCE:g} % too high"),
+        ("memory.md", f"Estimates may be {100 * estimate.TOLERANCE:g} % too high."),
         ("memory.md", f"{devices.BESIDE['cpu'].pixel} bytes per pixel"),
         ("multi_process.md", f"they have {processes.FAILURE_S} s to end by themselves"),
     ]

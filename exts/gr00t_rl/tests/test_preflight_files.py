@@ -13,9 +13,10 @@ import torch
 from preflight_helpers import METADATA, MODALITY, agent, line_of, write_config, write_metadata
 
 from gr00t_rl.cfg import ActionKeyCfg, ModalityCfg, StateKeyCfg
-from gr00t_rl.gr00t import ActionKey, Gr00tN1d7Config, Modality, PolicySettings, StateKey
-from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE
+from gr00t_rl.gr00t import ActionKey, CheckpointError, Gr00tN1d7Config, Modality, PolicySettings, StateKey, checkpoint
+from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE, resolve_folder
 from gr00t_rl.preflight import check_agent
+from gr00t_rl.utils.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,18 @@ def test_a_cfg_can_say_all_that_a_key_can(cfg, key):
 
 def test_hub_ids_are_left_to_the_loader():
     check_agent(agent(actor={"checkpoint": "nvidia/GR00T-N1.5-3B"}))
+
+
+@pytest.mark.parametrize("setting", ["checkpoint", "tokenizer"])
+def test_a_mistyped_folder_is_no_hub_id(setting, tmp_path, monkeypatch):
+    """Where the first part is a folder here, the second was meant to be one, too: nothing is asked for in the net."""
+    (tmp_path / "checkpoints" / "push").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=rf"agent.actor.{setting}.*checkpoints/pussh.* hub id"):
+        check_agent(agent(actor={"checkpoint": "some/model", setting: "checkpoints/pussh"}))
+    monkeypatch.setattr(checkpoint, "snapshot_download", None)
+    with pytest.raises(CheckpointError, match="no such folder: checkpoints/pussh"):
+        resolve_folder("checkpoints/pussh")
 
 
 def test_modality_that_fits_its_checkpoint(tmp_path):

@@ -44,7 +44,7 @@ FILE = Path(__file__).resolve().parents[3] / "docs" / "options.md"
 HEAD = """# Options
 
 Set them on the command line: `agent.algorithm.clip_param=0.1 env.camera_size=128`. `null` means none. A wrong value
-ends in one line before the simulator starts.
+stops the run with a one-line error before the simulator starts.
 
 Defaults are those of the classes. An agent of a task may start from others: `params/agent.yaml` in the folder of a run
 says what it used.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from functools import partial
 from itertools import chain
@@ -25,11 +24,12 @@ from ..models.recurrent import RecurrentMemory, RecurrentStepPolicy
 from ..options import SurrogateOptions
 from ..storage import DecisionStorage
 from ..utils import runner_files
+from ..utils.devices import one_thread_on_cpu
 from ..utils.errors import ConfigurationError
 from ..utils.log_writer import metric_logger
 from ..utils.moments import RewardScaler
 from ..utils.process_group import any_rank
-from ..utils.rsl_rl_versions import model_class, resolve_class
+from ..utils.rsl_rl_versions import check_ranks, model_class, resolve_class
 from ..utils.stop import StopRequest
 from ..utils.timers import LapTimer
 from .contract import refuse_unsupported
@@ -87,10 +87,10 @@ class DecisionAlgorithm:
         recurrent = {n: m for n, m in (("actor", actor), ("critic", critic)) if getattr(m, "is_recurrent", False)}
         self.memory = RecurrentMemory(recurrent, env.num_envs, device) if recurrent else None  # type: ignore[arg-type]
         self.policy = self._make_policy(groups)
-        self.storage = DecisionStorage(env.num_envs, num_steps, options.gamma, device, self.policy.n_action_steps)
-        self.policy.expect(self.storage.expected_rows)
-        aligned = self.policy.align_decisions
-        self.queue = ChunkQueue(env.num_envs, self.policy.n_action_steps, env.num_actions, device, aligned)
+        n_action_steps, aligned = self.policy.n_action_steps, self.policy.align_decisions
+        self.storage = DecisionStorage(env.num_envs, num_steps, options.gamma, device, n_action_steps, aligned)
+        self.policy.expect(self.storage.room)
+        self.queue = ChunkQueue(env.num_envs, n_action_steps, env.num_actions, device, aligned)
         if aligned:
             unwrapped: Any = getattr(env, "unwrapped", env)
             unwrapped.new_episodes_decide = False  # their first pictures are those of the next common decision
@@ -415,9 +415,7 @@ class DecisionAlgorithm:
             cfg: The runner's configuration as a dict; its "logger" entry is replaced by our writer.
             device: Device of models and storage.
         """
-        if torch.device(device).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-            # the networks of a CPU run are so small that a second thread costs more than it brings
-            torch.set_num_threads(1)
+        one_thread_on_cpu(device)
         _, settings = resolve_class(cfg["algorithm"])
         actor_class, actor_cfg = model_class(cfg["actor"])
         critic_class, critic_cfg = model_class(cfg["critic"]) if cls.learns_values else (None, {})
@@ -439,6 +437,7 @@ class DecisionAlgorithm:
             actor_cfg["instruction"] = several or getattr(env.cfg, "instruction", None)
         actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
         rank = cfg["multi_gpu"]["global_rank"] if cfg["multi_gpu"] else 0
+        check_ranks(cfg["multi_gpu"]["world_size"] if cfg["multi_gpu"] else 1)
         if hasattr(actor, "describe") and rank == 0:
             print(f"[gr00t_rl] What is trained:\n{actor.describe()}", flush=True)
         if getattr(critic_class, "reads_features", False):

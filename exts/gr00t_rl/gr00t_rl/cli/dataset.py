@@ -87,7 +87,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.plot:
         import matplotlib  # noqa: F401  # before the network is loaded
     from ..sft.open_loop import as_text, evaluate
+    from ..utils.devices import chosen_device
     from ..utils.whole_files import write_whole
+
+    args.device = chosen_device(args.device)
 
     report, picture = evaluate(args)
     if picture is not None:

@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for file in files():
         text = file.read_text(encoding="utf-8").replace(NAME, args.name).replace(words(NAME), words(args.name))
         write_whole(out / str(file.relative_to(EXAMPLE)).replace(NAME, args.name), text.encode())
-    print(f"{out}: task {words(args.name)}-Reach; next: pip install -e {out}")
+    pip = "pip" if importlib.util.find_spec("pip") else "uv pip"  # a clone's environment has no pip of its own
+    print(f"{out}: task {words(args.name)}-Reach; next: {pip} install -e {out}")
     return 0
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..utils.errors import ConfigurationError, first_line
+from ..utils.errors import ConfigurationError
 from . import verb_parser
 
 TOKEN = "GR00T_API_TOKEN"
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--base", help="base weights of a run, where they are no longer where it found them")
     parser.add_argument("--host", default="127.0.0.1", help="address to be reached at (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=5555, help="TCP port; 0: any free one (default 5555)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ... (default cpu)")
+    parser.add_argument("--device", help="cpu, cuda:0, ... (default: the GPU if there is one)")
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def check_arguments(args: argparse.Namespace, token: str | None) -> None:
-    """Refuse arguments that cannot work, before weights are read.
+    """Choose the device, and refuse arguments that cannot work, before weights are read.
 
     Raises:
         ConfigurationError: At the first of them.
@@ -78,13 +78,9 @@ def check_arguments(args: argparse.Namespace, token: str | None) -> None:
     from ..serving.server import check_host
 
     check_host(args.host, token)
-    import torch
+    from ..utils.devices import chosen_device
 
-    try:
-        torch.empty(0, device=args.device)
-    except Exception as error:  # torch raises what it likes for devices that are not there
-        reason = first_line(error, 100)
-        raise ConfigurationError(f"--device {args.device}: {reason}; set cpu, or cuda:0") from None
+    args.device = chosen_device(args.device)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -56,8 +56,6 @@ def run_isaac_lab(action: str, argv: list[str]) -> int:
 
 def launch_program(program: Callable[[list[str]], int], argv: list[str]) -> int:
     """Run a program on the given command line, task checked and device added; returns the exit code."""
-    import torch
-
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--task")
     parser.add_argument("--agent")
@@ -65,13 +63,17 @@ def launch_program(program: Callable[[list[str]], int], argv: list[str]) -> int:
     parser.add_argument("--distributed", action="store_true")
     args, others = parser.parse_known_args(argv)
     from ..tasks.known_tasks import unknown_task
+    from ..utils.devices import chosen_device, one_thread_on_cpu
 
     error = unknown_task(args.task) or check_overrides(args.task, others, args.agent)
     if error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if args.device is None and not args.distributed:  # one of several processes gets its GPU from its number
-        argv = [*argv, "--device", "cuda:0" if torch.cuda.is_available() else "cpu"]
+        args.device = chosen_device(None)
+        argv = [*argv, "--device", args.device]
+    if args.device is not None and args.device.startswith("cpu"):
+        one_thread_on_cpu("cpu")
     return program(argv)
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from ..gr00t import ActionKey, Modality, StateKey
 from ..utils.errors import ConfigurationError
-from ..utils.foreign_files import read_text
+from ..utils.foreign_files import parse_json_or_yaml, read_text
 from .layout import STATE
 
 OPTION = "--modality"
@@ -40,7 +40,7 @@ def read_modality_file(path: Path, embodiment_tag: str | None = None) -> Modalit
         ConfigurationError: The file cannot be read, or is no modality.
     """
     try:
-        content = yaml.safe_load(read_text(path))  # which reads JSON too
+        content = parse_json_or_yaml(read_text(path))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{OPTION} {path} cannot be read ({reason}); give a JSON or YAML file") from None

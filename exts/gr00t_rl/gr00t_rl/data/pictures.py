@@ -12,6 +12,7 @@ import functools
 import io
 import math
 import mmap
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -23,13 +24,15 @@ from PIL import Image
 from ..utils.foreign_files import check_regular
 
 FORMATS = ("mp4", "png")
+MAX_DENOMINATOR = 1001
+"""Of a video's rate as a fraction, so that frame t is shown at t / fps: 100/3 per second, or film's 30000/1001."""
 
 
 def encode_video(pictures: torch.Tensor, fps: float) -> bytes:
     """An mp4 file of uint8 pictures [T, H, W, 3] on the CPU; frame t is shown at t / fps."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264rgb", rate=round(fps))
+        stream = container.add_stream("libx264rgb", rate=Fraction(fps).limit_denominator(MAX_DENOMINATOR))
         stream.height, stream.width, stream.pix_fmt = pictures.shape[1], pictures.shape[2], "rgb24"
         stream.options = {"qp": "0", "preset": "veryfast"}
         stream.thread_count = 1  # pictures are small, and the simulation wants the cores

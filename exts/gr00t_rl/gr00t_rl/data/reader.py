@@ -83,7 +83,7 @@ class Demonstrations:
             ConfigurationError: A folder that is no such dataset, a broken file, datasets of different layouts, or too
                 few episodes.
         """
-        parts = [read_dataset(Path(root).expanduser(), only_success, episodes, modality) for root in roots]
+        parts = [read_dataset(Path(root).expanduser(), only_success, episodes, modality, cameras) for root in roots]
         first = parts[0].layout
         for root, part in zip(roots, parts, strict=True):
             _check_alike(root, part.layout, first, cameras)
@@ -174,15 +174,17 @@ class Demonstrations:
                     )
 
     def arranged(self, modality: Modality) -> Demonstrations:
-        """The same frames with states and actions as a modality has them: its keys alone, in its places.
+        """The same frames with states and actions as a modality has them: its keys and cameras alone, in its places.
 
         Raises:
             ConfigurationError: See :meth:`check`.
         """
         self.check(modality)
         wanted = Layout.of(modality, {}, self.layout.fps)
+        cameras = {key: self.layout.cameras[key] for key in modality.video}
+        layout = dataclasses.replace(self.layout, cameras=cameras)
         if (dict(self.layout.state), dict(self.layout.action)) == (wanted.state, wanted.action):
-            return self
+            return self if [*cameras] == [*self.layout.cameras] else dataclasses.replace(self, layout=layout)
         state, action = (
             values[:, [column for key, _ in _in_place(needed) for column in range(found[key].start, found[key].end)]]
             for values, found, needed in (
@@ -190,7 +192,7 @@ class Demonstrations:
                 (self.action, self.layout.action, wanted.action),
             )
         )
-        layout = dataclasses.replace(self.layout, state=wanted.state, action=wanted.action)
+        layout = dataclasses.replace(layout, state=wanted.state, action=wanted.action)
         return dataclasses.replace(self, layout=layout, state=state, action=action)
 
     def statistics(self) -> dict[str, dict[str, dict[str, list[float]]]]:
@@ -224,9 +226,16 @@ class DatasetPart:
 
 
 def read_dataset(
-    root: Path, only_success: bool = False, episodes: int | None = None, modality: Mapping[str, Any] | None = None
+    root: Path,
+    only_success: bool = False,
+    episodes: int | None = None,
+    modality: Mapping[str, Any] | None = None,
+    cameras: Sequence[str] | None = None,
 ) -> DatasetPart:
-    """Read a dataset without its pictures; see :meth:`Demonstrations.load`."""
+    """Read a dataset without its pictures; see :meth:`Demonstrations.load`.
+
+    Files of cameras that are not asked for are not looked at: they need not be there.
+    """
     described = describe(root, modality)
     layout = described.layout
     chosen = [episode for episode in described.episodes if episode.success or not only_success]
@@ -242,7 +251,8 @@ def read_dataset(
         state, action = torch.empty(total, layout.state_dim), torch.empty(total, layout.action_dim)
         privileged = torch.empty(total, len(layout.privileged))
         task = torch.empty(total, dtype=torch.long)
-    clips: dict[str, list[Clip]] = {key: [] for key in layout.cameras}
+    wanted = [key for key in layout.cameras if cameras is None or key in cameras]
+    clips: dict[str, list[Clip]] = {key: [] for key in wanted}
     tables, start = _Tables(layout), 0
     for episode in tqdm(chosen, desc=f"reading {root}", unit="episode", delay=2):
         frames = slice(start, start + episode.length)

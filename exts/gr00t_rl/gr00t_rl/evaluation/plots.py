@@ -59,10 +59,11 @@ def histograms(episodes: Episodes, step_dt: float) -> bytes:
     else:
         times.text(0.5, 0.5, "no success", ha="center", va="center", transform=times.transAxes)
     times.set(title="time to success", xlabel="s", ylabel="episodes")
+    finite = np.isfinite(episodes.returns)
     if episodes.success is None:
-        returns.hist(episodes.returns, bins=20)
+        returns.hist(episodes.returns[finite], bins=20)
     else:
-        parts = [episodes.returns[won], episodes.returns[~won]]
+        parts = [episodes.returns[won & finite], episodes.returns[~won & finite]]
         returns.hist(parts, bins=20, stacked=True, color=[_SUCCEEDED, _FAILED], label=["success", "failure"])
         returns.legend()
     returns.set(title="return", xlabel="sum of rewards", ylabel="episodes")

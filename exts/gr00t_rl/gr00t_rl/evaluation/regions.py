@@ -84,5 +84,8 @@ def regions(episodes: Episodes) -> dict[str, Any]:
     """Return :func:`by_region` for every start position that varies, by name; empty without a success signal."""
     if episodes.success is None:
         return {}
-    grids = {name: by_region(position, episodes.success) for name, position in episodes.starts.items()}
+    grids = {}
+    for name, position in episodes.starts.items():
+        known = np.isfinite(position).all(1)
+        grids[name] = by_region(position[known], episodes.success[known]) if known.any() else None
     return {name: grid for name, grid in grids.items() if grid is not None}

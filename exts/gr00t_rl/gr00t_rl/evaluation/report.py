@@ -12,7 +12,7 @@ from ..utils.episode_recorder import Episodes
 from ..utils.whole_files import write_whole
 from .film import Clip, movie_webp, strip_png
 from .plots import histograms, learning_curves, region_maps, success_bars
-from .result import success_text, table_rows
+from .result import return_text, success_text, table_rows
 from .runs import Comparison
 
 REPORT_FILE = "report.html"
@@ -66,7 +66,7 @@ def comparison_html(comparison: Comparison) -> str:
         parts += ["<h2>Comparison</h2><table>", _row(head, "th")]
         for entry in comparison.results:
             result = entry.result or {}
-            numbers = (f"{result['num_episodes']}", f"{result['mean_return']:.3f}", f"{result['mean_length']:.1f}")
+            numbers = (f"{result['num_episodes']}", return_text(result), f"{result['mean_length']:.1f}")
             task, checkpoint = (str(result.get(name, "")) for name in ("task", "checkpoint"))
             parts.append(_row((entry.label, task, success_text(result), *numbers, checkpoint)))
         parts.append("</table>")

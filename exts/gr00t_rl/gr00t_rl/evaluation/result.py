@@ -32,19 +32,27 @@ def summarise(episodes: Episodes, step_dt: float, labels: Sequence[str] = ()) ->
         step_dt: Seconds per env step.
         labels: Of the instructions that episodes are given by chance, in their order.
     """
-    count = len(episodes.returns)
+    count, finite = len(episodes.returns), np.isfinite(episodes.returns)
     result: dict[str, Any] = {
         "success_rate": None,
         "success_ci95": None,
         "num_episodes": count,
-        "mean_return": float(episodes.returns.mean()),
+        "mean_return": float(episodes.returns[finite].mean()) if finite.any() else None,
         "mean_length": float(episodes.lengths.mean()),
         "time_to_success_s": None,
         "instructions": by_instruction(episodes, step_dt, labels),
         "regions": regions(episodes),
     }
+    notes = []
+    if not finite.all():
+        notes.append(
+            f"{count - int(finite.sum())} episodes have a return that is not finite; mean_return is of the others"
+        )
     if episodes.success is None:
-        result["note"] = "the env reports no extras['success'], so that only return and length are known"
+        notes.append("the env reports no extras['success'], so that only return and length are known")
+    if notes:
+        result["note"] = "; ".join(notes)
+    if episodes.success is None:
         return result
     return result | _success(episodes.success, episodes.lengths, step_dt)
 
@@ -114,8 +122,8 @@ def _wrong(result: dict[str, Any]) -> tuple[str, Any] | None:
     parts = result.get("instructions", {})
     if not isinstance(parts, dict):
         return "instructions", parts
-    for name in ("mean_return", "mean_length"):
-        if not is_finite(result[name]):
+    for name, may_lack in (("mean_return", True), ("mean_length", False)):
+        if not is_finite(result[name]) and not (may_lack and result[name] is None):
             return name, result[name]
     for label, numbers in (("", result), *parts.items()):
         where = f"instructions.{label}." if label else ""
@@ -143,6 +151,11 @@ def success_text(result: dict[str, Any]) -> str:
     return f"{100 * result['success_rate']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def return_text(result: dict[str, Any]) -> str:
+    """Return the mean return for people; no env reported a finite one where it is None."""
+    return "not finite" if result["mean_return"] is None else f"{result['mean_return']:.3f}"
+
+
 def _of_episodes(numbers: dict[str, Any]) -> str:
     """Return the success rate of some episodes and their number."""
     return f"{success_text(numbers)} of {numbers['num_episodes']} episodes"
@@ -157,7 +170,7 @@ def table_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         # results from before there were instructions lack the key
         *((f"  {label}", _of_episodes(numbers)) for label, numbers in result.get("instructions", {}).items()),
         ("episodes", f"{result['num_episodes']} in {result.get('num_envs', '?')} envs, seed {result.get('seed', '?')}"),
-        ("return", f"{result['mean_return']:.3f}"),
+        ("return", return_text(result)),
         ("length", f"{result['mean_length']:.1f} env steps"),
     ]
     if result.get("time_to_success_s"):

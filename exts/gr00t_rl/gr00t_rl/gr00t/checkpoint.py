@@ -11,7 +11,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..utils.foreign_files import check_regular, is_inside, parse_json, read_bytes, read_text
+from ..utils.foreign_files import check_regular, is_hub_id, is_inside, parse_json, read_bytes, read_text
 from ..utils.whole_files import held, remove_leftovers
 from .errors import CheckpointError
 
@@ -57,8 +56,6 @@ CARD_FILE = "README.md"
 CARD_MARK = "library_name: gr00t_rl"
 """Line of a card that an export wrote: it speaks of the weights that were there, and a save of others removes it."""
 MAX_SHARD_BYTES = 5_000_000_000
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,12 @@ class Layout:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def resolve_folder(path_or_hub_id: str | os.PathLike[str]) -> Path:
+def resolve_folder(path_or_hub_id: str | os.PathLike[str], weights: bool = True) -> Path:
     """The local folder of a checkpoint; only a hub id (``org/name`` that is not an existing path) is downloaded.
+
+    Args:
+        path_or_hub_id: Folder or hub id.
+        weights: Whether the weights are downloaded, too.
 
     Raises:
         CheckpointError: no such folder, or the hub cannot give it.
@@ -107,10 +108,11 @@ def resolve_folder(path_or_hub_id: str | os.PathLike[str]) -> Path:
         return folder
     if folder.exists():
         raise CheckpointError(f"{folder} is a file: give the folder that holds {CONFIG_FILE}")
-    if not isinstance(path_or_hub_id, str) or not _HUB_ID.fullmatch(path_or_hub_id):
+    if not isinstance(path_or_hub_id, str) or not is_hub_id(path_or_hub_id):
         raise CheckpointError(f"no such folder: {folder}; give an existing folder or a hub id like org/name")
     try:
-        return Path(snapshot_download(path_or_hub_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+        wanted = ["*.json", "*.txt", "*.jinja", *(["*.safetensors"] if weights else [])]
+        return Path(snapshot_download(path_or_hub_id, allow_patterns=wanted))
     except Exception as error:
         raise CheckpointError(
             f"no such folder: {folder}, and as a hub id it cannot be fetched ({type(error).__name__}: {error}); "

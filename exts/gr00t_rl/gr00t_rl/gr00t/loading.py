@@ -52,7 +52,7 @@ def files_of(path_or_hub_id: str | os.PathLike[str]) -> tuple[Generation, dict[s
     Raises:
         CheckpointError: Anything wrong with the checkpoint, in one line.
     """
-    folder = checkpoint.resolve_folder(path_or_hub_id)
+    folder = checkpoint.resolve_folder(path_or_hub_id, weights=False)
     of = generation_of_folder(folder)
     return of, checkpoint.read_assets(folder, of.LAYOUT)
 
@@ -103,7 +103,7 @@ def without_weights(
     path_or_hub_id: str | os.PathLike[str], dtype: torch.dtype | None, attn_implementation: str
 ) -> Gr00tNetwork:
     """Return the network of a checkpoint with weights that take no memory; see :meth:`Gr00tNetwork.without_weights`."""
-    folder = checkpoint.resolve_folder(path_or_hub_id)
+    folder = checkpoint.resolve_folder(path_or_hub_id, weights=False)
     of = generation_of_folder(folder)
     config = checkpoint.read_sizes_of(folder, of.Config)
     model = of.Network.without_weights(config, dtype or torch.bfloat16, attn_implementation)

@@ -327,7 +327,7 @@ def _parse_metadata(content: bytes) -> dict[str, Any]:
 def make_metadata(
     modality: Modality,
     statistics: Statistics,
-    resolution: tuple[int, int],
+    image_sizes: Mapping[str, tuple[int, int]],
     fps: float,
 ) -> dict[str, Any]:
     """Return the content of ``experiment_cfg/metadata.json`` for one embodiment, ready for JSON.
@@ -335,14 +335,17 @@ def make_metadata(
     Args:
         modality: The embodiment's keys.
         statistics: Of all state and action keys, every name in ``STATISTICS``, in the units of the env.
-        resolution: (width, height) of the images [px].
+        image_sizes: (height, width) of each of the embodiment's cameras [px].
         fps: Frames per second, which is the control rate.
 
     Raises:
         ValueError: A key whose statistics are missing, incomplete or of another width.
     """
+    sizes = {key: image_sizes[key] for key in modality.video}
     modalities: dict[str, Any] = {
-        "video": {key: {"resolution": list(resolution), "channels": 3, "fps": fps} for key in modality.video}
+        "video": {
+            key: {"resolution": [width, height], "channels": 3, "fps": fps} for key, (height, width) in sizes.items()
+        }
     }
     tables: dict[str, Any] = {}
     for part, keys, found in (
@@ -369,11 +372,11 @@ def metadata_with(
     before: bytes | None,
     modality: Modality,
     statistics: Statistics,
-    resolution: tuple[int, int],
+    image_sizes: Mapping[str, tuple[int, int]],
     fps: float,
 ) -> bytes:
     """Return the content of ``experiment_cfg/metadata.json`` with an embodiment in it; others stay as ``before``."""
-    ours = make_metadata(modality, statistics, resolution, fps)
+    ours = make_metadata(modality, statistics, image_sizes, fps)
     return (json.dumps(_parse_metadata(before or b"{}") | ours, indent=2) + "\n").encode()
 
 

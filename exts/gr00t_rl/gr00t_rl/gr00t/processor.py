@@ -154,7 +154,7 @@ class Gr00tProcessor(nn.Module):
         config: Any,
         modality: Modality,
         statistics: Statistics,
-        resolution: tuple[int, int],
+        image_sizes: Mapping[str, tuple[int, int]],
         fps: float,
         embodiment_id: int | None = None,
     ) -> dict[str, bytes]:
@@ -165,7 +165,7 @@ class Gr00tProcessor(nn.Module):
             config: Sizes of the network.
             modality: The embodiment's keys.
             statistics: Of all state and action keys, in the units of the env.
-            resolution: (width, height) of the images [px].
+            image_sizes: (height, width) of each of the embodiment's cameras [px].
             fps: Frames per second, which is the control rate.
             embodiment_id: Row of the per-embodiment weights, for files that name it.
         """

@@ -41,7 +41,7 @@ def load_tokenizer(path_or_hub_id: str | os.PathLike[str]) -> PreTrainedTokenize
     Raises:
         CheckpointError: no such folder, or no usable tokenizer in it.
     """
-    folder = resolve_folder(path_or_hub_id)
+    folder = resolve_folder(path_or_hub_id, weights=False)
     help_text = "give the folder or hub id of the tokenizer assets"
     if not (folder / "tokenizer_config.json").is_file():
         raise CheckpointError(f"{folder} has no tokenizer_config.json, so no tokenizer: {help_text}")

@@ -22,7 +22,6 @@ from ..gr00t import NetworkConfig
 from ..gr00t.embodiment import CategorySpecificLinear
 from ..models.base_weights import blank_weights
 from ..options import FLASH
-from ..storage import ROW_GROWTH
 from ..utils.allocations import LiveBytes
 from ..utils.fakes import fake
 from .update import StepBytes, row_bytes, state_bytes, step_bytes
@@ -162,8 +161,7 @@ class Rehearsal:
     @property
     def decisions(self) -> int:
         """Decisions that an iteration has room for; more than its length says, where envs decide when reset."""
-        rows = self.algorithm.storage.expected_rows
-        return rows if self.algorithm.policy.align_decisions else int(rows * ROW_GROWTH)
+        return self.algorithm.storage.room
 
     @cached_property
     def features(self) -> int:

@@ -22,17 +22,16 @@ def head_velocity(mode: str) -> HeadVelocity:
     one alone is computed by PyTorch's own kernels.
 
     Args:
-        mode: "off", or a mode of ``torch.compile``: "default", or "reduce-overhead", which on CUDA replays graphs.
+        mode: "off", or "default" of ``torch.compile``. Not its "reduce-overhead": CUDA graphs overwrite the gradients
+            that earlier micro-batches left, and are recorded anew for every number of envs that decide.
     """
     if mode == "off":
         return ActionHead.velocity
-    compiled = torch.compile(ActionHead.velocity, mode=None if mode == "default" else mode, dynamic=True)
+    compiled = torch.compile(ActionHead.velocity, dynamic=True)
 
     def velocity(head: ActionHead, x: Tensor, timestep_bucket: Tensor, ctx: HeadContext) -> Tensor:
         if len(x) == 1:  # it would be compiled once more, for the first time that a single env decides
             return ActionHead.velocity(head, x, timestep_bucket, ctx)
-        v = compiled(head, x, timestep_bucket, ctx)
-        # the next replay of a CUDA graph writes where this one's output lies
-        return v.clone() if mode == "reduce-overhead" else v
+        return compiled(head, x, timestep_bucket, ctx)
 
     return velocity

@@ -209,10 +209,9 @@ class Gr00tActorOptions(FlowActorOptions):
     )
     compile: str = option(
         "off",
-        "Compile the action head's velocity, in the denoising loop and in the update (torch.compile): default, or "
-        "reduce-overhead, which on CUDA replays CUDA graphs. The gate before the first update says what it does to the "
-        "ratios.",
-        choices=("off", "default", "reduce-overhead"),
+        "Compile the action head's velocity, in the denoising loop and in the update (torch.compile). The gate before "
+        "the first update says what it does to the ratios.",
+        choices=("off", "default"),
         test=_compiler_problem,
     )
     tiny_seed: int = option(0, "Seed of the random weights of tiny.", low=0)

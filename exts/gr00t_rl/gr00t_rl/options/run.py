@@ -7,25 +7,10 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from ..utils.devices import device_problem
 from ..utils.extras import how_to_get
 from .base import Options
 from .declaration import option
-
-
-def _device_problem(name: str) -> str | None:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        return "there is no such device; set cpu, or cuda:0"
-    if device.type == "cuda" and not torch.cuda.is_available():
-        return "this machine has no CUDA GPU; set agent.device=cpu"
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        return f"this machine has {torch.cuda.device_count()} CUDA GPUs; set a lower number"
-    return None
 
 
 def _logger_problem(name: str) -> str | None:
@@ -56,7 +41,7 @@ class RunnerOptions(Options):
 
     seed: int = option(42, "Seed of the run; -1 draws one.", low=-1, high=2**32 - 1)
     class_name: str = option("OnPolicyRunner", "rsl_rl's runner.", choices=("OnPolicyRunner",))
-    device: str = option("cpu", "Device of models and storage.", test=_device_problem)
+    device: str = option("cpu", "Device of models and storage.", test=device_problem)
     num_steps_per_env: int | None = option(
         24, "Env steps per iteration. GRPO: at least an episode's, which is what null means.", low=1
     )

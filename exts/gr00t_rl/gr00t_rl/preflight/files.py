@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..gr00t.generations import TINY, generation
 from ..gr00t.head_config import ActionHeadConfig
 from ..utils.errors import ConfigurationError
-from ..utils.foreign_files import read_bytes
+from ..utils.foreign_files import is_hub_id, read_bytes
 from ..utils.simulators import differences, simulator_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def check_trained_as(remembered: Mapping[str, Any], actor: Any) -> None:
 def check_checkpoint(actor: Any) -> None:
     """Check that the checkpoint's folder exists and that its sizes fit the settings."""
     folder = Path(actor.checkpoint).expanduser()
-    if _is_hub_id(actor.checkpoint):
+    if is_hub_id(actor.checkpoint):
         return
     if not folder.is_dir():
         raise ConfigurationError(
@@ -91,19 +91,13 @@ def check_tokenizer(actor: Any) -> None:
             f"agent.actor.checkpoint={actor.checkpoint!r} has no tokenizer, as the released ones; set "
             "agent.actor.tokenizer to the folder or hub id of the Eagle assets (N1.5) or of Qwen3-VL-2B's (N1.7)"
         )
-    if tokenizer is None or _is_hub_id(tokenizer):
+    if tokenizer is None or is_hub_id(tokenizer):
         return
     if not (Path(tokenizer).expanduser() / "tokenizer_config.json").is_file():
         raise ConfigurationError(
             f"agent.actor.tokenizer is {tokenizer!r}, which has no tokenizer_config.json; set the folder or hub id of "
             "the tokenizer assets"
         )
-
-
-def _is_hub_id(name: str) -> bool:
-    """Return whether a name that is no folder can be a hub id; it is fetched when the model is built."""
-    parts = name.split("/")
-    return not Path(name).expanduser().is_dir() and len(parts) == 2 and all(parts) and not name.startswith((".", "~"))
 
 
 def check_modality(actor: Any, groups: list[str]) -> None:

@@ -15,7 +15,7 @@ from ..gr00t import Gr00tNetwork, PolicySettings, from_pretrained, generation, l
 from ..gr00t.checkpoint import SETTINGS_FILE, resolve_folder
 from ..gr00t.tokenizer import tokenizer_of
 from ..utils.errors import ConfigurationError
-from ..utils.foreign_files import read_text
+from ..utils.foreign_files import parse_json_or_yaml, read_text
 from .policy import ServedPolicy
 
 LARGE = 1e9
@@ -86,7 +86,7 @@ def read_settings(file: Path) -> PolicySettings:
         ConfigurationError: It is missing, not readable, or does not hold such settings.
     """
     try:
-        return PolicySettings.from_dict(yaml.safe_load(read_text(file)))  # JSON is YAML too
+        return PolicySettings.from_dict(parse_json_or_yaml(read_text(file)))
     except OSError as error:
         raise ConfigurationError(
             f"--settings {file} cannot be read ({error.strerror or error}); set another file"

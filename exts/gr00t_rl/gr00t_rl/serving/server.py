@@ -111,7 +111,7 @@ class PolicyServer:
         try:
             while not self._stop.is_set():
                 if self._socket.poll(POLL_MS):
-                    self._socket.send(self.answer(self._socket.recv()))
+                    self._socket.send(self._answer_parts(self._socket.recv_multipart()))
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -126,6 +126,12 @@ class PolicyServer:
         self._socket.close()
         self._context.term()
 
+    def _answer_parts(self, parts: list[bytes]) -> bytes:
+        """Return the answer to a message of ZeroMQ, all of whose parts have to be taken before it can be sent."""
+        if len(parts) == 1:
+            return self.answer(parts[0])
+        return self._refuse(f"the message has {len(parts)} parts; send one")
+
     def answer(self, message: bytes) -> bytes:
         """Return the answer to a message, whatever it holds."""
         try:
@@ -135,6 +141,9 @@ class PolicyServer:
         except Exception as error:  # a fault of ours or of the device: the client is told, and the next may work
             traceback.print_exc(file=sys.stderr)
             problem = f"the server failed ({type(error).__name__}: {str(error)[:200]}); its log says more"
+        return self._refuse(problem)
+
+    def _refuse(self, problem: str) -> bytes:
         self._log(f"refused: {problem}")
         return encode({"error": problem})
 

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="folder to write; an existing checkpoint is replaced")
     add("--tokenizer", help="folder or hub id of the tokenizer assets (default: the checkpoint's own folder)")
     add("--episodes", type=int, help="use only the first of each dataset (default: all)")
+    add("--only_success", action="store_true", help="leave out episodes that are marked as failures")
     add("--steps", type=int, default=5000, help="gradient steps (default 5000)")
     for name, kind, what in (
         ("batch_size", int, "frames per step"),
@@ -132,10 +133,10 @@ def complete_arguments(args: argparse.Namespace) -> None:
     Raises:
         ConfigurationError: At the first option that cannot work.
     """
-    import torch
+    from ..utils.devices import chosen_device  # loads torch
 
     check_ways(args)
-    args.device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    args.device = chosen_device(args.device)
     for name, value in (FROM_RANDOM if args.checkpoint in TINY else OFFICIAL).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -153,8 +154,6 @@ def complete_arguments(args: argparse.Namespace) -> None:
     ):
         if not holds:
             raise ConfigurationError(f"--{name} is {getattr(args, name)}; set {expected}")
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError(f"--device {args.device}, but this machine has no CUDA GPU; set --device cpu")
     if args.new_head and args.checkpoint in TINY:
         raise ConfigurationError(
             "--new_head trains a new head on a checkpoint's features, but --checkpoint is tiny, which has none; give "

@@ -64,10 +64,9 @@ def write_statistics(
     model: Gr00tNetwork, modality: Modality, statistics: Statistics, data: Demonstrations, embodiment_id: int
 ) -> None:
     """Put the statistics into the checkpoint's files; those of other embodiments stay."""
-    height, width = next(iter(data.layout.cameras.values()), (0, 0))
     processor = generation(model.config.generation).Processor
     model.assets = processor.with_statistics(
-        model.assets, model.config, modality, statistics, (width, height), data.layout.fps, embodiment_id
+        model.assets, model.config, modality, statistics, data.layout.cameras, data.layout.fps, embodiment_id
     )
 
 

@@ -60,7 +60,7 @@ def _evaluate(
     args: argparse.Namespace, data: Demonstrations, embodiment: Embodiment
 ) -> tuple[dict[str, Any], bytes | None]:
     modality, settings = embodiment.modality, embodiment.settings
-    device = torch.device(args.device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(args.device)
     try:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         model = from_pretrained(args.checkpoint, dtype=dtype)
@@ -94,7 +94,7 @@ def load_samples(
         data.instructions,
         modality=modality,
         statistics=of.read_statistics(model.assets, modality),
-        image_sizes=[data.layout.cameras[key] for key in modality.video],
+        image_sizes=[*data.layout.cameras.values()],
         assets=model.assets,
     )
     model.action_head.slice_embodiment(args.embodiment_id)

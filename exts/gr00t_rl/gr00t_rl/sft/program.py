@@ -41,11 +41,17 @@ def run(args: argparse.Namespace) -> None:
     tuned = tuned_parts(args)
     data = Demonstrations.load(
         args.dataset,
-        episodes=args.episodes,
+        args.only_success,
+        args.episodes,
         cameras=list(modality.video),
         max_bytes=args.pictures_gb * 1e9,
         modality=content,
     )
+    if failures := int((~data.success).sum()):
+        print(
+            f"[gr00t_rl] warning: {failures} of {data.num_episodes} episodes are marked as failures and are imitated, "
+            "too; --only_success leaves them out"
+        )
     try:
         finetune(args, data.arranged(modality), modality, tuned)
     finally:
@@ -78,7 +84,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
             data.instructions,
             modality=modality,
             statistics=statistics,
-            image_sizes=[data.layout.cameras[key] for key in modality.video],
+            image_sizes=[*data.layout.cameras.values()],
             assets=model.assets,
         )
         model.assets[SETTINGS_FILE] = settings_of(args, data, modality).to_bytes()
@@ -133,7 +139,7 @@ def settings_of(args: argparse.Namespace, data: Demonstrations, modality: Modali
         modality,
         args.embodiment_id,
         instructions=list(data.instructions),
-        image_sizes={key: data.layout.cameras[key] for key in modality.video},
+        image_sizes=dict(data.layout.cameras),
         control_hz=data.layout.fps,
         simulator=dict(data.layout.simulator),
     )

@@ -65,4 +65,4 @@ class SavedTraining:
             reason = first_line(error, 160)
             raise ConfigurationError(f"{self.file} does not fit this training ({reason}); remove it") from None
         print(f"going on at step {training.step} from {self.file}")
-        return curve, recent
+        return curve, [loss.to(training.trainer.samples.device) for loss in recent]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from tensordict import TensorDict
 
-from .rows import RowBuffer
+from .rows import ROW_GROWTH, RowBuffer
 
 
 class DecisionStorage:
@@ -24,10 +24,17 @@ class DecisionStorage:
         gamma: Discount per env step.
         device: Device of the arrays.
         decision_steps: Env steps that a decision usually runs; says how many rows to make room for.
+        aligned: Whether all envs decide at the same steps. Otherwise each reset begins a decision more.
     """
 
     def __init__(
-        self, num_envs: int, num_steps: int, gamma: float, device: str | torch.device, decision_steps: int = 1
+        self,
+        num_envs: int,
+        num_steps: int,
+        gamma: float,
+        device: str | torch.device,
+        decision_steps: int = 1,
+        aligned: bool = False,
     ) -> None:
         self.num_envs, self.num_steps, self.gamma, self.device = num_envs, num_steps, gamma, device
         shape = (num_steps, num_envs)
@@ -44,7 +51,10 @@ class DecisionStorage:
         self._env = torch.arange(num_envs, device=device)
         self.expected_rows = num_envs * -(-num_steps // decision_steps)
         """Records of an iteration without resets."""
-        self._records = RowBuffer(self.expected_rows, device)
+        most = self.expected_rows if aligned else int(ROW_GROWTH * self.expected_rows)
+        self.room = min(most, num_envs * num_steps)
+        """Records that there is room for at first: a larger piece of memory would be taken beside this one."""
+        self._records = RowBuffer(self.room, device)
         self.clear()
 
     def clear(self) -> None:

@@ -6,15 +6,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
+import yaml
+
 MAX_DEPTH = 64
 """Tables within tables that JSON may hold; code that walks them recurses."""
 
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _POINTER, _POINTER_BYTES = b"version https://git-lfs", 1024
 """How a pointer of Git LFS begins, and a size that none exceeds."""
 
@@ -32,6 +36,14 @@ def check_regular(path: Path) -> None:
         raise OSError("not a regular file")
     if found.st_size <= _POINTER_BYTES and path.read_bytes().startswith(_POINTER):
         raise OSError(f"{path.name} is a pointer of Git LFS, run `git lfs pull` in its clone")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name is one of the hub, ``org/name``, and not that of a folder here.
+
+    Where there is a folder of the name ``org``, a folder in it was meant: nothing is looked for in the net.
+    """
+    return _HUB_ID.fullmatch(name) is not None and not Path(name).exists() and not Path(name).parent.is_dir()
 
 
 def read_bytes(path: Path) -> bytes:
@@ -53,6 +65,18 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("tables nested too deeply") from None
     _check_depth(content)
     return content
+
+
+def parse_json_or_yaml(text: str) -> Any:
+    """Content of a text in either form. JSON is not YAML everywhere: tabs, and numbers like 1e-05.
+
+    Raises:
+        ValueError, RecursionError, yaml.YAMLError: It is neither.
+    """
+    try:
+        return parse_json(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def _check_depth(content: Any) -> None:

@@ -5,12 +5,36 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from importlib import metadata
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from packaging.version import Version
 from rsl_rl import utils
 from rsl_rl.utils import resolve_callable
+
+from .errors import ConfigurationError
+
+SHARED_MOMENTS = Version("5.5.1")
+"""The first version that was read whose observation normalisers learn from the envs of all ranks."""
+
+
+def check_ranks(world_size: int) -> None:
+    """Refuse several processes with a version whose normalisers would drift apart, and the policies with them.
+
+    Args:
+        world_size: Number of processes.
+
+    Raises:
+        ConfigurationError: The version is too old for so many.
+    """
+    found = metadata.version("rsl-rl-lib")
+    if world_size > 1 and Version(found) < SHARED_MOMENTS:
+        raise ConfigurationError(
+            f"{world_size} processes need rsl-rl-lib {SHARED_MOMENTS} or newer, found {found}: before it, each process "
+            f"normalises by its own envs alone; pip install rsl-rl-lib=={SHARED_MOMENTS}"
+        )
 
 
 def _resolve_class(cfg: dict[str, Any]) -> tuple[Callable, dict[str, Any]]:

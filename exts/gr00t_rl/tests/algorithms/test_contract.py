@@ -67,3 +67,12 @@ def test_what_older_rsl_rl_lacks_is_the_same():
     assert cfg == {"class_name": "MLPModel", "hidden_dims": [8]}
     arguments["hidden_dims"].append(4)
     assert cfg["hidden_dims"] == [8]
+
+
+def test_processes_that_would_normalise_apart_are_refused(monkeypatch):
+    """Before rsl_rl 5.5.1 a normaliser learns from its own rank's observations."""
+    rsl_rl_versions.check_ranks(8)
+    monkeypatch.setattr(rsl_rl_versions.metadata, "version", lambda name: "5.4.2")
+    rsl_rl_versions.check_ranks(1)
+    with pytest.raises(ConfigurationError, match=r"8 processes need rsl-rl-lib 5\.5\.1 or newer, found 5\.4\.2"):
+        rsl_rl_versions.check_ranks(8)

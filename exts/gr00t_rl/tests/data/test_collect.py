@@ -16,7 +16,15 @@ import torch
 
 from gr00t_rl.cli.collect import FORMATS, build_parser, check_arguments
 from gr00t_rl.data import FORMATS as WRITTEN_FORMATS
-from gr00t_rl.data.collect import EPISODES_PER_ENV, Collector, check_env_tells, privileged_columns, quotas
+from gr00t_rl.data.collect import (
+    EPISODES_PER_ENV,
+    HOPELESS,
+    Collector,
+    check_env_tells,
+    collect,
+    privileged_columns,
+    quotas,
+)
 from gr00t_rl.data.task_modality import check_task
 from gr00t_rl.gr00t import ActionKey, Modality, StateKey
 from gr00t_rl.tasks.experts import ScriptedExpert
@@ -110,3 +118,51 @@ def test_collect_and_resume_in_the_simulator():
     env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, str(CHECK)], capture_output=True, text=True, timeout=600, env=env)
     assert done.returncode == 0 and "CHECKS PASSED" in done.stdout, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+class Written:
+    """A dataset that keeps nothing."""
+
+    def __init__(self, rounds: int = 0) -> None:
+        self.num_episodes = self.num_frames = 0
+        self.rounds = rounds
+
+    def add(self, episode) -> None:
+        self.num_episodes += 1
+
+    def commit(self, rounds: int) -> None:
+        self.rounds = rounds
+
+
+class Played:
+    """Episodes that succeed or fail in a given order."""
+
+    def __init__(self, successes) -> None:
+        self.successes = iter(successes)
+
+    def play(self, seed, counts):
+        for _ in range(sum(counts)):
+            yield SimpleNamespace(success=next(self.successes))
+
+
+def test_an_expert_that_sometimes_fails_gets_to_the_end():
+    """Late rounds are of the few episodes that are missing: one without success says nothing."""
+    args: Any = SimpleNamespace(episodes=8, num_envs=4, task="T", keep_failures=False, seed=0, out="out")
+    # 7 of the first 8, then single episodes that fail five times before one succeeds
+    written: Any = Written(rounds=9)
+    played: Any = Played([True] * 7 + [False] * 6 + [True])
+    collect(args, played, written)
+    assert written.num_episodes == 8
+
+
+def test_a_hopeless_expert_is_told_so():
+    args: Any = SimpleNamespace(episodes=40, num_envs=10, task="T", keep_failures=False, seed=0, out="out")
+    failing: Any = Played([True] + [False] * 1000)
+    writer: Any = Written()
+    with pytest.raises(ConfigurationError, match=r"none of the last (\d+) episodes succeeded; set a smaller --noise"):
+        collect(args, failing, writer)
+    assert HOPELESS <= 1000 - len(list(failing.successes)) < HOPELESS + 40
+    kept: Any = Written()
+    args.keep_failures = True
+    collect(args, Played([False] * 40), kept)  # type: ignore[arg-type]
+    assert kept.num_episodes == 40

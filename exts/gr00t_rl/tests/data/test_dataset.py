@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from gr00t_rl.data import DatasetWriter, Demonstrations, Layout, Slice, statistics
+from gr00t_rl.data.pictures import encode_video, picture_times, stored_rate
 from gr00t_rl.gr00t import ActionKey, Modality, StateKey
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -184,6 +185,29 @@ def test_cameras_that_are_not_asked_for_may_differ(write, layout, episodes, make
         Demonstrations.load(roots)
 
 
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_videos_that_are_not_asked_for_need_not_be_there(write, write_v3, episodes, version):
+    """As after a download of one camera alone."""
+    root = write(episodes) if version == "v2.1" else write_v3(episodes)
+    for file in root.rglob("*.mp4"):
+        if "wrist" in str(file):
+            file.unlink()
+    data = Demonstrations.load([root], cameras=["front"])
+    assert torch.equal(data.pictures["front"], torch.cat([episode.pictures["front"] for episode in episodes]))
+    with pytest.raises(ConfigurationError, match="episode 0 cannot be read"):
+        Demonstrations.load([root])
+
+
+@pytest.mark.parametrize("fps", [20.0, 100 / 3, 12.5, 7.5, 30000 / 1001])
+def test_pictures_are_shown_when_the_table_says(tmp_path, fps):
+    """Frame t at t / fps, at rates that are no whole number, too: loaders of others look for it by time."""
+    file = tmp_path / "video.mp4"
+    file.write_bytes(encode_video(torch.zeros(300, 8, 8, 3, dtype=torch.uint8), round(fps, 6)))
+    shown = picture_times(file)[1]
+    assert abs(shown - torch.arange(300).numpy() / fps).max() < 2e-4
+    assert stored_rate(file) == pytest.approx(fps, rel=1e-6)
+
+
 def test_layout_of_a_modality(layout):
     """State keys follow each other in the modality's order; the action is the env's."""
     assert Layout.of(MODALITY, layout.cameras, 20.0) == layout
@@ -192,6 +216,8 @@ def test_layout_of_a_modality(layout):
 def test_modality_and_dataset_must_agree(write, episodes):
     data = Demonstrations.load([write(episodes)])
     assert data.arranged(MODALITY) is data
+    alone = dataclasses.replace(MODALITY, video={"wrist": "wrist_group"})
+    assert data.arranged(alone).layout.cameras == {"wrist": (8, 8)} and data.layout.cameras["front"] == (16, 24)
     wider = {"joints": StateKey("policy", 0, 3)}
     for changed, message in (
         ({"state": wider}, "state is joints 0:2, gripper 2:3, the modality has joints 0:3; give"),

@@ -28,7 +28,11 @@ RECORDED = {
 }
 
 
-@pytest.mark.parametrize("dump", [json.dumps, functools.partial(yaml.safe_dump, sort_keys=False)], ids=["json", "yaml"])
+@pytest.mark.parametrize(
+    "dump",
+    [json.dumps, functools.partial(json.dumps, indent="\t"), functools.partial(yaml.safe_dump, sort_keys=False)],
+    ids=["json", "json with tabs", "yaml"],
+)
 def test_both_forms_in_both_languages(tmp_path, dump):
     (tmp_path / "ours").write_text(dump(dataclasses.asdict(OURS)))
     assert read_modality_file(tmp_path / "ours") == (OURS, None)

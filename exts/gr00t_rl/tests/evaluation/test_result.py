@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gr00t_rl.evaluation import Episodes
+from gr00t_rl.evaluation.plots import histograms
 from gr00t_rl.evaluation.result import as_text, read_result, summarise, write_result
 from gr00t_rl.utils.intervals import wilson_interval
 
@@ -98,3 +99,24 @@ def test_what_is_no_result_is_refused_in_one_line(tmp_path, content) -> None:
     with pytest.raises(ValueError, match="--compare") as refusal:
         read_result(file)
     assert "\n" not in str(refusal.value)
+
+
+def test_an_env_whose_numbers_are_not_finite_costs_its_own_episodes_only(tmp_path) -> None:
+    """NaN in a return and in a start: success counts all episodes, the return those that have one."""
+    nan = float("nan")
+    starts = np.array([[0.3, 0.0, 0.0], [0.4, 0.1, 0.0], [nan, nan, nan], [0.5, 0.2, 0.0]])
+    won = np.array([True, False, False, True])
+    episodes = Episodes(np.array([1.0, nan, float("inf"), 3.0]), np.array([10, 60, 60, 30]), won, {"cube": starts})
+    result = summarise(episodes, 0.05)
+    write_result(tmp_path / "r.json", result)
+    assert read_result(tmp_path / "r.json") == result
+    assert (result["mean_return"], result["success_rate"], result["num_episodes"]) == (2.0, 0.5, 4)
+    assert np.sum(result["regions"]["cube"]["episodes"]) == 3 and np.sum(result["regions"]["cube"]["successes"]) == 2
+    assert result["note"].startswith("2 episodes have a return that is not finite")
+    assert histograms(episodes, 0.05)
+
+    lost = Episodes(np.full(4, nan), episodes.lengths, None, {"cube": np.full((4, 3), nan)})
+    result = summarise(lost, 0.05)
+    write_result(tmp_path / "r.json", result)
+    assert read_result(tmp_path / "r.json") == result and result["mean_return"] is None
+    assert "not finite" in as_text(result) and histograms(lost, 0.05)

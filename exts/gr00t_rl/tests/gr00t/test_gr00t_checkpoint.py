@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gr00t_rl.gr00t import CheckpointError, Gr00tN1d5, checkpoint, tokenizer_assets
+from gr00t_rl.gr00t import CheckpointError, Gr00tN1d5, checkpoint, load_tokenizer, statistics_of, tokenizer_assets
+from gr00t_rl.gr00t.loading import without_weights
 from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 
 SHARD_1, SHARD_2 = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -276,10 +277,27 @@ def test_hub_id_asks_the_hub_and_nothing_else_does(fixture_dir, monkeypatch):
         Gr00tN1d5.from_pretrained("org/name")
     asked = []
 
-    def download(repo_id, **kwargs):
-        asked.append(repo_id)
+    def download(repo_id, allow_patterns):
+        asked.append((repo_id, "*.safetensors" in allow_patterns))
         return str(fixture_dir)
 
     monkeypatch.setattr(checkpoint, "snapshot_download", download)
     Gr00tN1d5.from_pretrained("org/name")
-    assert asked == ["org/name"]
+    assert asked == [("org/name", True)]
+
+
+def test_what_reads_no_weights_downloads_none(folder, tiny_config, monkeypatch):
+    """A tokenizer, statistics, a network's sizes: not the gigabytes beside them."""
+    for name, content in tokenizer_assets(tiny_tokenizer(tiny_config)).items():
+        (folder / name).write_bytes(content)
+    asked = []
+
+    def download(repo_id, allow_patterns):
+        asked.append([pattern for pattern in allow_patterns if "safetensors" in pattern])
+        return str(folder)
+
+    monkeypatch.setattr(checkpoint, "snapshot_download", download)
+    load_tokenizer("org/name")
+    statistics_of("org/name")
+    without_weights("org/name", None, "sdpa")
+    assert asked == [[], [], []]

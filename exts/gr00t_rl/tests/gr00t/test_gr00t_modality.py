@@ -29,6 +29,10 @@ CONTENT: dict[str, Any] = {
 }
 
 
+SIZES = {"front": (480, 640), "wrist": (48, 64)}
+"""Camera -> (height, width)."""
+
+
 def content(**changes: Any) -> dict[str, Any]:
     """The declaration above with some leaves changed, each named by its path with __ for a dot."""
     changed = copy.deepcopy(CONTENT)
@@ -181,7 +185,7 @@ def test_observations_that_do_not_fit(changes, message):
 
 def test_metadata_has_the_official_structure():
     modality = Modality.from_dict(content(action__delta__absolute=False))
-    found = json.loads(json.dumps(make_metadata(modality, statistics(), (64, 48), 20.0)))
+    found = json.loads(json.dumps(make_metadata(modality, statistics(), SIZES, 20.0)))
     assert list(found) == ["new_embodiment"] and found["new_embodiment"]["embodiment_tag"] == "new_embodiment"
     tables, modalities = found["new_embodiment"]["statistics"], found["new_embodiment"]["modalities"]
     assert tables["state"]["arm"] == {
@@ -193,6 +197,7 @@ def test_metadata_has_the_official_structure():
         "q99": [150.0, 151.0],
     }
     assert list(tables["action"]) == ["gripper", "delta"] and len(tables["action"]["delta"]["q99"]) == 3
+    assert modalities["video"]["front"]["resolution"] == [640, 480]
     assert modalities["video"]["wrist"] == {"resolution": [64, 48], "channels": 3, "fps": 20.0}
     expected = {"absolute": True, "rotation_type": None, "shape": [2], "continuous": True}
     assert modalities["state"]["arm"] == expected
@@ -203,7 +208,7 @@ def test_metadata_has_the_official_structure():
 def test_metadata_reads_back():
     modality = Modality.from_dict(CONTENT)
     stats = statistics()
-    found = read_statistics(json.dumps(make_metadata(modality, stats, (64, 64), 20)).encode(), modality)
+    found = read_statistics(json.dumps(make_metadata(modality, stats, SIZES, 20)).encode(), modality)
     assert found is not None
     for part in ("state", "action"):
         for key, table in getattr(stats, part).items():
@@ -220,7 +225,7 @@ def test_no_statistics_are_needed_where_nothing_is_normalised():
 
 def metadata(**changes: Any) -> bytes:
     """The metadata of the declaration above with entries of its statistics changed; None removes one."""
-    table = make_metadata(Modality.from_dict(CONTENT), statistics(), (64, 64), 20.0)
+    table = make_metadata(Modality.from_dict(CONTENT), statistics(), SIZES, 20.0)
     for path, value in changes.items():
         *parents, leaf = path.split("__")
         parent = table["new_embodiment"]["statistics"]
@@ -264,6 +269,6 @@ def test_old_checkpoints_may_lack_what_no_mode_reads():
 def test_metadata_of_incomplete_statistics_is_refused():
     stats = statistics(delta=2)
     with pytest.raises(ValueError, match=r"action.delta is 3 wide \(0:3\), but its statistics have 2 numbers"):
-        make_metadata(Modality.from_dict(CONTENT), stats, (64, 64), 20.0)
+        make_metadata(Modality.from_dict(CONTENT), stats, SIZES, 20.0)
     with pytest.raises(ValueError, match=r"action\.gripper has no statistics"):
-        make_metadata(Modality.from_dict(CONTENT), Statistics(stats.state, {}), (64, 64), 20.0)
+        make_metadata(Modality.from_dict(CONTENT), Statistics(stats.state, {}), SIZES, 20.0)

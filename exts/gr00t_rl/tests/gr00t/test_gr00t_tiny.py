@@ -93,3 +93,15 @@ def test_package_imports_the_network_libraries_only():
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             roots = {name.split(".")[0] for name in names}
             assert roots <= allowed | sys.stdlib_module_names, f"{file.name} imports {roots}"
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_cudnn_times_nothing_for_a_new_number_of_pictures(tiny_config, monkeypatch, asked):
+    """Isaac Lab's train asks it to, for shapes that stay; the number of envs that decide does not. Its wish is kept."""
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", asked)
+    model, seen = Gr00tN1d5.from_config(tiny_config, seed=0), []
+    eagle = model.backbone.eagle_model
+    patches = eagle.vision_model.embeddings.patch_embedding
+    patches.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
+    eagle.vision_features(torch.zeros(2, 3, eagle.image_size, eagle.image_size))
+    assert seen == [False] and torch.backends.cudnn.benchmark is asked

@@ -316,7 +316,8 @@ def statistics() -> Statistics:
 
 
 def write(files: dict[str, bytes], modality: Modality, known: Statistics | None = None, row: int | None = 3) -> Any:
-    found = Gr00tN1d7Processor.with_statistics(files, CONFIG, modality, known or statistics(), (80, 60), 20.0, row)
+    sizes = {key: (60, 80) for key in modality.video}
+    found = Gr00tN1d7Processor.with_statistics(files, CONFIG, modality, known or statistics(), sizes, 20.0, row)
     return found, {name: json.loads(content) for name, content in found.items()}
 
 

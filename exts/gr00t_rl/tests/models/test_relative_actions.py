@@ -63,7 +63,7 @@ def write(folder: Path, modality: Modality | None = RELATIVE, **sizes: int) -> s
             {"arm": spread(steps * LOW, steps * (LOW + WIDTH))},
         )
         model.assets = Gr00tN1d7Processor.with_statistics(
-            model.assets, config, modality, statistics, (0, 0), 20.0, embodiment_id=0
+            model.assets, config, modality, statistics, {}, 20.0, embodiment_id=0
         )
     model.save_pretrained(folder)
     return str(folder)

@@ -15,6 +15,7 @@ import msgpack
 import numpy as np
 import pytest
 import torch
+import zmq
 from serving_helpers import (
     N1D5,
     STEPS,
@@ -222,6 +223,30 @@ def test_the_client_needs_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("token", [None, "secret"])
+def test_messages_of_several_parts_or_without_an_envelope_do_not_end_it(policy, token):
+    """Whatever a stranger's socket sends: the next client is answered."""
+    running = Running(policy, token=token)
+    context = zmq.Context()
+    try:
+        asking = context.socket(zmq.REQ)
+        asking.connect(running.address)
+        asking.send_multipart([b"a", b"b", b"c"])
+        assert asking.poll(10_000) and "the message has 3 parts; send one" in msgpack.unpackb(asking.recv())["error"]
+        bare = context.socket(zmq.DEALER)
+        bare.connect(running.address)
+        bare.send_multipart([b"no empty part before it"])
+        bare.send(b"")
+        assert not bare.poll(300)
+        with PolicyClient(port=running.port, api_token=token, timeout_s=30) as client:
+            assert client.ping()
+            client.kill()
+        running.thread.join(30)
+        assert not running.thread.is_alive()
+    finally:
+        context.destroy(linger=0)
+
+
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
@@ -253,7 +278,7 @@ def test_the_command_serves_a_folder_until_it_is_asked_to_end(folder, monkeypatc
         (["--num_inference_timesteps", "0"], "--num_inference_timesteps is 0"),
         (["--init_noise_scale", "-1"], "init_noise_scale is -1.0; set"),
         (["--host", "0.0.0.0"], "set the environment variable GR00T_API_TOKEN"),
-        (["--device", "nonsense"], "--device nonsense: "),
+        (["--device", "nonsense"], "--device is 'nonsense': there is no such device"),
         (["--checkpoint", "latest"], "--checkpoint latest is that of a task; set --task"),
         (["--checkpoint", "gone/away/far"], "no such folder"),
     ],

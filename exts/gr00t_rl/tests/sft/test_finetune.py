@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from gr00t_rl.sft.arguments import complete_arguments
 from gr00t_rl.sft.network import as_statistics
 from gr00t_rl.sft.parts import Tuned
 from gr00t_rl.sft.samples import Samples
+from gr00t_rl.sft.saved import SavedTraining
 from gr00t_rl.sft.trainer import Trainer
 from gr00t_rl.sft.training import Training
 from gr00t_rl.tasks.known_tasks import unknown_task
@@ -180,6 +182,40 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(dataset, modality, tmp_path
     weights = [load_file(next(folder.glob("*.safetensors"))) for folder in (tmp_path / "whole", out)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     assert not state.exists()
+
+
+def test_losses_go_on_where_the_training_computes(tmp_path):
+    """Those of a saved state are read on the CPU, and those that follow are of the training's device: here "meta"."""
+    state: dict[str, Any] = {"step": 1}
+    training: Any = SimpleNamespace(
+        step=1,
+        state_dict=lambda: state,
+        load_state_dict=lambda _: None,
+        trainer=SimpleNamespace(samples=SimpleNamespace(device=torch.device("meta"))),
+    )
+    saved = SavedTraining(tmp_path / "out.resume.pt", {}, 500)
+    saved.save(training, [{"step": 1}], [torch.tensor(0.5), torch.tensor(0.25)])
+    curve, recent = saved.load(training)
+    assert curve == [{"step": 1}]
+    assert torch.stack([*recent, torch.zeros((), device="meta")]).shape == (3,)
+
+
+def test_failures_are_told_of_and_left_out_on_demand(dataset, modality, monkeypatch, capsys):
+    root = dataset(3)
+    file = root / "meta" / "episodes.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[1]["success"] = False
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loaded = []
+    monkeypatch.setattr(program, "chosen_embodiment", lambda args: (modality, None, None))
+    monkeypatch.setattr(program, "finetune", lambda args, data, *_: loaded.append(data.success.tolist()))
+    for options in ([], ["--only_success"]):
+        args = ["--dataset", str(root), "--task", TASK, "--checkpoint", "tiny", "--out", "unused", "--device", "cpu"]
+        parsed = build_parser().parse_args([*args, *options])
+        complete_arguments(parsed)
+        program.run(parsed)
+    assert loaded == [[True, False, True], [True, True]]
+    assert capsys.readouterr().out.count("1 of 3 episodes are marked as failures and are imitated") == 1
 
 
 def test_a_broken_state_ends_in_one_line(dataset, modality, tmp_path):

@@ -90,7 +90,7 @@ def test_records_are_kept_once(aligned):
     Where envs decide at different times there are more records than expected; growing needs one tensor twice.
     """
     with LiveBytes() as live, torch.inference_mode():
-        storage = DecisionStorage(8, 16, 0.9, "cpu", decision_steps=4)
+        storage = DecisionStorage(8, 16, 0.9, "cpu", 4, aligned)
         dense = live.now
         for step in range(16):
             due = torch.arange(8) if step % 4 == 0 else torch.arange(2) if not aligned else torch.arange(0)
@@ -101,6 +101,20 @@ def test_records_are_kept_once(aligned):
     if aligned:
         assert live.peak - dense <= 1.3 * kept  # one of four common decisions is on its way
     assert live.now - dense <= (1.1 if aligned else 1.3) * kept
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_some_resets_take_no_second_piece_of_memory(aligned):
+    """Where envs decide when they are reset, there is room for a quarter more decisions than without resets."""
+    storage = DecisionStorage(8, 16, 0.9, "cpu", 4, aligned)
+    assert storage.expected_rows == 32 and storage.room == (32 if aligned else 40)
+    with torch.inference_mode():
+        storage.open(torch.arange(8), TensorDict(rows(0, 8), [8]))
+        place = storage.records()["wide"].data_ptr()
+        for _ in range((storage.room - 8) // 4):
+            storage.open(torch.arange(4), TensorDict(rows(0, 4), [4]))
+    assert storage.records()["wide"].data_ptr() == place and len(storage.rows) == storage.room
+    assert DecisionStorage(8, 16, 0.9, "cpu").room == 8 * 16  # never more than one decision per env and step
 
 
 def test_features_in_host_memory_are_kept_once():

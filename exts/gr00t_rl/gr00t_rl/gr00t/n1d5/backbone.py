@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,20 @@ from transformers.models.siglip.modeling_siglip import SiglipVisionModel
 
 from ..tokens import Grid, Prompt
 from .config import Gr00tN1d5Config
+
+
+@contextlib.contextmanager
+def _without_autotuning() -> Iterator[None]:
+    """Keep cuDNN from timing all its algorithms for every new number of pictures, which Isaac Lab's train asks it to.
+
+    Another number of envs decides each time.
+    """
+    asked = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = asked
 
 
 def build_vision_model(config: Gr00tN1d5Config, implementation: str) -> SiglipVisionModel:
@@ -107,7 +122,8 @@ class EagleModel(nn.Module):
                 f"eagle_pixel_values is {list(pixel_values.shape)}, expected [B * views, 3, {size}, {size}]: "
                 "resize the images to that"
             )
-        return self.vision_model(pixel_values=pixel_values).last_hidden_state
+        with _without_autotuning():
+            return self.vision_model(pixel_values=pixel_values).last_hidden_state
 
     def read(self, prompt: Prompt, image_tokens: Tensor | None) -> Tensor:
         """Prompts and the tokens of their images [B, n, D] -> features [B, T, D], after the final norm."""

@@ -49,12 +49,12 @@ class Gr00tN1d5Processor(Gr00tProcessor):
         config: Gr00tN1d5Config,
         modality: Modality,
         statistics: Statistics,
-        resolution: tuple[int, int],
+        image_sizes: Mapping[str, tuple[int, int]],
         fps: float,
         embodiment_id: int | None = None,
     ) -> dict[str, bytes]:
         """``assets`` with the embodiment in ``experiment_cfg/metadata.json``; see the base class."""
-        metadata = metadata_with(assets.get(METADATA_FILE), modality, statistics, resolution, fps)
+        metadata = metadata_with(assets.get(METADATA_FILE), modality, statistics, image_sizes, fps)
         return {**assets, METADATA_FILE: metadata}
 
     @classmethod

@@ -29,7 +29,7 @@ def files_with(
     config: Any,
     modality: Modality,
     statistics: Statistics,
-    resolution: tuple[int, int],
+    image_sizes: Mapping[str, tuple[int, int]],
     embodiment_id: int | None,
 ) -> dict[str, bytes]:
     """``assets`` with an embodiment in them, so that the release treats it as we do; others stay.
@@ -39,7 +39,7 @@ def files_with(
         config: Sizes of the network.
         modality: The embodiment's keys.
         statistics: Of all state and action keys, every name in ``STATISTICS``, in the units of the env.
-        resolution: (width, height) of the images [px].
+        image_sizes: (height, width) of each of the embodiment's cameras [px].
         embodiment_id: Row of the per-embodiment weights; None: what the file says.
 
     Raises:
@@ -50,7 +50,7 @@ def files_with(
     before = Recipe.read(assets, config.raw_config)
     relative = _relative(before, modality)
     kwargs = (read_table(assets, PROCESSOR_FILE) or {}).get("processor_kwargs")
-    kwargs = dict(kwargs or _new_kwargs(before, config, resolution))
+    kwargs = dict(kwargs or _new_kwargs(before, config, next(iter(image_sizes.values()), None)))
     kwargs |= _switches(before, modality, relative)
     others = dict(kwargs.get("modality_configs") or {})
     kwargs["modality_configs"] = others | {tag: _modality_config(others.get(tag) or {}, config, modality, relative)}
@@ -86,14 +86,14 @@ def _json(content: Any) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def _new_kwargs(recipe: Recipe, config: Any, resolution: tuple[int, int]) -> dict[str, Any]:
-    """``processor_kwargs`` of a network that had none."""
-    head, width_height = config.action_head, list(resolution)
+def _new_kwargs(recipe: Recipe, config: Any, image_size: tuple[int, int] | None) -> dict[str, Any]:
+    """``processor_kwargs`` of a network that had none, whose first camera's pictures are (height, width) [px]."""
+    head = config.action_head
     target, crop = recipe.image_target_size, recipe.image_crop_size
     fraction = recipe.crop_fraction
-    if target is None and recipe.shortest_image_edge is None and all(width_height):
+    if target is None and recipe.shortest_image_edge is None and image_size is not None:
         # pictures stayed as they were: a resize to their own size
-        target = crop = (resolution[1], resolution[0])
+        target = crop = image_size
         fraction = 1.0
     return {
         "modality_configs": {},

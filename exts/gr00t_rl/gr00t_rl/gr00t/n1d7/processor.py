@@ -56,12 +56,12 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         config: Any,
         modality: Modality,
         statistics: Statistics,
-        resolution: tuple[int, int],
+        image_sizes: Mapping[str, tuple[int, int]],
         fps: float,
         embodiment_id: int | None = None,
     ) -> dict[str, bytes]:
         """``assets`` with the embodiment in three files, as the release writes them; see the base class."""
-        return files_with(assets, config, modality, statistics, resolution, embodiment_id)
+        return files_with(assets, config, modality, statistics, image_sizes, embodiment_id)
 
     @classmethod
     def known_embodiment(cls, assets: Mapping[str, bytes], tag: str) -> KnownEmbodiment:

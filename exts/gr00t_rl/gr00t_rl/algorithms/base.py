@@ -437,7 +437,6 @@ class DecisionAlgorithm:
             actor_cfg["instruction"] = several or getattr(env.cfg, "instruction", None)
         actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
         rank = cfg["multi_gpu"]["global_rank"] if cfg["multi_gpu"] else 0
-        check_ranks(cfg["multi_gpu"]["world_size"] if cfg["multi_gpu"] else 1)
         if hasattr(actor, "describe") and rank == 0:
             print(f"[gr00t_rl] What is trained:\n{actor.describe()}", flush=True)
         if getattr(critic_class, "reads_features", False):
@@ -457,6 +456,7 @@ class DecisionAlgorithm:
             max_iterations=cfg.get("max_iterations"),  # pyright: ignore[reportCallIssue]  # of the sub-classes
         )
         algorithm.evaluator.interval = cfg.get("evaluation_interval")
+        check_ranks(algorithm.gpu_world_size, algorithm._modules())
         return algorithm
 
 

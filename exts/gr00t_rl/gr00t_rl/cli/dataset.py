@@ -91,7 +91,6 @@ def _evaluate(args: argparse.Namespace) -> int:
     from ..utils.whole_files import write_whole
 
     args.device = chosen_device(args.device)
-
     report, picture = evaluate(args)
     if picture is not None:
         write_whole(args.plot, picture)

@@ -23,7 +23,7 @@ from .writer import DatasetWriter, Episode
 EPISODES_PER_ENV = 4
 """Episodes that an env plays in a round: rounds have a seed each and are what an interruption can cost."""
 HOPELESS = 128
-"""Failures in a row after which a collection gives up."""
+"""Episodes, of rounds without any success, after which a collection gives up."""
 NOISE_BLOCK = 100_003
 """Distance between the round seeds of two ``--seed``, a prime larger than any number of rounds."""
 PRIVILEGED_GROUP = "critic"
@@ -154,20 +154,21 @@ def collect(args: argparse.Namespace, collector: Collector, writer: DatasetWrite
     """Play rounds until the dataset has its episodes.
 
     Raises:
-        ConfigurationError: If :data:`HOPELESS` episodes in a row fail: the collection would hardly end.
+        ConfigurationError: If rounds of :data:`HOPELESS` episodes bring no success: the collection would hardly end.
     """
     played = failed = 0
     began, frames = time.monotonic(), writer.num_frames
     with tqdm(total=args.episodes, initial=writer.num_episodes, desc=args.task, unit="episode") as bar:
         while writer.num_episodes < args.episodes:
-            counts = quotas(args.episodes - writer.num_episodes, args.num_envs)
+            counts, succeeded = quotas(args.episodes - writer.num_episodes, args.num_envs), False
             for episode in collector.play(args.seed * NOISE_BLOCK + writer.rounds, counts):
                 played += 1
-                failed = 0 if episode.success else failed + 1
+                succeeded |= episode.success
                 if episode.success or args.keep_failures:
                     writer.add(episode)
                     bar.update()
             writer.commit(writer.rounds + 1)
+            failed = 0 if succeeded else failed + sum(counts)  # within a round, those that fail end last
             if failed >= HOPELESS and not args.keep_failures:
                 raise ConfigurationError(
                     f"none of the last {failed} episodes succeeded; set a smaller --noise, or --keep_failures"

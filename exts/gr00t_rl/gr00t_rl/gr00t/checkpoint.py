@@ -109,7 +109,8 @@ def resolve_folder(path_or_hub_id: str | os.PathLike[str], weights: bool = True)
     if folder.exists():
         raise CheckpointError(f"{folder} is a file: give the folder that holds {CONFIG_FILE}")
     if not isinstance(path_or_hub_id, str) or not is_hub_id(path_or_hub_id):
-        raise CheckpointError(f"no such folder: {folder}; give an existing folder or a hub id like org/name")
+        here = f", and {folder.parent} is a folder here, so it is no hub id" if folder.parent.is_dir() else ""
+        raise CheckpointError(f"no such folder: {folder}{here}; give an existing folder or a hub id like org/name")
     try:
         wanted = ["*.json", "*.txt", "*.jinja", *(["*.safetensors"] if weights else [])]
         return Path(snapshot_download(path_or_hub_id, allow_patterns=wanted))

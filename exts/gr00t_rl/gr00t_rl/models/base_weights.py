@@ -78,7 +78,7 @@ def load_base(
         elif o.checkpoint in TINY:
             model, tokens = _tiny(o, dtype or torch.float32, image_size)
         else:
-            resolve_folder(o.checkpoint)  # what is named first is missed first
+            resolve_folder(o.checkpoint, weights=False)  # what is named first is missed first
             at_fault = f"tokenizer={o.tokenizer!r}" if o.tokenizer else at_fault
             tokens = load_tokenizer(o.tokenizer or o.checkpoint)  # before gigabytes of weights
             at_fault = f"checkpoint={o.checkpoint!r}"

@@ -55,7 +55,7 @@ class DecisionPolicy(Protocol):
         ...
 
     def expect(self, num_decisions: int) -> None:
-        """Be told how many decisions an iteration has, without resets."""
+        """Be told for how many decisions of an iteration to make room."""
         ...
 
     def store(self, record: TensorDict) -> TensorDict:

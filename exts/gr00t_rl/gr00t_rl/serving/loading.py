@@ -115,8 +115,8 @@ def _of_run(file: Path, given: PolicySettings | None, choices: Choices) -> tuple
 
 def _of_folder(folder: str, given: PolicySettings | None, choices: Choices) -> tuple[Gr00tNetwork, Any, PolicySettings]:
     """Network, tokenizer and settings of a GR00T checkpoint."""
-    path = resolve_folder(folder)
-    tokenizer = load_tokenizer(choices.tokenizer or path)  # before gigabytes of weights
+    tokenizer = load_tokenizer(choices.tokenizer or resolve_folder(folder, weights=False))
+    path = resolve_folder(folder)  # with gigabytes of weights
     stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     network = from_pretrained(path, dtype=_dtype(stored, choices.dtype))
     of = generation(network.config.generation)

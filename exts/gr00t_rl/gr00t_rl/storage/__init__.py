@@ -3,6 +3,6 @@
 
 from .decision_storage import DecisionStorage
 from .feature_cache import HostFeatureCache
-from .rows import ROW_GROWTH, RowBuffer
+from .rows import RowBuffer
 
-__all__ = ["ROW_GROWTH", "DecisionStorage", "HostFeatureCache", "RowBuffer"]
+__all__ = ["DecisionStorage", "HostFeatureCache", "RowBuffer"]

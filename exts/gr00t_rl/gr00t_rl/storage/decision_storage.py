@@ -24,7 +24,7 @@ class DecisionStorage:
         gamma: Discount per env step.
         device: Device of the arrays.
         decision_steps: Env steps that a decision usually runs; says how many rows to make room for.
-        aligned: Whether all envs decide at the same steps. Otherwise each reset begins a decision more.
+        aligned: Whether all envs decide at the same steps. Otherwise every reset starts one more decision.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class DecisionStorage:
         """Records of an iteration without resets."""
         most = self.expected_rows if aligned else int(ROW_GROWTH * self.expected_rows)
         self.room = min(most, num_envs * num_steps)
-        """Records that there is room for at first: a larger piece of memory would be taken beside this one."""
+        """Records that there is room for at first. To grow later, both copies are held for a moment."""
         self._records = RowBuffer(self.room, device)
         self.clear()
 

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from packaging.version import Version
 from rsl_rl import utils
+from rsl_rl.modules import EmpiricalNormalization
 from rsl_rl.utils import resolve_callable
 
 from .errors import ConfigurationError
@@ -20,20 +21,23 @@ SHARED_MOMENTS = Version("5.5.1")
 """The first version that was read whose observation normalisers learn from the envs of all ranks."""
 
 
-def check_ranks(world_size: int) -> None:
+def check_ranks(world_size: int, models: Iterable[torch.nn.Module]) -> None:
     """Refuse several processes with a version whose normalisers would drift apart, and the policies with them.
 
     Args:
         world_size: Number of processes.
+        models: Of the run; those without a normaliser are trained with any version.
 
     Raises:
-        ConfigurationError: The version is too old for so many.
+        ConfigurationError: The version is too old.
     """
     found = metadata.version("rsl-rl-lib")
-    if world_size > 1 and Version(found) < SHARED_MOMENTS:
+    normalised = any(isinstance(m, EmpiricalNormalization) for model in models for m in model.modules())
+    if world_size > 1 and normalised and Version(found) < SHARED_MOMENTS:
         raise ConfigurationError(
-            f"{world_size} processes need rsl-rl-lib {SHARED_MOMENTS} or newer, found {found}: before it, each process "
-            f"normalises by its own envs alone; pip install rsl-rl-lib=={SHARED_MOMENTS}"
+            f"{world_size} processes that normalise observations need rsl-rl-lib {SHARED_MOMENTS} or newer, found "
+            f"{found}, where each normalises by its own envs alone; pip install rsl-rl-lib=={SHARED_MOMENTS}, or set "
+            "agent.actor.obs_normalization and agent.critic.obs_normalization to False"
         )
 
 

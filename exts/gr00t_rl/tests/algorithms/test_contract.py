@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import PointMassEnv, make_runner, runner_cfg
 from rsl_rl.models import MLPModel
+from rsl_rl.modules import EmpiricalNormalization
 
 from gr00t_rl.utils import rsl_rl_versions
 from gr00t_rl.utils.errors import ConfigurationError
@@ -71,8 +72,10 @@ def test_what_older_rsl_rl_lacks_is_the_same():
 
 def test_processes_that_would_normalise_apart_are_refused(monkeypatch):
     """Before rsl_rl 5.5.1 a normaliser learns from its own rank's observations."""
-    rsl_rl_versions.check_ranks(8)
+    plain, normalised = torch.nn.Linear(1, 1), torch.nn.ModuleList([EmpiricalNormalization(1)])
+    rsl_rl_versions.check_ranks(8, [plain, normalised])
     monkeypatch.setattr(rsl_rl_versions.metadata, "version", lambda name: "5.4.2")
-    rsl_rl_versions.check_ranks(1)
-    with pytest.raises(ConfigurationError, match=r"8 processes need rsl-rl-lib 5\.5\.1 or newer, found 5\.4\.2"):
-        rsl_rl_versions.check_ranks(8)
+    rsl_rl_versions.check_ranks(1, [plain, normalised])
+    rsl_rl_versions.check_ranks(8, [plain])
+    with pytest.raises(ConfigurationError, match=r"8 processes that normalise .* need rsl-rl-lib 5\.5\.1 .*5\.4\.2"):
+        rsl_rl_versions.check_ranks(8, [plain, normalised])

@@ -148,6 +148,11 @@ class Played:
 def test_an_expert_that_sometimes_fails_gets_to_the_end():
     """Late rounds are of the few episodes that are missing: one without success says nothing."""
     args: Any = SimpleNamespace(episodes=8, num_envs=4, task="T", keep_failures=False, seed=0, out="out")
+    # failures end last, at the time limit, and so they come in one block
+    many: Any = SimpleNamespace(episodes=500, num_envs=500, task="T", keep_failures=False, seed=0, out="out")
+    block: Any = Written()
+    collect(many, Played([True] * 300 + [False] * 200 + [True] * 200), block)  # type: ignore[arg-type]
+    assert block.num_episodes == 500
     # 7 of the first 8, then single episodes that fail five times before one succeeds
     written: Any = Written(rounds=9)
     played: Any = Played([True] * 7 + [False] * 6 + [True])

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from gr00t_rl.gr00t import CheckpointError, Gr00tN1d5, checkpoint, load_tokenizer, statistics_of, tokenizer_assets
 from gr00t_rl.gr00t.loading import without_weights
 from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
+from gr00t_rl.models.base_weights import blank_weights, load_base
+from gr00t_rl.options import Gr00tActorOptions
 
 SHARD_1, SHARD_2 = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -300,4 +302,6 @@ def test_what_reads_no_weights_downloads_none(folder, tiny_config, monkeypatch):
     load_tokenizer("org/name")
     statistics_of("org/name")
     without_weights("org/name", None, "sdpa")
-    assert asked == [[], [], []]
+    with blank_weights():
+        load_base(Gr00tActorOptions.parse({"checkpoint": "org/name"}, "agent.actor"), None, None)
+    assert len(asked) == 6 and not any(asked)

@@ -16,7 +16,8 @@ import os, torch
 from gr00t_rl.cli import simulated
 from gr00t_rl.tasks import known_tasks
 known_tasks.unknown_task = simulated.check_overrides = lambda *_: None
-for options, variable in (["--device", "cpu"], None), ([], None), (["--device", "cuda:0"], None), (["--device", "cpu"], "2"):
+cpu, gpu = ["--device", "cpu"], ["--device", "cuda:0"]
+for options, variable in (cpu, None), ([], None), (gpu, None), (cpu, "2"):
     os.environ.pop("OMP_NUM_THREADS", None)
     os.environ.update({} if variable is None else {"OMP_NUM_THREADS": variable})
     torch.set_num_threads(3)

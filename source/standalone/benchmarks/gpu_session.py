@@ -14,8 +14,9 @@ Steps, most valuable first, each a process with a time limit of its own; what do
 4. env steps per second with the tiny network: state and cameras, 256, 1,024 and 4,096 envs.
 
 Beside step 1, in the background: the simulator is unpacked (``--bundle``, a script to source; see docs/throughput.md),
-a random full-size checkpoint is written, and Warp compiles its kernels for the card. ``--report`` prints the tables of
-a file of lines, and adds the figures to ``--study``.
+then Warp compiles its kernels for the card; and a random full-size checkpoint is written. Nothing has to be installed.
+
+``--report`` prints the tables of a file of lines, and adds the figures to ``--study``.
 """
 
 from __future__ import annotations
@@ -35,9 +36,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from records import add_run, append_line
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+PACKAGE = HERE.parents[2] / "exts" / "gr00t_rl"
+"""Not installed on a bare machine: this process and all that it starts find it by its path."""
+sys.path.insert(0, str(PACKAGE))
+
+from records import add_run, append_line  # noqa: E402  # imports the package
+
 CAMERA_TASK, STATE_TASK = "Gr00t-Push-Cube-Franka-Camera", "Gr00t-Push-Cube-Franka"
 ENDING_S = 5
 """Time that a process gets to end when its limit is over."""
@@ -70,7 +76,9 @@ class Session:
         self.out, self.folder, self.patience = out, folder, patience
         self.began = time.monotonic()
         self.end = self.began + seconds
-        self.env = dict(os.environ)
+        self.env = with_package(dict(os.environ))
+        self.sourced: Path | None = None
+        """Where the environment will be that a script leaves which is still under way."""
         self.jobs: dict[str, subprocess.Popen[bytes]] = {}
         self.verdicts: dict[str, bool] = {}
 
@@ -85,6 +93,10 @@ class Session:
 
     def launch(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         """Start a process in a group of its own, with its output in a file."""
+        if self.sourced is not None and self.sourced.exists():
+            text = self.sourced.read_bytes().decode()
+            self.env = with_package(dict(line.split("=", 1) for line in text.split("\0") if "=" in line))
+            self.sourced = None
         log = (self.folder / f"{name}.log").open("wb")
         return subprocess.Popen(
             command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=Path.cwd(), start_new_session=True
@@ -92,7 +104,7 @@ class Session:
 
     def begin(self, name: str, command: list[str]) -> None:
         """Start a job beside the steps."""
-        self.note(job=name, command=" ".join(command))
+        self.note(job=name, command=" ".join(map(str, command)))
         self.jobs[name] = self.launch(name, command)
 
     def wait_for(self, name: str, limit_s: float) -> bool:
@@ -112,7 +124,8 @@ class Session:
             return False
         began = time.monotonic()
         limit_s = min(step.limit_s * self.patience, self.left_s - ENDING_S)
-        status = finish(self.launch(step.name, step.command), limit_s)
+        process = self.jobs[step.name] = self.launch(step.name, step.command)  # ended with the session
+        status = finish(process, limit_s)
         seconds = round(time.monotonic() - began, 1)
         self.note(step=step.name, ok=status == 0, seconds=seconds, **self._why(step.name, status == 0))
         return status == 0
@@ -144,11 +157,15 @@ def finish(process: subprocess.Popen[bytes], limit_s: float) -> int:
         return 124
 
 
-def sourced(script: Path, env: dict[str, str]) -> dict[str, str]:
-    """Return the environment after a script was sourced."""
-    command = ["bash", "-c", f". {script} >&2 && env -0"]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True)
-    return dict(line.split("=", 1) for line in done.stdout.decode().split("\0") if "=" in line)
+def with_package(env: dict[str, str]) -> dict[str, str]:
+    """Return an environment in which Python finds the package."""
+    return {**env, "PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGE), env.get("PYTHONPATH"))))}
+
+
+def after_sourcing(script: Path, environment: Path, command: list[str]) -> list[str]:
+    """Return a command that sources a script, keeps the environment that it leaves, and then runs ``command``."""
+    code = '. "$1" && env -0 > "$2.part" && mv "$2.part" "$2" && shift 2 && PYTHONPATH="$0:$PYTHONPATH" exec "$@"'
+    return ["bash", "-c", code, str(PACKAGE), str(script), str(environment), *command]
 
 
 def iterations(
@@ -165,14 +182,12 @@ def background(session: Session, args: argparse.Namespace, checkpoint: Path) -> 
     sizes = ["--image_size", "64"] if args.tiny else ["--full-size", "--dtype", "bfloat16"]
     code = "import sys; from gr00t_rl.cli.make_checkpoint import main; sys.exit(main(sys.argv[1:]))"
     session.begin("checkpoint", [sys.executable, "-c", code, "--out", str(checkpoint), *sizes])
-    if args.bundle is not None:
-        try:
-            session.env = sourced(args.bundle, session.env)
-            session.note(job="bundle", ok=True)
-        except subprocess.CalledProcessError as error:
-            session.note(job="bundle", ok=False, output=str(error))
     short = ("--warmup", "1", "--iterations", "1", "agent.num_steps_per_env=8")
-    session.begin("kernels", iterations(session, args, "kernels", CAMERA_TASK, 2 if args.tiny else 256, *short))
+    kernels = iterations(session, args, "kernels", CAMERA_TASK, 2 if args.tiny else 256, *short)
+    if args.bundle is not None:
+        session.sourced = session.folder / "bundle.env"
+        kernels = after_sourcing(args.bundle, session.sourced, kernels)
+    session.begin("kernels", kernels)
 
 
 def plan(session: Session, args: argparse.Namespace, checkpoint: Path) -> list[Step]:
@@ -211,6 +226,7 @@ def plan(session: Session, args: argparse.Namespace, checkpoint: Path) -> list[S
 def measure(args: argparse.Namespace) -> None:
     """Run the session."""
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what runs is ended, too
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)

@@ -45,8 +45,7 @@ def install(runner_type: type, agent: Callable[[], Any] = lambda: None) -> None:
         if module is not None and not hasattr(module._resolve_checkpoint, "__wrapped__"):
             module._resolve_checkpoint = _resolver(module._resolve_checkpoint, program, runner_type)
             module.pre_launch_video_config = _video_config(module.pre_launch_video_config)
-            if program == "play":
-                module.create_rsl_rl_runner = _runner_maker(module.create_rsl_rl_runner, runner_type)
+            module.create_rsl_rl_runner = _runner_maker(module.create_rsl_rl_runner, program, runner_type)
             if program == "train":
 
                 def on_cores(args_cli: Any) -> bool:
@@ -145,13 +144,19 @@ def _writer(stock: Any, runner_type: type) -> Any:
     return write
 
 
-def _runner_maker(stock: Any, runner_type: type) -> Any:
-    """Return what makes the runner that plays: one that does not export large policies of ours."""
+def _runner_maker(stock: Any, program: str, runner_type: type) -> Any:
+    """Return what makes a runner: of ours, one on the device of its env, and one that exports no large policies.
+
+    Isaac Lab gives ``--device`` to the env alone: on a machine with a GPU, ``--device cpu`` would put the policy on it.
+    """
 
     @functools.wraps(stock)
     def make(env: Any, agent_cfg: Any, *others: Any, **named: Any) -> Any:
+        ours = isinstance(agent_cfg, runner_type)
+        if ours:
+            agent_cfg.device = str(env.unwrapped.device)
         runner = stock(env, agent_cfg, *others, **named)
-        if isinstance(agent_cfg, runner_type):
+        if ours and program == "play":
             without_large_exports(runner)
         return runner
 

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import sysconfig
+import time
+from pathlib import Path
 
-from gpu_session import Session, Step, finish, read_lines, report
+from gpu_session import HERE, Session, Step, after_sourcing, finish, read_lines, report
 
 
 def python(code: str) -> list[str]:
@@ -48,3 +54,72 @@ def test_report_of_a_session_that_was_cut_off(tmp_path):
     text = report(read_lines(file))
     assert "| in full | 4 | encode | 2.0 | 2000.0 | 25.0 % | 50.0 % | None |" in text
     assert "- newton: failed or over its limit" in text
+
+
+def test_it_starts_where_the_package_is_not_installed(tmp_path):
+    """As on a bare machine: libraries are there, but no path file of the environment is read, and so no package."""
+    script = tmp_path / "bundle.sh"
+    script.write_text(f"export PYTHONPATH={sysconfig.get_paths()['purelib']} BUNDLE=there\n")
+    env = {**os.environ, "PYTHONPATH": sysconfig.get_paths()["purelib"], "OMP_NUM_THREADS": "1"}
+    bare = [sys.executable, "-S"]
+    found = subprocess.run([*bare, "-c", "import gr00t_rl"], env=env, capture_output=True, text=True, check=False)
+    assert "No module named 'gr00t_rl'" in found.stderr
+    command = [*bare, str(HERE / "gpu_session.py"), "--tiny", "--only", "nothing", "--seconds", "60"]
+    command += ["--out", str(tmp_path / "lines.jsonl")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in read_lines(tmp_path / "lines.jsonl") if line.get("end")]
+
+
+def test_a_script_is_sourced_beside_the_steps(tmp_path):
+    """What it leaves in the environment comes to the steps that begin after it, and the package's path stays."""
+    script = tmp_path / "bundle.sh"
+    script.write_text("sleep 1; export PYTHONPATH=/bundle LEFT='two words'\n")
+    session = Session(tmp_path / "lines.jsonl", 100, tmp_path)
+    tell = python("import os; print(os.environ['PYTHONPATH'], os.environ.get('LEFT'))")
+    session.sourced = tmp_path / "bundle.env"
+    session.begin("kernels", after_sourcing(script, session.sourced, tell))
+    assert session.run(Step("before", tell, 60)) and session.run(Step("after", tell, 60, ("kernels",)))
+    before, kernels, after = ((tmp_path / f"{name}.log").read_text() for name in ("before", "kernels", "after"))
+    package = str(Path(session.env["PYTHONPATH"].split(":")[0]))
+    assert "None" in before and package.endswith("exts/gr00t_rl")
+    assert kernels.strip() == after.strip() == f"{package}:/bundle two words"
+    script.write_text("false\n")
+    session.begin("failed", after_sourcing(script, tmp_path / "none.env", tell))
+    assert not session.wait_for("failed", 60)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and not only its entry, for which nobody has asked yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_session_that_is_ended_leaves_nothing_behind(tmp_path):
+    code = (
+        "import sys; sys.argv[1:] = ['--tiny', '--out', sys.argv[1]]; import gpu_session as g\n"
+        "wait = [sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)']\n"
+        "g.background = lambda session, *_: session.begin('job', wait)\n"
+        "g.plan = lambda *_: [g.Step('step', wait, 60)]\n"
+        "g.Session.launch = (lambda launch: lambda self, *a: (p := launch(self, *a), print(p.pid, flush=True))[0])"
+        "(g.Session.launch)\n"
+        "g.main()"
+    )
+    env = {**os.environ, "PYTHONPATH": str(HERE)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "lines.jsonl")], env=env, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    pids = []
+    while len(pids) < 2:
+        line = process.stdout.readline()
+        pids += [int(line)] if line.strip().isdigit() else []
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    deadline = time.monotonic() + 20
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_running, pids))
+    assert [line for line in read_lines(tmp_path / "lines.jsonl") if line.get("end")]

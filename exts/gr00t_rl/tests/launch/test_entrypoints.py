@@ -142,6 +142,28 @@ def test_other_runners_keep_isaac_labs_rules(programs, run) -> None:
         programs.find("train", "missing.pt", other)
 
 
+@pytest.mark.parametrize("program", ["train", "play"])
+def test_the_policy_is_where_its_env_is(programs, monkeypatch, program) -> None:
+    """Isaac Lab gives ``--device`` to the env alone, and our runners' own default is a GPU where there is one."""
+    from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg
+
+    devices: list[str] = []
+
+    class Runner:
+        alg = SimpleNamespace(get_policy=lambda: torch.nn.Linear(1, 1))
+
+        def __init__(self, *_: Any, device: str, **__: Any) -> None:
+            devices.append(device)
+
+    monkeypatch.setattr("isaaclab_rl.rsl_rl.utils.OnPolicyRunner", Runner)
+    monkeypatch.setattr("isaaclab_rl.rsl_rl.utils.to_dict", lambda cfg: {})
+    env, algorithm = SimpleNamespace(unwrapped=SimpleNamespace(device="cpu")), SimpleNamespace(class_name="PPO")
+    for cfg in (programs.cfg, RslRlOnPolicyRunnerCfg(algorithm=algorithm)):  # type: ignore[arg-type]
+        cfg.device = "cuda:0"
+        getattr(programs, program).create_rsl_rl_runner(env, cfg)
+    assert devices == ["cpu", "cuda:0"]  # another's runner is left as it is
+
+
 def test_play_exports_no_policy_of_many_weights(programs, monkeypatch, capsys) -> None:
     """Isaac Lab exports before it plays: of the released size that would take a GPU's and a host's memory for a copy.
 
@@ -165,7 +187,8 @@ def test_play_exports_no_policy_of_many_weights(programs, monkeypatch, capsys) -
     monkeypatch.setattr("isaaclab_rl.rsl_rl.utils.OnPolicyRunner", Runner)
     monkeypatch.setattr("isaaclab_rl.rsl_rl.utils.to_dict", lambda cfg: {})
     algorithm: Any = SimpleNamespace(class_name="PPO")
-    other, env = RslRlOnPolicyRunnerCfg(algorithm=algorithm), None
+    env = SimpleNamespace(unwrapped=SimpleNamespace(device="cpu"))
+    other = RslRlOnPolicyRunnerCfg(algorithm=algorithm)
     for bound, cfg, written in ((800, programs.cfg, True), (799, programs.cfg, False), (799, other, True)):
         monkeypatch.setattr("gr00t_rl.launch.entrypoints.MAX_EXPORTED", bound)
         runner = programs.play.create_rsl_rl_runner(env, cfg)

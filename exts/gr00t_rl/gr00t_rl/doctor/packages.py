@@ -48,7 +48,7 @@ def tasks() -> list[Finding]:
     findings.append(
         Finding(
             "base policies",
-            "push_cube" in policies,
+            "pick_place_cube" in policies,
             ", ".join(policies) or f"none in {folder}",
             "copy the folder from a clone: exts/gr00t_rl/gr00t_rl/assets/checkpoints",
             needed=True,

@@ -35,6 +35,8 @@ class Gr00tEnvCfg(TaskOptions, ManagerBasedRLEnvCfg):
     def __post_init__(self):
         # The critic bootstraps a time-out from the state it happened in.
         self.compute_final_obs = True
+        # Isaac Sim's renderer would give the first decision of an episode the last picture of the one before.
+        self.num_rerenders_on_reset = 1
 
     def instruction_names(self) -> list[str]:
         """Short names of what ``instructions`` ask for, in their order, where each is a task of its own.

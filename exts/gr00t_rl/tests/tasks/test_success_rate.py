@@ -202,3 +202,15 @@ def test_history_keeps_the_last_outcomes() -> None:
     assert not history.full() and history.mean() == 0.0
     history.append(torch.tensor([[True]]), torch.tensor([True]))
     assert history.mean() == 1.0
+
+
+def test_an_env_may_be_reset_outside_of_the_mode_that_it_was_stepped_in() -> None:
+    """As in a user's loop: ``with torch.inference_mode(): env.step(...)``, then ``env.reset()``."""
+    episodes = Episodes(4)
+    episodes.ends, episodes.kind = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.long)
+    for expected in (1, 2):
+        with torch.inference_mode():
+            episodes.term(episodes.env, **episodes.params)
+        assert episodes.term._held.tolist() == [expected] * 4
+    episodes.term.reset([0, 1])
+    assert episodes.term._held.tolist() == [0, 0, 2, 2]

@@ -43,9 +43,10 @@ def curriculum_range(
 class success_curriculum(ManagerTermBase):
     """Raises the level by ``step`` when ``threshold`` of the last episodes of the present level succeeded.
 
-    The episodes that count are those that began and ended at the present level: a rise starts a new count. The level
-    is returned and logged as ``Curriculum/<name of the term>``. It never falls, and it is not kept in checkpoints: a
-    resumed run begins at ``start`` and rises as fast as its policy deserves.
+    The episodes that count are those that began and ended at the present level: a rise starts a new count. They are
+    counted when they end, quick successes first: with as many envs as ``episodes`` the level rises somewhat before
+    ``threshold`` is reached. The level is returned and logged as ``Curriculum/<name of the term>``. It never falls, and
+    it is not kept in checkpoints: a resumed run begins at ``start`` and rises as fast as its policy deserves.
 
     Term params:
         threshold: Success rate, in (0, 1], at which the level rises.

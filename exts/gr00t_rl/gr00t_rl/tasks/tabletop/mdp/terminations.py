@@ -69,7 +69,8 @@ class held_success(ManagerTermBase):
     def __call__(
         self, env: ManagerBasedRLEnv, test: Callable[[ManagerBasedRLEnv], torch.Tensor], hold_s: float
     ) -> torch.Tensor:
-        self._held = torch.where(test(env), self._held + 1, 0)
+        # in place: a caller may step inside torch.inference_mode() and reset outside
+        self._held.add_(1).mul_(test(env))
         self._success = self._held >= self._hold_steps
         env.extras["success"] = self._success
         if self._instructed:

@@ -26,20 +26,25 @@ def env() -> SimpleNamespace:
         scene=Scene(),
         reset_buf=torch.ones(N, dtype=torch.bool),
         episode_length_buf=torch.ones(N, dtype=torch.long),
+        max_episode_length=1,
+        common_step_counter=0,
         extras={"success": torch.zeros(N, dtype=torch.bool)},
     )
 
 
 @pytest.fixture
 def finish(env):
-    """End an episode in every env with the given successes; returns the level afterwards."""
+    """End an episode of one step in every env with the given successes; returns the level a step later."""
     params = {"threshold": 0.75, "step": 0.4, "episodes": 2 * N, "start": 0.0}
     cfg = CurriculumTermCfg(func=mdp.success_curriculum, params=params)
     term = mdp.success_curriculum(cfg, env)
 
     def finish(*success: int, ids=slice(None)) -> float:
         env.extras["success"] = torch.tensor(success).bool()
-        return term(env, ids, **params).item()
+        env.common_step_counter += 1
+        term(env, ids, **params)
+        env.common_step_counter += 1
+        return term(env, torch.tensor([], dtype=torch.long), **params).item()
 
     return finish
 
@@ -47,10 +52,12 @@ def finish(env):
 def test_level_rises_at_the_threshold_and_counts_anew(finish) -> None:
     assert finish(1, 1, 1, 1) == 0.0  # only half as many episodes as must be counted
     assert finish(1, 1, 0, 0) == pytest.approx(0.4)  # 6 of 8 = 0.75
+    assert finish(0, 0, 0, 0) == pytest.approx(0.4)  # they began before it rose
     assert finish(1, 1, 1, 1) == pytest.approx(0.4)
     assert finish(1, 0, 0, 0) == pytest.approx(0.4)  # 5 of 8
     assert finish(1, 1, 1, 1) == pytest.approx(0.4)  # 5 of the last 8
     assert finish(1, 1, 1, 1) == pytest.approx(0.8)  # 8 of the last 8
+    finish(0, 0, 0, 0)
     finish(1, 1, 1, 1)
     assert finish(1, 1, 1, 1) == 1.0  # not 1.2
 
@@ -69,11 +76,27 @@ def test_episodes_of_an_easier_level_do_not_count(finish) -> None:
     half = torch.tensor([0, 1])
     for _ in range(4):
         level = finish(1, 1, 0, 0, ids=half)
-    assert level == pytest.approx(0.4)  # envs 0 and 1 are at the new level, envs 2 and 3 still play the old one
-    finish(1, 1, 1, 1)  # counts two
-    for _ in range(2):
-        assert finish(1, 1, 1, 1, ids=half) == pytest.approx(0.4)  # 4, 6
+    assert level == pytest.approx(0.4)
+    finish(1, 1, 1, 1)  # all still play the old level
+    for _ in range(3):
+        assert finish(1, 1, 1, 1, ids=half) == pytest.approx(0.4)  # 2, 4, 6
     assert finish(1, 1, 1, 1, ids=half) == pytest.approx(0.8)  # 8
+
+
+def test_quick_successes_are_counted_with_the_failures_that_began_with_them(env) -> None:
+    """Two of four envs succeed in every step, the others' time is up after four: half of the first episodes succeed."""
+    env.max_episode_length = 4
+    params = {"threshold": 0.75, "step": 0.4, "episodes": N, "start": 0.0}
+    term = mdp.success_curriculum(CurriculumTermCfg(func=mdp.success_curriculum, params=params), env)
+    env.episode_length_buf[:] = 0
+    levels = []
+    for step in range(1, 7):
+        env.common_step_counter, env.episode_length_buf = step, env.episode_length_buf + 1
+        env.extras["success"] = torch.tensor([True, True, False, False])
+        ids = torch.tensor([0, 1]) if step != 4 else torch.arange(N)
+        levels.append(term(env, ids, **params).item())
+        env.episode_length_buf[ids] = 0
+    assert levels == [0.0] * 6  # counted when they end, the first four episodes would all be successes
 
 
 def test_abandoned_episodes_do_not_count(env, finish) -> None:

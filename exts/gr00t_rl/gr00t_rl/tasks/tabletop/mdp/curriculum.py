@@ -15,7 +15,7 @@ from isaaclab.managers import CurriculumTermCfg, ManagerTermBase
 
 from gr00t_rl.tasks.grouping import is_evaluating
 
-from .history import OutcomeHistory
+from .history import OutcomeHistory, OutcomesDue
 from .terminations import just_ended
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def curriculum_range(
 class success_curriculum(ManagerTermBase):
     """Raises the level by ``step`` when ``threshold`` of the last episodes of the present level succeeded.
 
-    The episodes that count are those that began and ended at the present level: a rise starts a new count. They are
-    counted when they end, quick successes first: with as many envs as ``episodes`` the level rises somewhat before
-    ``threshold`` is reached. The level is returned and logged as ``Curriculum/<name of the term>``. It never falls, and
-    it is not kept in checkpoints: a resumed run begins at ``start`` and rises as fast as its policy deserves.
+    The episodes that count are those that began and ended at the present level: a rise starts a new count. An episode
+    is counted when its time would have been up, however early it ended, as in :class:`held_success`. The level is
+    returned and logged as ``Curriculum/<name of the term>``. It never falls, and it is not kept in checkpoints: a
+    resumed run begins at ``start`` and rises as fast as its policy deserves.
 
     Term params:
         threshold: Success rate, in (0, 1], at which the level rises.
@@ -61,6 +61,8 @@ class success_curriculum(ManagerTermBase):
         env._curriculum_level = torch.full((), float(cfg.params["start"]), device=env.device)
         self._begun_at = env._curriculum_level.repeat(env.num_envs)
         self._history = OutcomeHistory(max(cfg.params["episodes"], env.num_envs), 1, env.device)
+        self._horizon, self._steps = env.max_episode_length, env.common_step_counter
+        self._due = OutcomesDue(env.num_envs, self._horizon, env.device)
 
     def __call__(
         self,
@@ -71,14 +73,23 @@ class success_curriculum(ManagerTermBase):
         episodes: int,
         start: float,
     ) -> torch.Tensor:
-        level = env._curriculum_level
+        level, steps = env._curriculum_level, env.common_step_counter - self._steps
+        self._steps = env.common_step_counter
         if is_evaluating(env):
+            self._due.begin_anew()
             return level
-        counts = just_ended(env, env_ids) & (self._begun_at[env_ids] == level)
-        self._history.append(env.extras["success"][env_ids, None], counts)
+        for _ in range(min(steps, self._horizon + 1)):  # it is not called in steps in which nobody is reset
+            codes = self._due.step()
+            self._history.append((codes == 2)[:, None], codes > 0)
         # Float sums of 0 and 1 are exact, but their quotient may fall just short of the threshold it equals.
         rise = self._history.full() & (self._history.mean()[0] >= threshold - 1e-6)
         self._history.forget(rise)
+        self._due.forget(rise)
+        ended = just_ended(env, env_ids)
+        if len(ended) == env.num_envs:
+            self._due.forget(~ended.any())  # a caller's env.reset()
+        counts = ended & (self._begun_at[env_ids] == level) & ~rise
+        self._due.record(env_ids, counts * (1 + env.extras["success"][env_ids].int()), env.episode_length_buf[env_ids])
         level += step * rise
         level.clamp_(max=1.0)
         self._begun_at[env_ids] = level

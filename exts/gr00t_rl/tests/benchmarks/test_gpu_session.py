@@ -77,8 +77,8 @@ def test_a_script_is_sourced_beside_the_steps(tmp_path):
     script.write_text("sleep 1; export PYTHONPATH=/bundle LEFT='two words'\n")
     session = Session(tmp_path / "lines.jsonl", 100, tmp_path)
     tell = python("import os; print(os.environ['PYTHONPATH'], os.environ.get('LEFT'))")
-    session.sourced = tmp_path / "bundle.env"
-    session.begin("kernels", after_sourcing(script, session.sourced, tell))
+    left = session.sourced = tmp_path / "bundle.env"
+    session.begin("kernels", after_sourcing(script, left, tell))
     assert session.run(Step("before", tell, 60)) and session.run(Step("after", tell, 60, ("kernels",)))
     before, kernels, after = ((tmp_path / f"{name}.log").read_text() for name in ("before", "kernels", "after"))
     package = str(Path(session.env["PYTHONPATH"].split(":")[0]))

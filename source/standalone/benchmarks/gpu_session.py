@@ -80,6 +80,7 @@ class Session:
         self.sourced: Path | None = None
         """Where the environment will be that a script leaves which is still under way."""
         self.jobs: dict[str, subprocess.Popen[bytes]] = {}
+        self.started: list[subprocess.Popen[bytes]] = []
         self.verdicts: dict[str, bool] = {}
 
     @property
@@ -98,9 +99,12 @@ class Session:
             self.env = with_package(dict(line.split("=", 1) for line in text.split("\0") if "=" in line))
             self.sourced = None
         log = (self.folder / f"{name}.log").open("wb")
-        return subprocess.Popen(
-            command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=Path.cwd(), start_new_session=True
+        self.started.append(
+            subprocess.Popen(
+                command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=Path.cwd(), start_new_session=True
+            )
         )
+        return self.started[-1]
 
     def begin(self, name: str, command: list[str]) -> None:
         """Start a job beside the steps."""
@@ -124,16 +128,15 @@ class Session:
             return False
         began = time.monotonic()
         limit_s = min(step.limit_s * self.patience, self.left_s - ENDING_S)
-        process = self.jobs[step.name] = self.launch(step.name, step.command)  # ended with the session
-        status = finish(process, limit_s)
+        status = finish(self.launch(step.name, step.command), limit_s)
         seconds = round(time.monotonic() - began, 1)
         self.note(step=step.name, ok=status == 0, seconds=seconds, **self._why(step.name, status == 0))
         return status == 0
 
     def close(self) -> None:
         """End what still runs."""
-        for job in self.jobs.values():
-            finish(job, 0)
+        for process in self.started:
+            finish(process, 0)
 
     def _why(self, name: str, ok: bool) -> dict[str, str]:
         log = self.folder / f"{name}.log"

@@ -108,7 +108,7 @@ class Session:
 
     def begin(self, name: str, command: list[str]) -> None:
         """Start a job beside the steps."""
-        self.note(job=name, command=" ".join(map(str, command)))
+        self.note(job=name, command=" ".join(command))
         self.jobs[name] = self.launch(name, command)
 
     def wait_for(self, name: str, limit_s: float) -> bool:

@@ -50,11 +50,11 @@ def summarise(episodes: Episodes, step_dt: float, labels: Sequence[str] = ()) ->
         )
     if episodes.success is None:
         notes.append("the env reports no extras['success'], so that only return and length are known")
+    else:
+        result |= _success(episodes.success, episodes.lengths, step_dt)
     if notes:
         result["note"] = "; ".join(notes)
-    if episodes.success is None:
-        return result
-    return result | _success(episodes.success, episodes.lengths, step_dt)
+    return result
 
 
 def by_instruction(episodes: Episodes, step_dt: float, labels: Sequence[str]) -> dict[str, Any]:

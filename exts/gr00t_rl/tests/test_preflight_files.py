@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from preflight_helpers import METADATA, MODALITY, agent, line_of, write_config, write_metadata
+from preflight_helpers import METADATA, MODALITY, Cfg, agent, line_of, write_config, write_metadata
 
 from gr00t_rl.cfg import ActionKeyCfg, ModalityCfg, StateKeyCfg
 from gr00t_rl.gr00t import ActionKey, CheckpointError, Gr00tN1d7Config, Modality, PolicySettings, StateKey, checkpoint
 from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE, resolve_folder
 from gr00t_rl.preflight import check_agent
+from gr00t_rl.preflight.files import warnings_of
 from gr00t_rl.utils.errors import ConfigurationError
 
 
@@ -148,6 +149,40 @@ def test_modality_that_the_policy_was_not_trained_with(tmp_path):
         assert "agent.actor.embodiment_id is 0, but the policy was trained with 2" in line
     (tmp_path / SETTINGS_FILE).write_text("[]")  # whoever needs it complains
     check_agent(agent(actor={**settings, "modality": MODALITY}))
+
+
+@pytest.mark.parametrize(
+    ("control_hz", "before", "now", "expected"),
+    [
+        (20.0, (48, 64), (48, 64), []),
+        (20.1, (480, 640), (48, 64), []),  # rounding, and the same shape
+        (None, None, (48, 64), []),
+        (30.0, (48, 64), (48, 64), ["actions at 30 per second, and the env acts 20 times: its chunks play 0.67 times"]),
+        (
+            20.0,
+            (480, 640),
+            (224, 224),
+            ["pictures 'front' of 480 x 640 (height x width), and the env's have 224 x 224"],
+        ),
+    ],
+)
+def test_rate_and_pictures_are_compared_with_the_demonstrations(tmp_path, control_hz, before, now, expected):
+    """A policy that is run faster than it was taught, or sees squeezed pictures, only succeeds less often."""
+    folder, modality = write_config(tmp_path), {**MODALITY, "video": {"front": "camera"}}
+    sizes = {} if before is None else {"front": before}
+    trained = PolicySettings(Modality.from_dict(modality), 0, image_sizes=sizes, control_hz=control_hz)
+    (tmp_path / SETTINGS_FILE).parent.mkdir(exist_ok=True)
+    (tmp_path / SETTINGS_FILE).write_bytes(trained.to_bytes())
+    height, width = now
+    env_cfg = Cfg(
+        decimation=4,
+        sim=Cfg(dt=1 / 80),
+        scene=Cfg(eye=Cfg(height=height, width=width)),
+        observations=Cfg(camera=Cfg(picture=Cfg(params={"camera": "eye"}))),
+    )
+    actor = agent(actor={"checkpoint": folder, "modality": modality}).actor
+    lines = warnings_of(env_cfg, actor)
+    assert len(lines) == len(expected) and all(text in line for text, line in zip(expected, lines, strict=True))
 
 
 def test_a_run_s_checkpoint_is_compared_before_the_simulator_starts(tmp_path):

@@ -9,6 +9,7 @@ Usage::
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ HEAD = """# Options
 Set them on the command line: `agent.algorithm.clip_param=0.1 env.camera_size=128`. `null` means none. A wrong value
 stops the run with a one-line error before the simulator starts.
 
-Defaults are those of the classes. An agent of a task may start from others: `params/agent.yaml` in the folder of a run
-says what it used.
+Defaults are those of the classes. The agents of the tasks set some of their own ([Settings](learning.md#settings)):
+`params/agent.yaml` in the folder of a run says what it used.
 
 <!-- run: full -->
 `python source/standalone/tools/write_option_tables.py` writes this page from
@@ -102,6 +103,12 @@ def row(item: Declared, of_task: bool) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |".replace("  ", " ")
 
 
+def base_tables(others: tuple[type[Options], ...]) -> str:
+    """Links to the tables of ``others``."""
+    titles = [title for title, _, options, _ in TABLES if options in others]
+    return ", ".join(f"[{title}](#{re.sub(r'[^a-z0-9 ]', '', title.lower()).replace(' ', '-')})" for title in titles)
+
+
 def table(title: str, path: str, options: type[Options], others: tuple[type[Options], ...]) -> str:
     """A heading, what the options are of, and their table."""
     elsewhere = {name: item.default for other in others for name, item in declared(other).items()}
@@ -116,7 +123,7 @@ def table(title: str, path: str, options: type[Options], others: tuple[type[Opti
         if item.default is not dataclasses.MISSING
     ]
     where = ", ".join(f"`{part}.*`" for part in path.split(", "))
-    more = " Other defaults than above, and further options:" if any(i.name in elsewhere for i in items) else ""
+    more = f" With those of {base_tables(others)}; here are new ones and other defaults:" if others else ""
     return "\n".join(
         [
             f"## {title}",

@@ -121,8 +121,7 @@ class DecisionAlgorithm:
         self.timer = LapTimer(device)
         self._began: float | None = None  # when the iteration did, by the host's clock [s]
         self.render_timer = LapTimer(device)
-        unwrapped_env: Any = getattr(env, "unwrapped", env)
-        unwrapped_env.render_timer = self.render_timer  # image terms note what a picture takes
+        """What pictures take: image terms of the env note it, while there is training."""
 
     def _make_policy(self, obs_groups: list[str]) -> DecisionPolicy:
         """Return the actor, or what lets an rsl_rl model decide at every env step."""
@@ -322,11 +321,15 @@ class DecisionAlgorithm:
 
     def train_mode(self) -> None:
         """Set train mode for learnable models."""
+        unwrapped: Any = getattr(self.env, "unwrapped", self.env)
+        unwrapped.render_timer = self.render_timer
         for module in self._modules():
             module.train()
 
     def eval_mode(self) -> None:
         """Set evaluation mode: normalisers are frozen."""
+        unwrapped: Any = getattr(self.env, "unwrapped", self.env)
+        unwrapped.render_timer = None  # nobody would ask, and it would grow with each picture
         for module in self._modules():
             module.eval()
 

@@ -38,7 +38,9 @@ class Score:
     successes: int | None
     """Those that succeeded; None if the env does not say."""
     mean_return: float
-    """Mean of the undiscounted returns that are finite."""
+    """Mean of the undiscounted returns. One that is not finite counts as the lowest finite one; -inf if none is."""
+    conditions: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Under what it was measured: scores of other conditions cannot be compared."""
 
     @property
     def value(self) -> float:
@@ -47,11 +49,23 @@ class Score:
 
     def beats(self, other: Score | None) -> bool:
         """Whether this one becomes the best: ties do, and one that is measured by something else."""
+        if not math.isfinite(self.value):
+            return False
         return other is None or (self.successes is None) != (other.successes is None) or self.value >= other.value
+
+    def differing(self, conditions: dict[str, Any]) -> list[str]:
+        """Return what both know of and is not the same, such as "task A, now B"."""
+        return [
+            f"{name} {value}, now {conditions[name]}"
+            for name, value in self.conditions.items()
+            if name in conditions and conditions[name] != value
+        ]
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics by tag."""
-        found = {"charts/eval_return": self.mean_return, "charts/eval_episodes": float(self.episodes)}
+        found = {"charts/eval_episodes": float(self.episodes)}
+        if math.isfinite(self.mean_return):
+            found["charts/eval_return"] = self.mean_return
         if self.successes is not None:
             found["charts/eval_success_rate"] = self.value
         return found
@@ -213,27 +227,41 @@ class Evaluator:
     def _score(self, iteration: int, recorder: EpisodeRecorder | None) -> Score | None:
         """Return the result of all ranks; None if one of them broke off."""
         sums = torch.zeros(5, dtype=torch.float64)  # broken off, says success, successes, finite returns, their sum
+        lowest = torch.full((1,), torch.inf, dtype=torch.float64)
         sums[0] = recorder is None
         if recorder is not None:
             found = recorder.episodes()
             returns = torch.from_numpy(found.returns)
             fine = returns.isfinite()
             sums[3], sums[4] = fine.sum(), returns[fine].sum()
+            lowest[0] = returns[fine].min() if fine.any() else torch.inf
             if found.success is not None:
                 sums[1], sums[2] = 1, int(found.success.sum())
         world = self._alg.gpu_world_size
         if world > 1:
-            sums = sums.to(self._alg.device)
+            sums, lowest = sums.to(self._alg.device), lowest.to(self._alg.device)
             dist.all_reduce(sums)
+            dist.all_reduce(lowest, dist.ReduceOp.MIN)
         broken, says, successes, finite, total = sums.tolist()
         if broken:
             return None
         episodes = world * self._alg.env.num_envs
-        return Score(iteration, episodes, int(successes) if says else None, total / finite if finite else 0.0)
+        mean = (total + (episodes - finite) * lowest.item()) / episodes if finite else -math.inf
+        return Score(iteration, episodes, int(successes) if says else None, mean, self.conditions())
+
+    def conditions(self) -> dict[str, Any]:
+        """Return under what this run evaluates; what an env or actor does not tell is missing."""
+        env: Any = getattr(self._alg.env, "unwrapped", self._alg.env)
+        found = {
+            "task": getattr(getattr(env, "spec", None), "id", None),
+            "episode length": int(self._alg.env.max_episode_length),
+            **{name: getattr(self._alg.actor, name, None) for name in ("n_action_steps", "init_noise_scale")},
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, float | None] | None:
+    def state(self) -> dict[str, Any] | None:
         """Return the best result, for a checkpoint."""
         return None if self.best is None else dataclasses.asdict(self.best)
 

@@ -180,12 +180,19 @@ class GRPO(ClippedSurrogate):
         if self.options.zero_std_groups == "keep":
             return super()._prepare(batch)
         rows = batch["informative"].nonzero().squeeze(-1)
-        if self.options.zero_std_groups == "resample" and len(rows) > 0:
-            drawn = torch.randint(len(rows), (len(batch) - len(rows),), device=self.device)
-            rows = torch.cat((rows, rows[drawn]))
-            if self.memory is not None:
-                rows = rows.sort().values  # each env's together
-        return rows
+        if self.options.zero_std_groups != "resample":
+            return rows
+        # Of all ranks together, as one process would draw: a rank's rows are repeated as often as any other's.
+        decisions, informative = len(batch), len(rows)
+        if self.gpu_world_size > 1:
+            sizes = torch.tensor((decisions, informative), device=self.device)
+            dist.all_reduce(sizes)
+            decisions, informative = sizes.tolist()
+        if len(rows) == 0:
+            return rows
+        missing = round(len(rows) * decisions / informative) - len(rows)
+        rows = torch.cat((rows, rows[torch.randint(len(rows), (missing,), device=self.device)]))
+        return rows if self.memory is None else rows.sort().values  # each env's together
 
     def _weigh_episodes(self, batch: TensorDict, rows: torch.Tensor) -> None:
         """Store the weights under which the mean over ``rows`` [R] of all ranks is one over their episodes."""

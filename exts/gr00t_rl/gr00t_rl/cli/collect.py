@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, said_at_once
 from . import overrides_first, verb_parser, wants_help
 from .simulated import OVERRIDES, launch_program, leave
 
@@ -102,7 +102,7 @@ def _collect(argv: list[str]) -> int:
     env_cfg.scene.num_envs, env_cfg.sim.device, env_cfg.seed = args.num_envs, args.device, args.seed
     if hasattr(env_cfg, "start_group_size"):
         env_cfg.start_group_size = 1
-    with launch_simulation(env_cfg, args):
+    with launch_simulation(env_cfg, args), said_at_once():
         run(args, env_cfg, modality, overrides)
         leave()
     return 0

@@ -34,16 +34,29 @@ class Clip:
     whole: bool = True
     """Whether the file holds no other episode, so that its first pictures are those of the frames."""
 
-    def check(self) -> int:
+    def check(self, fps: float) -> int:
         """How many pictures are stored beyond the episode's last, as far as it goes without decoding.
 
-        Recorders leave some, and LeRobot's and NVIDIA's loaders do not look at them.
+        Recorders leave some, and LeRobot's and NVIDIA's loaders do not look at them. A video may also name another rate
+        than the dataset and still hold a picture per frame.
+
+        Args:
+            fps: Frames per second of the dataset.
+
+        Raises:
+            ValueError: There are too few, or as many as the video's own rate makes of the episode: then picture t is
+                not that of frame t.
         """
         if self.column is not None or not self.whole:
             return 0
-        frames = stored_frames(self.path)
+        frames, rate = stored_frames(self.path), self.rate()
         if frames < self.length:
             raise ValueError(f"{self.path.name} holds {frames} pictures, the episode has {self.length} frames")
+        if rate and abs(rate / fps - 1) > 0.01 and abs(frames - self.length * rate / fps) < frames - self.length:
+            raise ValueError(
+                f"{self.path.name} holds {frames} pictures at {rate:g} per second, the episode has {self.length} "
+                f"frames at {fps:g}: encode the video with one picture per frame"
+            )
         return frames - self.length
 
     def rate(self) -> float | None:

@@ -87,7 +87,7 @@ def _videos(part: DatasetPart) -> dict[str, dict[str, Any]]:
     for number, episode in enumerate(part.episodes):
         with reading(part.described.root, episode.index):
             for key, clips in part.clips.items():
-                if surplus := clips[number].check():
+                if surplus := clips[number].check(fps):
                     longer[key].append((episode.index, surplus))
                 rate = clips[number].rate()
                 if rate is not None and abs(rate - fps) > 0.01 * fps:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +137,13 @@ class Demonstrations:
         beyond = steps > last[:, None]
         chunk = self.action[torch.minimum(steps, last[:, None])]
         return chunk.masked_fill(beyond[..., None] & self._changes(), 0.0)
+
+    def digest(self) -> str:
+        """SHA-256 of states, actions, instructions and episodes. Pictures are left out."""
+        digest = hashlib.sha256(json.dumps(self.instructions).encode())
+        for part in (self.state, self.action, self.task, self.start):
+            digest.update(part.contiguous().numpy())
+        return digest.hexdigest()
 
     def _changes(self) -> torch.Tensor:
         """Which dimensions of the action are changes, bool [A]."""
@@ -361,7 +370,7 @@ def _check_clips(part: DatasetPart, cameras: Sequence[str]) -> None:
     longer = []
     for number, episode in enumerate(part.episodes):
         with reading(part.described.root, episode.index):
-            longer += [episode.index for key in cameras if part.clips[key][number].check()]
+            longer += [episode.index for key in cameras if part.clips[key][number].check(part.described.layout.fps)]
     if longer:
         print(
             f"[gr00t_rl] warning: --dataset {part.described.root}: videos hold more pictures than their episodes have "

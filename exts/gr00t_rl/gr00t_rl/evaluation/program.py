@@ -14,7 +14,7 @@ from typing import Any
 from ..launch.agent_cfg import for_installed_rsl_rl
 from ..launch.checkpoints import BASE, apply_checkpoint
 from ..utils.episode_recorder import EpisodeRecorder, Episodes
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, said_at_once
 from ..utils.instructions import instruction_labels
 from ..utils.play import play_episodes
 from .regions import start_points_of
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     wants_film = folder is not None and (args.video or _has_camera(env_cfg))
     args.enable_cameras = getattr(args, "enable_cameras", False) or wants_film
 
-    with startup_screen(args, num_stages=2) as screen, launch_simulation(env_cfg, args):
+    with startup_screen(args, num_stages=2) as screen, launch_simulation(env_cfg, args), said_at_once():
         show_run_summary(screen, args, env_cfg, library="rsl_rl", action="evaluate")
         filmed, why_not = _film_cfg(env_cfg) if wants_film else (None, "--video films tasks without a camera")
         screen.stage("Creating environment")

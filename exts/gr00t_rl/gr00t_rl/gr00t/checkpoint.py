@@ -33,6 +33,7 @@ INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 SETTINGS_FILE = "experiment_cfg/gr00t_rl.json"
 """What the official files do not say of a policy, see ``settings.py``."""
+PROCESSOR_FILE, PROCESSOR_FOLDER = "processor_config.json", "processor"
 TOKENIZER_FILES = (
     "chat_template.json",
     "chat_template.jinja",
@@ -156,12 +157,21 @@ def read_sizes_of(folder: Path, config_class: Any) -> Any:
 def read_assets(folder: Path, layout: Layout) -> dict[str, bytes]:
     """Contents of the asset files that ``folder`` has. In memory, so a save needs the source folder no more.
 
+    NVIDIA's training of N1.7 leaves those of the processor in ``processor/``, and its programs look there too where the
+    folder itself has no ``processor_config.json``.
+
     Raises:
         CheckpointError: one that cannot be read.
     """
-    names = (*layout.assets, SETTINGS_FILE)
+    nested = folder / PROCESSOR_FOLDER
+    places = (folder,) if (folder / PROCESSOR_FILE).exists() or not nested.is_dir() else (folder, nested)
+    found = {}
     try:
-        return {name: read_bytes(folder / name) for name in names if (folder / name).exists()}
+        for name in (*layout.assets, SETTINGS_FILE):
+            for place in places:
+                if name not in found and (place / name).exists():
+                    found[name] = read_bytes(place / name)
+        return found
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be read ({error}): copy it again from the source") from error
 

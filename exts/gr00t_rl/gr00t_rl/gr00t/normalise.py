@@ -2,7 +2,8 @@
 """The normalisations of GR00T's data configs: pure functions of a tensor and its statistics, and whole vectors of keys.
 
 ``stats`` are the tensors [dim] of one modality key in ``experiment_cfg/metadata.json``: min, max, mean, std, q01, q99.
-Each inverse undoes its forward, also in a dimension that never varied in the data (``binary`` thresholds again).
+What a dimension gets that never varied in the data is the release's (``Normalizer`` of
+gr00t/data/transform/state_action.py): its inverse is the value that the data had, whatever the network says.
 """
 
 from __future__ import annotations
@@ -50,15 +51,14 @@ def min_max_inverse(y: Tensor, stats: Stats) -> Tensor:
 
 
 def q99(x: Tensor, stats: Stats) -> Tensor:
-    """[q01, q99] -> [-1, 1], clipped; x itself where q01 = q99."""
+    """[q01, q99] -> [-1, 1]; x itself where q01 = q99. Both clipped to [-1, 1], as in the release."""
     low, span = stats["q01"], stats["q99"] - stats["q01"]
-    return torch.where(span == 0, x, _to_unit(x, low, span).clamp(-1, 1))
+    return torch.where(span == 0, x, _to_unit(x, low, span)).clamp(-1, 1)
 
 
 def q99_inverse(y: Tensor, stats: Stats) -> Tensor:
-    """[-1, 1] -> [q01, q99]; y itself where q01 = q99."""
-    span = stats["q99"] - stats["q01"]
-    return torch.where(span == 0, y, (y + 1) / 2 * span + stats["q01"])
+    """[-1, 1] -> [q01, q99]; q01 where q01 = q99."""
+    return (y + 1) / 2 * (stats["q99"] - stats["q01"]) + stats["q01"]
 
 
 def mean_std(x: Tensor, stats: Stats) -> Tensor:
@@ -68,8 +68,8 @@ def mean_std(x: Tensor, stats: Stats) -> Tensor:
 
 
 def mean_std_inverse(y: Tensor, stats: Stats) -> Tensor:
-    """y * std + mean; y itself where std = 0."""
-    return torch.where(stats["std"] == 0, y, y * stats["std"] + stats["mean"])
+    """y * std + mean; the mean where std = 0."""
+    return y * stats["std"] + stats["mean"]
 
 
 def scale(x: Tensor, stats: Stats) -> Tensor:

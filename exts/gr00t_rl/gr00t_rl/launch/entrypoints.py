@@ -19,7 +19,7 @@ from typing import Any
 
 from ..preflight import announce_training
 from ..utils import process_group
-from ..utils.errors import ConfigurationError
+from ..utils.errors import ConfigurationError, said_at_once
 from ..utils.extras import how_to_get
 from .checkpoints import NoRunYet, apply_checkpoint, count_down
 from .film_camera import SENSOR, add_film_camera
@@ -46,7 +46,9 @@ def install(runner_type: type, agent: Callable[[], Any] = lambda: None) -> None:
             module._resolve_checkpoint = _resolver(module._resolve_checkpoint, program, runner_type)
             module.pre_launch_video_config = _video_config(module.pre_launch_video_config)
             module.create_rsl_rl_runner = _runner_maker(module.create_rsl_rl_runner, program, runner_type)
-            if program == "train":
+            if program == "play":
+                module.launch_simulation = _launcher(module.launch_simulation, lambda args_cli: False)
+            else:
 
                 def on_cores(args_cli: Any) -> bool:
                     several = args_cli.distributed and (args_cli.device or "").startswith("cpu")
@@ -107,7 +109,10 @@ def refuse_sweeps(argv: Sequence[str]) -> None:
 
 
 def _launcher(stock: Any, on_cores: Callable[[Any], bool]) -> Any:
-    """Return what starts the simulation, of several processes on CPU cores too: stock would give each a GPU."""
+    """Return what starts the simulation, of several processes on CPU cores too: stock would give each a GPU.
+
+    Errors of ours are said inside it, before Isaac Sim ends the process.
+    """
 
     @functools.wraps(stock)
     @contextlib.contextmanager
@@ -115,7 +120,7 @@ def _launcher(stock: Any, on_cores: Callable[[Any], bool]) -> Any:
         several = on_cores(args_cli)
         if several:
             env_cfg.sim.device, args_cli.distributed = args_cli.device, False
-        with stock(env_cfg, args_cli) as physics_cfg:
+        with stock(env_cfg, args_cli) as physics_cfg, said_at_once():
             args_cli.distributed = args_cli.distributed or several
             yield physics_cfg
 
@@ -181,16 +186,28 @@ def without_large_exports(runner: Any) -> None:
 
 
 def _video_config(stock: Any) -> Any:
-    """Return what prepares ``--video``: a camera in the scene where Isaac Sim is not there to film."""
+    """Return what prepares ``--video``: a camera in the scene where Isaac Sim is not there, or not wanted, to film.
+
+    Stock would start it for the film alone, and with it another engine than the one that the run was trained in.
+    """
 
     @functools.wraps(stock)
     def prepare(env_cfg: Any, args_cli: Any) -> None:
         chosen = getattr(env_cfg, "video_recorders", None) or getattr(args_cli, "visualizer", None)
-        if args_cli.video and not chosen and importlib.util.find_spec("isaacsim") is None:
+        if args_cli.video and not chosen and not _runs_isaac_sim(env_cfg, args_cli):
             film_without_isaac_sim(env_cfg)
         stock(env_cfg, args_cli)
 
     return prepare
+
+
+def _runs_isaac_sim(env_cfg: Any, args_cli: Any) -> bool:
+    """Whether a run needs Isaac Sim for anything but a film, and has it."""
+    if importlib.util.find_spec("isaacsim") is None:
+        return False
+    from isaaclab.app.sim_launcher import validate_launch
+
+    return bool(validate_launch(env_cfg, args_cli)[1])
 
 
 def film_without_isaac_sim(env_cfg: Any) -> None:
@@ -211,5 +228,7 @@ def film_without_isaac_sim(env_cfg: Any) -> None:
         )
     why_not = add_film_camera(env_cfg, VIDEO_SIZE)
     if why_not is not None:
-        raise ConfigurationError(f"--video: Isaac Sim is not installed, and {why_not}; add a CameraCfg to env.scene")
+        raise ConfigurationError(
+            f"--video films by a camera of the scene without Isaac Sim, and {why_not}; add a CameraCfg to env.scene"
+        )
     env_cfg.video_recorders = [VideoRecorderCfg(source=f"sensor:{SENSOR}", video_interval=VIDEO_INTERVAL)]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rsl_rl.models import MLPModel, RNNModel
 from rsl_rl.modules import HiddenState
+from rsl_rl.modules.distribution import Distribution
 from tensordict import TensorDict
 
 from ..options import OrthogonalMlpOptions, OrthogonalRnnOptions
@@ -43,7 +44,7 @@ class OrthogonalMLPModel(MLPModel):
             distribution_cfg=o.distribution_cfg,
         )
         self.obs_clip = o.obs_clip
-        _make_orthogonal(self.mlp, o.output_gain)
+        _make_orthogonal(self.mlp, o.output_gain, self.distribution)
 
     def get_latent(
         self, obs: TensorDict, masks: torch.Tensor | None = None, hidden_state: HiddenState = None
@@ -92,7 +93,7 @@ class OrthogonalRNNModel(RNNModel):
             rnn_num_layers=o.rnn_num_layers,
         )
         self.obs_clip = o.obs_clip
-        _make_orthogonal(self.mlp, o.output_gain)
+        _make_orthogonal(self.mlp, o.output_gain, self.distribution)
         for name, parameter in self.rnn.rnn.named_parameters():
             if "weight" in name:
                 torch.nn.init.orthogonal_(parameter, 1.0)
@@ -115,12 +116,17 @@ class OrthogonalRNNModel(RNNModel):
         return _clipped(super().as_onnx(verbose), self.obs_clip)
 
 
-def _make_orthogonal(mlp: torch.nn.Sequential, output_gain: float) -> None:
-    """Initialise an MLP: gain sqrt(2) in hidden layers, ``output_gain`` in the last; biases are zero."""
+def _make_orthogonal(mlp: torch.nn.Sequential, output_gain: float, distribution: Distribution | None) -> None:
+    """Initialise an MLP: gain sqrt(2) in hidden layers, ``output_gain`` in the last; biases are zero.
+
+    What a distribution wants of outputs other than the mean, such as a standard deviation of ``init_std``, comes last.
+    """
     linear = [m for m in mlp if isinstance(m, torch.nn.Linear)]
     for layer in linear:
         torch.nn.init.orthogonal_(layer.weight, output_gain if layer is linear[-1] else math.sqrt(2.0))
         torch.nn.init.zeros_(layer.bias)
+    if distribution is not None:
+        distribution.init_mlp_weights(mlp)
 
 
 class _ClippedNormalizer(torch.nn.Module):

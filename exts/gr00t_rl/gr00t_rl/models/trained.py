@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..gr00t.checkpoint import SETTINGS_FILE
 from ..options import Gr00tActorOptions, declared
 from ..utils.errors import ConfigurationError
 from ..utils.foreign_files import check_regular, read_text
-from ..utils.simulators import camera_of, simulator_of
+from ..utils.simulators import control_hz_of, picture_sizes_of, simulator_of
 from .base_weights import fingerprint, load_base
 from .trainable import LORA, make_trainable, merge_adapters
 
@@ -50,7 +49,7 @@ def trained_network(file: Path, base: str | None = None) -> Gr00tNetwork:
     source = base or actor["checkpoint"]
     options = Gr00tActorOptions(**known | {"checkpoint": source, "attn_implementation": "sdpa"})
     # only "tiny" depends on the pictures' size: without cameras it has none
-    pictures = _picture_sizes(env, (actor.get("modality") or {}).get("video") or {})
+    pictures = picture_sizes_of(env, (actor.get("modality") or {}).get("video") or {})
     side = next((height for height, _ in pictures.values()), env.get("camera_size", 64))
     sizes = [None, side] if source in TINY else [None]
     for size in sizes:
@@ -100,29 +99,16 @@ def policy_settings(file: Path) -> PolicySettings | None:
     if actor["modality"] is None:
         return None
     texts = actor["instruction"] or _instructions(env)
-    step_s = env.get("decimation", 0) * (env.get("sim") or {}).get("dt", 0.0)
     content = {name: actor[name] for name in ("modality", "embodiment_id", "n_action_steps")}
     content |= {name: actor[name] for name in ("num_inference_timesteps", "init_noise_scale")}
     content["instructions"] = [texts] if isinstance(texts, str) else list(texts or [])
-    content["control_hz"] = round(1 / step_s, 6) if step_s else None
-    content["image_sizes"] = _picture_sizes(env, actor["modality"]["video"])
+    content["control_hz"] = control_hz_of(env)
+    content["image_sizes"] = picture_sizes_of(env, actor["modality"]["video"])
     content["simulator"] = simulator_of(env)
     try:
         return PolicySettings.from_dict(content)
     except ValueError as error:
         raise ConfigurationError(f"{file.parent / 'params' / 'agent.yaml'}: agent.actor.{error}") from None
-
-
-def _picture_sizes(env: dict[str, Any], video: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-    """Height and width of each key's pictures: as our tasks set them, or where a group's term names its camera."""
-    if side := env.get("camera_size"):
-        return dict.fromkeys(video, (side, side))
-    found = {}
-    for key, group in video.items():
-        camera = (env.get("scene") or {}).get(camera_of(env, group))
-        if isinstance(camera, dict) and camera.get("height") and camera.get("width"):
-            found[key] = (camera["height"], camera["width"])
-    return found
 
 
 def _instructions(env: dict[str, Any]) -> Any:

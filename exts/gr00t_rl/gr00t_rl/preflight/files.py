@@ -11,10 +11,10 @@ from ..gr00t.generations import TINY, generation
 from ..gr00t.head_config import ActionHeadConfig
 from ..utils.errors import ConfigurationError
 from ..utils.foreign_files import is_hub_id, read_bytes
-from ..utils.simulators import differences, simulator_of
+from ..utils.simulators import control_hz_of, differences, picture_sizes_of, simulator_of
 
 if TYPE_CHECKING:
-    from ..gr00t import Modality
+    from ..gr00t import Modality, PolicySettings
 
 
 def check_resume(cfg: Any) -> Mapping[str, Any] | None:
@@ -161,9 +161,19 @@ def _settings_file(folder: Path) -> dict[str, bytes]:
         return {}
 
 
+def _base_settings(actor: Any) -> PolicySettings | None:
+    """What the base weights remember of their training; None where they do not, or where nothing can be compared."""
+    folder = Path(str(getattr(actor, "checkpoint", ""))).expanduser()
+    if getattr(actor, "modality", None) is None or not folder.is_dir():
+        return None
+    from ..gr00t.as_trained import readable_settings
+
+    return readable_settings(_settings_file(folder))
+
+
 def warnings_of(env_cfg: Any, actor: Any) -> list[str]:
     """Return what may be wrong with how a base policy is run, a line each, of settings that passed the checks."""
-    found = [other_simulator(env_cfg, actor), unknown_hold(actor), *_unusual(actor)]
+    found = [other_simulator(env_cfg, actor), *other_views(env_cfg, actor), unknown_hold(actor), *_unusual(actor)]
     return [line for line in found if line is not None]
 
 
@@ -183,12 +193,7 @@ def _unusual(actor: Any) -> list[str]:
 
 def other_simulator(env_cfg: Any, actor: Any) -> str | None:
     """Return in one line that the base policy comes from another renderer or physics than the env has, or None."""
-    folder = Path(str(getattr(actor, "checkpoint", ""))).expanduser()
-    if getattr(actor, "modality", None) is None or not folder.is_dir():
-        return None
-    from ..gr00t.as_trained import readable_settings
-
-    settings = readable_settings(_settings_file(folder))
+    settings = _base_settings(actor)
     changed = differences(settings.simulator, simulator_of(env_cfg)) if settings is not None else []
     if not changed:
         return None
@@ -196,6 +201,32 @@ def other_simulator(env_cfg: Any, actor: Any) -> str | None:
         f"agent.actor.checkpoint={actor.checkpoint!r} was trained in another simulator: {'; '.join(changed)}. A policy "
         "may lose nearly all of its success by that: collect demonstrations and train under the same"
     )
+
+
+def other_views(env_cfg: Any, actor: Any) -> list[str]:
+    """Return in a line each that the env acts at another rate, or sees pictures of another shape, than the base knows.
+
+    Pictures of another size and the same shape are resized as those of the training were, and only less sharp.
+    """
+    settings, keys = _base_settings(actor), _modality_of(actor)
+    if settings is None or keys is None:
+        return []
+    base, lines = f"agent.actor.checkpoint={actor.checkpoint!r}", []
+    rate = control_hz_of(env_cfg)
+    if rate and settings.control_hz and abs(rate / settings.control_hz - 1) > 0.01:
+        lines.append(
+            f"{base} was trained on actions at {settings.control_hz:g} per second, and the env acts {rate:g} times: "
+            f"its chunks play {rate / settings.control_hz:.2g} times as fast. Set env.decimation and env.sim.dt, or "
+            "train on demonstrations at the env's rate"
+        )
+    for key, (height, width) in picture_sizes_of(env_cfg, keys.video).items():
+        before = settings.image_sizes.get(key)
+        if before is not None and abs(before[0] * width / (before[1] * height) - 1) > 0.01:
+            lines.append(
+                f"{base} was trained on pictures {key!r} of {before[0]} x {before[1]} (height x width), and the env's "
+                f"have {height} x {width}: they are squeezed otherwise. Give the camera the demonstrations' shape"
+            )
+    return lines
 
 
 def unknown_hold(actor: Any) -> str | None:

@@ -112,7 +112,8 @@ def add_embodiment(parser: argparse.ArgumentParser) -> None:
     add(
         "--embodiment_id",
         type=int,
-        help="row of the per-embodiment weights (default: the task's, or the checkpoint's for the tag)",
+        help="row of the per-embodiment weights (default: the task's if it is not 0, else what the checkpoint says of "
+        "the tag, else what NVIDIA's programs use for it)",
     )
 
 

@@ -12,7 +12,8 @@ from ..data.described import read_modality
 from ..data.layout import MODALITY
 from ..data.modality_file import modality_of_dataset, read_modality_file
 from ..gr00t import TINY, CheckpointError, Modality, PolicySettings, files_of, settings_of_checkpoint
-from ..gr00t.checkpoint import SETTINGS_FILE
+from ..gr00t.as_trained import trained_row
+from ..gr00t.checkpoint import SETTINGS_FILE, read_sizes_of, resolve_folder
 from ..gr00t.generations import Generation
 from ..utils.errors import ConfigurationError
 from .arguments import NOTHING_SAID
@@ -26,6 +27,8 @@ class Embodiment(NamedTuple):
     """What stands for the content of a dataset's modality.json; None: each dataset's own."""
     settings: PolicySettings | None = None
     """How the checkpoint says that its policy is run, where the modality is the checkpoint's own."""
+    assumed: bool = False
+    """Whether nothing says in which order, and how scaled and cut, the checkpoint was given its inputs."""
 
 
 def chosen_embodiment(args: argparse.Namespace) -> Embodiment:
@@ -41,9 +44,11 @@ def chosen_embodiment(args: argparse.Namespace) -> Embodiment:
         from ..data.task_modality import agent_cfg_of, modality_of  # loads the simulator's configs
 
         agent_cfg = agent_cfg_of(args.task)
+        modality = modality_of(agent_cfg, args.task)
         if args.embodiment_id is None:
-            args.embodiment_id = agent_cfg.actor.embodiment_id
-        return Embodiment(modality_of(agent_cfg, args.task))
+            # 0 is the option's default, and no row of the released checkpoints is a new robot's
+            args.embodiment_id = agent_cfg.actor.embodiment_id or _row_of(args.checkpoint, modality.embodiment_tag)
+        return Embodiment(modality)
     if args.checkpoint in TINY:
         found = _told(args)[0]
         args.embodiment_id = args.embodiment_id or 0
@@ -55,6 +60,21 @@ def chosen_embodiment(args: argparse.Namespace) -> Embodiment:
         raise
     except ValueError as error:  # a CheckpointError is one
         raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
+
+
+def _row_of(name: str, tag: str) -> int:
+    """The row that a checkpoint's files say of an embodiment, else the one that NVIDIA's programs use, else 0."""
+    if name in TINY:
+        return 0
+    try:
+        of, assets = files_of(name)
+        row = trained_row(of.Processor, assets, tag)
+        if row is None:
+            sizes = read_sizes_of(resolve_folder(name, weights=False), of.Config)
+            row = of.Processor.usual_embodiment(tag, sizes.action_head.max_num_embodiments).row
+        return row or 0
+    except ValueError as error:  # a CheckpointError is one
+        raise ConfigurationError(f"--checkpoint {name}: {error}") from None
 
 
 def _own(args: argparse.Namespace, of: Generation, assets: Mapping[str, bytes]) -> Embodiment | None:
@@ -89,8 +109,9 @@ def _as_trained(args: argparse.Namespace, of: Generation, assets: Mapping[str, b
     """The embodiment of the file or dataset, as the checkpoint's files know it where that cannot say it."""
     found, derived = _told(args)
     modality = found.modality
+    known = of.Processor.known_embodiment(assets, modality.embodiment_tag).row
     if args.embodiment_id is None:
-        args.embodiment_id = of.Processor.known_embodiment(assets, modality.embodiment_tag).row
+        args.embodiment_id = known
     if derived:
         modality = of.Processor.as_trained(assets, modality)
     if args.embodiment_id is None:
@@ -98,4 +119,4 @@ def _as_trained(args: argparse.Namespace, of: Generation, assets: Mapping[str, b
             f"it does not say which row of its weights {modality.embodiment_tag!r} has; set --embodiment_id (N1.5: "
             "new_embodiment has 31)"
         )
-    return found._replace(modality=modality)
+    return found._replace(modality=modality, assumed=derived and known is None)

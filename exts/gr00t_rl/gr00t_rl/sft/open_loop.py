@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -60,6 +61,13 @@ def _evaluate(
     args: argparse.Namespace, data: Demonstrations, embodiment: Embodiment
 ) -> tuple[dict[str, Any], bytes | None]:
     modality, settings = embodiment.modality, embodiment.settings
+    if embodiment.assumed:
+        print(
+            f"[gr00t_rl] warning: no file of --checkpoint {args.checkpoint} says how it was trained: its keys are "
+            "taken in the order of modality.json, scaled by minimum and maximum, and pictures whole. If the errors are "
+            "large, give the keys as its data config has them (--modality FILE, normalization, sin_cos, video_crop)",
+            file=sys.stderr,
+        )
     device = torch.device(args.device)
     try:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -37,7 +37,8 @@ LOG_POINTS = 100
 
 def run(args: argparse.Namespace) -> None:
     """Train as the completed options say."""
-    modality, content, _ = chosen_embodiment(args)
+    embodiment = chosen_embodiment(args)
+    modality = embodiment.modality
     tuned = tuned_parts(args)
     data = Demonstrations.load(
         args.dataset,
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         args.episodes,
         cameras=list(modality.video),
         max_bytes=args.pictures_gb * 1e9,
-        modality=content,
+        modality=embodiment.dataset,
     )
     if failures := int((~data.success).sum()):
         print(
@@ -113,7 +114,7 @@ def finetune(args: argparse.Namespace, data: Demonstrations, modality: Modality,
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
     settings["dataset"] = [str(root) for root in args.dataset]
     training = Training(trainer, train, recipe, generator)
-    saved = SavedTraining(args.out.with_name(f"{args.out.name}.resume.pt"), settings, args.save_interval)
+    saved = SavedTraining(args.out.with_name(f"{args.out.name}.resume.pt"), settings, args.save_interval, data.digest())
     log = train_and_log(training, held_out, saved)
     log["settings"] = settings
     if grounding is not None and len(held_out):

@@ -12,6 +12,9 @@ from ..data import Demonstrations
 from ..gr00t import Gr00tProcessor
 from .augmentation import Augmentation
 
+BLOCK = 4096
+"""Frames whose chunks are normalised at once."""
+
 
 def split_episodes(num_episodes: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Numbers of the episodes to train on and of those held out: a random ``share``, at least one of several."""
@@ -40,11 +43,15 @@ class Samples:
         """What decodes pictures that are larger than memory; None where they are all in it."""
         self.task = data.task.to(device)
         self.state = processor.state(data.state.to(device))  # [F, 1, max_state_dim]
-        chunks = data.chunks(torch.arange(len(data)), horizon).to(device)
-        # the padding of the action's dimensions is added per batch
-        self._actions = processor.pad_action(chunks, data.state.to(device))[
-            ..., : modality.action_dim
-        ].clone()  # [F, H, A]
+        # The padding of the action's dimensions is added per batch: of all frames at once it would take gigabytes.
+        self._actions = torch.cat(
+            [
+                processor.pad_action(data.chunks(frames, horizon).to(device), data.state[frames].to(device))[
+                    ..., : modality.action_dim
+                ].clone()
+                for frames in torch.arange(len(data)).split(BLOCK)
+            ]
+        )  # [F, H, A]
         head = processor.config.action_head
         self._padding = head.action_dim - modality.action_dim
         self.counted = torch.arange(head.action_dim, device=device) < modality.action_dim

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import glob
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from ..utils.errors import ConfigurationError, first_line
 from ..utils.foreign_files import check_regular
-from ..utils.whole_files import partial_of, remove_leftovers, write_whole
+from ..utils.whole_files import partial_of, remove_leftovers, whole_file
 from .training import Training
 
 
@@ -26,13 +25,15 @@ class SavedTraining:
     """What the training was asked to do; another one's state is refused."""
     interval: int
     """Steps between two saves."""
+    data: str
+    """Digest of the demonstrations: with others, the scaling and the held-out frames are others."""
 
     def save(self, training: Training, curve: list[dict[str, Any]], recent: list[torch.Tensor]) -> None:
         """Replace the file, with the loss curve and the losses since its last point."""
-        content = {"settings": self.settings, "training": training.state_dict(), "curve": curve, "recent": recent}
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_whole(self.file, buffer.getvalue())
+        content = {"settings": self.settings, "data": self.data, "training": training.state_dict()}
+        content |= {"curve": curve, "recent": recent}
+        with whole_file(self.file) as file:  # straight to the disk: at full size a copy in memory would be 16 GB
+            torch.save(content, file)
 
     def remove(self) -> None:
         """Remove the file, and one that was left half written."""
@@ -59,6 +60,11 @@ class SavedTraining:
                     f"{self.file} is of a run with --{name} {found.get(name)}, this one has {value}; give the same "
                     "settings to go on with it, or remove it"
                 )
+        if content.get("data") != self.data:
+            raise ConfigurationError(
+                f"{self.file} is of a run on other demonstrations: the dataset has changed since; remove the file to "
+                "begin anew"
+            )
         try:
             training.load_state_dict(content["training"])
         except Exception as error:  # whatever torch makes of another network's state

@@ -113,7 +113,7 @@ class Training:
 
     def state_dict(self) -> dict[str, Any]:
         """Trained weights, optimiser, schedule, batches and random generators."""
-        on_gpu = self.trainer.samples.device.type == "cuda"
+        device = self.trainer.samples.device
         return {
             "step": self.step,
             "parameters": [parameter.detach() for parameter in self.trainer.parameters],
@@ -121,7 +121,7 @@ class Training:
             "schedule": self.schedule.state_dict(),
             "batches": self.batches.state_dict(),
             "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if on_gpu else [],
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -133,6 +133,7 @@ class Training:
         self.schedule.load_state_dict(state["schedule"])
         self.batches.load_state_dict(state["batches"])
         torch.set_rng_state(state["rng"])
-        if state["cuda_rng"]:
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        device = self.trainer.samples.device
+        if state["cuda_rng"] is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"], device)
         self.step = state["step"]

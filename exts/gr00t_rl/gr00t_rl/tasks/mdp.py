@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Terms that do not depend on a robot, for tasks of your own: pictures, goals, success, progress, the time left."""
+"""Terms that do not depend on a robot, for tasks of your own: pictures, goals, success, progress, the time left,
+a curriculum's values."""
 
 from .tabletop.mdp import (
+    curriculum_value,
     decision_image,
     env_index,
     goal_position,
@@ -14,6 +16,7 @@ from .tabletop.mdp import (
 )
 
 __all__ = [
+    "curriculum_value",
     "decision_image",
     "env_index",
     "goal_position",

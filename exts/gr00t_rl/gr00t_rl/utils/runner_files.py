@@ -169,6 +169,10 @@ def _take_best_along(runner: Any, source: Path) -> None:
     evaluator, folder = runner.alg.evaluator, runner.logger.log_dir
     if evaluator.interval is None or evaluator.best is None or folder is None or runner.logger.disable_logs:
         return
+    if others := evaluator.best.differing(evaluator.conditions()):
+        print(f"[gr00t_rl] the best of {source.parent} is not that of this run: {'; '.join(others)}", flush=True)
+        evaluator.best = None
+        return
     found = take_best_along(source, evaluator.best.iteration, Path(folder))
     if found is None:
         evaluator.best = None

@@ -52,6 +52,34 @@ def camera_of(env_cfg: Any, group: str) -> str | None:
     return next((name for name in named if name), None)
 
 
+def control_hz_of(env_cfg: Any) -> float | None:
+    """Return how often per second an env acts; None where its cfg does not say. ``env_cfg``: as above."""
+    step_s = (_get(env_cfg, "decimation") or 0) * (_get(_get(env_cfg, "sim"), "dt") or 0.0)
+    return round(1 / step_s, 6) if step_s else None
+
+
+def picture_sizes_of(env_cfg: Any, video: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    """Return height and width of the pictures [px], as our tasks set them or where a group's term names its camera.
+
+    Args:
+        env_cfg: As for :func:`simulator_of`.
+        video: Observation group of each key.
+
+    Returns:
+        By key; those of which the cfg does not say are missing.
+    """
+    if side := _get(env_cfg, "camera_size"):
+        return dict.fromkeys(video, (side, side))
+    found = {}
+    for key, group in video.items():
+        name = camera_of(env_cfg, group)
+        camera = _get(_get(env_cfg, "scene"), name) if name else None
+        height, width = _get(camera, "height"), _get(camera, "width")
+        if height and width:
+            found[key] = (height, width)
+    return found
+
+
 def _get(owner: Any, name: str) -> Any:
     return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
 

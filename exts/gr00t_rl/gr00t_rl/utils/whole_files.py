@@ -36,10 +36,14 @@ def partial_of(path: Path) -> Path:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a binary file that appears at ``path`` when the block ends, and never if it fails.
 
+    Its folder is made as needed.
+
     Raises:
         NotWritten: The disk does not take it. Other errors of the block go on as they are.
     """
     partial = partial_of(path)
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with _told(path), _open_alone(partial) as file:
         try:
             yield file
@@ -72,8 +76,6 @@ def _told(path: Path) -> Iterator[None]:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; folders are made as needed. Raises NotWritten."""
-    with _told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(content)
 

@@ -204,6 +204,18 @@ def grpo_4_1_episodes(rank: int, folder: Path) -> dict[str, Any]:
     return _grpo(rank, (4, 1), loss_average="episode")
 
 
+def grpo_4_1_resample(rank: int, folder: Path) -> dict[str, Any]:
+    """With the rows that were learned from."""
+    from gr00t_rl.algorithms import GRPO
+
+    select, chosen = GRPO._select, []
+    GRPO._select = lambda self, batch: chosen.append(select(self, batch)) or chosen[-1]
+    try:
+        return _grpo(rank, (4, 1), zero_std_groups="resample") | {"rows": chosen[0]}
+    finally:
+        GRPO._select = select
+
+
 def grpo_many_steps(rank: int, folder: Path) -> dict[str, Any]:
     """Several minibatches and epochs, a reference, and a rank without anything to learn."""
     return _grpo(rank, (2, 0), num_mini_batches=3, num_learning_epochs=2, kl_coef=0.1, schedule="adaptive")
@@ -432,6 +444,7 @@ SCENARIOS = {
         grpo_4_1,
         grpo_4_1_keep,
         grpo_4_1_episodes,
+        grpo_4_1_resample,
         grpo_many_steps,
         tally,
         traffic,

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,6 +229,48 @@ def test_a_resumed_run_begins_with_the_best_so_far(tmp_path, capsys):
     assert iteration_of(tmp_path / "first" / BEST_MODEL) == 2
 
 
+def test_broken_episodes_make_no_policy_the_best(tmp_path, monkeypatch):
+    """Returns alone, and negative ones: -2 and -5 per env. NaN counts as the lowest, and all NaN as nothing."""
+    runner = make("mlp", (1, 3, 3, 4), folder=tmp_path, success=False)
+    step, broken = runner.env.step, {2: slice(0, 3), 3: slice(None)}  # in the second and third evaluation
+
+    def negative(actions: torch.Tensor) -> Any:
+        obs, rewards, dones, extras = step(actions)
+        if runner.env.evaluating:
+            rewards = -rewards
+            rewards[broken.get(runner.env.evaluations, slice(0, 0))] = torch.nan
+        return obs, rewards, dones, extras
+
+    monkeypatch.setattr(runner.env, "step", negative)
+    runner.learn(1)
+    assert runner.alg.evaluator.best.mean_return == -(WIN + 3 * LENGTH) / 4
+    runner.learn(1)  # three would have won with -2 each, and are broken; the fourth has -5
+    assert runner.alg.evaluator.newest.mean_return == -LENGTH and iteration_of(tmp_path / BEST_MODEL) == 0
+    runner.learn(1)
+    assert runner.alg.evaluator.newest.mean_return == -torch.inf and iteration_of(tmp_path / BEST_MODEL) == 0
+    runner.learn(1)
+    assert runner.alg.evaluator.best.mean_return == -WIN and iteration_of(tmp_path / BEST_MODEL) == 3
+    assert read_scalars(tmp_path)["charts/eval_return"].keys() == {0, 1, 3}
+
+
+@pytest.mark.parametrize(("task", "length"), [("Other-Task", LENGTH), ("Task", LENGTH + 1)])
+def test_the_best_of_another_task_is_not_taken_along(task, length, tmp_path, capsys):
+    """Its score says nothing here: the first evaluation is the best, though it is worse."""
+    first = make("mlp", (4,), folder=tmp_path / "first")
+    first.env.unwrapped.spec = SimpleNamespace(id="Task")
+    first.learn(1)
+    second = make("mlp", (1,), folder=tmp_path / "second", max_episode_length=length)
+    second.env.unwrapped.spec = SimpleNamespace(id=task)
+    second.load(str(tmp_path / "first" / "model_0.pt"))
+    assert second.alg.evaluator.best is None and not (tmp_path / "second" / BEST_MODEL).exists()
+    assert (
+        f"is not that of this run: {'task Task' if task != 'Task' else 'episode length 5'}, now"
+        in capsys.readouterr().out
+    )
+    second.learn(1)
+    assert iteration_of(tmp_path / "second" / BEST_MODEL) == 1
+
+
 def test_a_resumed_run_whose_best_is_gone_writes_its_first(tmp_path):
     first = make("mlp", (3, 1), folder=tmp_path / "first")
     first.learn(2)
@@ -252,6 +295,7 @@ def test_without_evaluations_there_is_no_best_and_a_known_one_is_passed_on(tmp_p
         "episodes": 4,
         "successes": 3,
         "mean_return": (3 * WIN + LENGTH) / 4,
+        "conditions": {"episode length": LENGTH},
     }
 
 

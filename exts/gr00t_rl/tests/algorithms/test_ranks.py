@@ -189,6 +189,17 @@ def test_grpo_gradient_is_that_of_one_process_with_all_groups(ranks, scenario):
         assert not torch.equal(result["weights"], result["before"])
 
 
+def test_grpo_repeats_informative_decisions_alike_on_all_ranks(ranks):
+    """A rank with one informative group does not fill up with that: each decision counts as often as in one process."""
+    results = [rank["grpo_4_1_resample"] for rank in ranks]
+    informative = [result["batch"]["informative"] for result in results]
+    decisions, teaching = sum(map(len, informative)), sum(int(part.sum()) for part in informative)
+    for result, part in zip(results, informative, strict=True):
+        assert part[result["rows"]].all() and set(part.nonzero()[:, 0].tolist()) <= set(result["rows"].tolist())
+        assert len(result["rows"]) == round(int(part.sum()) * decisions / teaching)
+    assert 2 * len(results[1]["rows"]) < len(informative[1])  # alone it would repeat each until there are as many
+
+
 @pytest.mark.parametrize(("scenario", "groups"), [("grpo_4_4", 8), ("grpo_4_0", 4), ("grpo_4_1", 5)])
 def test_grpo_metrics_are_those_of_all_ranks(ranks, scenario, groups):
     results = [rank[scenario] for rank in ranks]
@@ -260,7 +271,10 @@ def test_an_evaluation_is_that_of_all_ranks(ranks):
     for name, expected in (("charts/eval_success_rate", 0.5), ("charts/eval_episodes", 8), ("charts/eval_return", 3.5)):
         for result in (a, b):
             assert [m.get(name) for m in result["metrics"]] == [expected, None, expected]
-    assert a["best"] == b["best"] == {"iteration": 2, "episodes": 8, "successes": 4, "mean_return": 3.5}
+    assert a["best"] == b["best"]
+    assert a["best"] | {"conditions": {}} == {
+        "iteration": 2, "episodes": 8, "successes": 4, "mean_return": 3.5, "conditions": {}
+    }  # fmt: skip
     assert torch.equal(a["weights"], b["weights"])
     assert torch.equal(a["starts"][0], a["starts"][2]) and not torch.equal(a["starts"], b["starts"])
 

@@ -360,12 +360,18 @@ def recall(cfg: dict[str, Any], iterations: int) -> float:
     return torch.cat([step["rewards"] for step in env.history[-80:]]).mean().item()
 
 
+CUE_OPTIONS = {"num_learning_epochs": 4, "num_mini_batches": 2, "learning_rate": 1e-2}
+
+
 @pytest.mark.slow
 @BOTH_KINDS
 def test_a_cue_is_remembered(rnn_type):
-    options = {"num_learning_epochs": 4, "num_mini_batches": 2, "learning_rate": 1e-2}
-    assert recall(recurrent_cfg(rnn_type, layers=1, **options), 40) > 0.8
-    assert recall(runner_cfg("mlp", **options), 40) < 0.2
+    assert recall(recurrent_cfg(rnn_type, layers=1, **CUE_OPTIONS), 40) > 0.8
+
+
+@pytest.mark.slow
+def test_without_memory_the_cue_is_lost():
+    assert recall(runner_cfg("mlp", **CUE_OPTIONS), 40) < 0.2
 
 
 def test_grpo_begins_every_episode_from_zeros_even_if_the_last_one_did_not_end():

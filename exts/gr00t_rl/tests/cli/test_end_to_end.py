@@ -14,10 +14,27 @@ import pytest
 TASK = "Gr00t-Reach-Franka"
 
 
+EXPORT_AND_EVALUATE = """
+import sys
+from gr00t_rl.cli import main
+
+task, model = sys.argv[1:]
+main(["export", "--checkpoint", model, "--out", "lifted", "--dtype", "float32"])
+main(["evaluate", "--task", task, "--checkpoint", "lifted", "--num_episodes", "4", "--num_envs", "4",
+      "--report", "none", "--json", "result.json"])
+"""
+"""One process, because loading Isaac Lab takes longest."""
+
+
 def call(folder: Path, *arguments: str) -> str:
     """Run ``gr00t-rl`` in ``folder`` and return what it printed."""
+    return run(folder, "-m", "gr00t_rl", *arguments)
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Run Python in ``folder`` and return what it printed."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "gr00t_rl", *arguments]
+    command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
@@ -35,8 +52,6 @@ def test_collect_finetune_train_export_evaluate(tmp_path: Path) -> None:
          *("agent.actor.checkpoint=base", "agent.num_steps_per_env=16"))  # fmt: skip
     (model,) = tmp_path.glob("logs/rsl_rl/*/*/model_0.pt")
     assert not list(model.parent.glob("rank_*")) and len(list(model.parent.glob("params/*.yaml"))) == 2
-    call(tmp_path, "export", "--checkpoint", str(model), "--out", "lifted", "--dtype", "float32")
-    call(tmp_path, *("evaluate", "--task", TASK, "--checkpoint", "lifted", "--num_episodes", "4", "--num_envs", "4"),
-         *("--report", "none", "--json", "result.json"))  # fmt: skip
+    run(tmp_path, "-c", EXPORT_AND_EVALUATE, TASK, str(model))
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["num_episodes"] == 4 and result["checkpoint"] == "lifted"

@@ -47,10 +47,31 @@ def test_parts_are_those_of_the_whole(video):
 
 def test_pictures_beyond_an_episodes_end_are_left_out(video):
     clip = Clip(video, 47, (32, 48))
-    assert clip.check() == 3 and Clip(video, 50, (32, 48)).check() == 0
+    assert clip.check(FPS) == 3 and Clip(video, 50, (32, 48)).check(FPS) == 0
     assert torch.equal(clip.read(), decode_video(video)[:47])
     assert torch.equal(clip.read(40), decode_video(video)[40:47])
     assert clip.rate() == FPS
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "is_refused"),
+    [
+        (25, FPS / 2, True),
+        (26, FPS / 2, True),
+        (50, FPS / 2, False),
+        (49, FPS / 2, False),
+        (49, FPS, False),
+        (48, FPS * 1.005, False),
+    ],
+)
+def test_pictures_at_a_rate_of_their_own_are_not_those_of_the_frames(video, frames, fps, is_refused):
+    """50 pictures: of 25 frames at half of the video's rate, every second one would be meant."""
+    clip = Clip(video, frames, (32, 48))
+    if not is_refused:
+        assert clip.check(fps) == FRAMES - frames
+        return
+    with pytest.raises(ValueError, match=rf"50 pictures at {FPS:g} per second, the episode has {frames} frames at 5: "):
+        clip.check(fps)
 
 
 def test_what_a_video_does_not_hold_is_refused(video):
@@ -59,6 +80,6 @@ def test_what_a_video_does_not_hold_is_refused(video):
     with pytest.raises(ValueError, match=r"no picture at 5\.100 s"):
         first_frame(video, 3.2, 20, FPS)
     with pytest.raises(ValueError, match="holds 50 pictures, the episode has 51 frames"):
-        Clip(video, 51, (32, 48)).check()
+        Clip(video, 51, (32, 48)).check(FPS)
     with pytest.raises(ValueError, match=r"holds pictures \[50, 32, 48, 3\], \[50, 48, 32, 3\] are expected"):
         Clip(video, 50, (48, 32)).read()

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import pytest
 import torch
+from simulation_checks import run_check
 
 from gr00t_rl.cli.collect import FORMATS, build_parser, check_arguments
 from gr00t_rl.data import FORMATS as WRITTEN_FORMATS
@@ -29,8 +26,6 @@ from gr00t_rl.data.task_modality import check_task
 from gr00t_rl.gr00t import ActionKey, Modality, StateKey
 from gr00t_rl.tasks.experts import ScriptedExpert
 from gr00t_rl.utils.errors import ConfigurationError
-
-CHECK = Path(__file__).parents[1] / "tasks" / "checks" / "collect.py"
 
 
 def test_quotas_are_even_and_bounded_by_a_round():
@@ -115,9 +110,7 @@ def test_privileged_terms_are_found_in_their_group():
 @pytest.mark.sim
 def test_collect_and_resume_in_the_simulator():
     """Reach: recorded states and labels are the env's and the expert's; a resumed collection has the same bits."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, str(CHECK)], capture_output=True, text=True, timeout=600, env=env)
-    assert done.returncode == 0 and "CHECKS PASSED" in done.stdout, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    run_check("collect")
 
 
 class Written:

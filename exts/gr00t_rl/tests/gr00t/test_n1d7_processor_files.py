@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from gr00t_rl.gr00t.checkpoint import read_assets
 from gr00t_rl.gr00t.errors import CheckpointError
 from gr00t_rl.gr00t.modality import ActionKey, Modality, StateKey, Statistics
 from gr00t_rl.gr00t.n1d7.config import Gr00tN1d7Config
+from gr00t_rl.gr00t.n1d7.model import LAYOUT
 from gr00t_rl.gr00t.n1d7.processor import Gr00tN1d7Processor
 from gr00t_rl.gr00t.n1d7.prompt import tiny_tokenizer
 from gr00t_rl.gr00t.n1d7.recipe import Recipe
@@ -185,6 +187,28 @@ def test_the_past_is_refused(part: str, steps: list[int]) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Gr00tN1d7Processor.read_statistics(with_entry((TAG, part, "delta_indices"), steps), Modality.from_dict(known()))
     assert not isinstance(caught.value, CheckpointError) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("steps", [[1, 2, 3], [0, 2, 4], [0, 1, 3], [-1, 0, 1]])
+def test_chunks_of_other_steps_are_refused(steps: list[int]) -> None:
+    message = rf"^embodiment_tag is 'new_embodiment', whose action.delta_indices in .* is {re.escape(str(steps))}"
+    files = with_entry((TAG, "action", "delta_indices"), steps)
+    with pytest.raises(ValueError, match=message) as caught:
+        Gr00tN1d7Processor.read_statistics(files, Modality.from_dict(known()))
+    assert not isinstance(caught.value, CheckpointError) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_files_as_nvidias_training_leaves_them(beside: bool, tmp_path: Path) -> None:
+    """In ``processor/``, unless the folder itself has a ``processor_config.json``."""
+    (tmp_path / "processor").mkdir()
+    for name, content in released().items():
+        (tmp_path / "processor" / name).write_bytes(content)
+    (tmp_path / "preprocessor_config.json").write_bytes(b"{}")
+    assert read_assets(tmp_path, LAYOUT) == {**released(), "preprocessor_config.json": b"{}"}
+    if beside:
+        (tmp_path / "processor_config.json").write_bytes(b"{}")
+        assert read_assets(tmp_path, LAYOUT).keys() == {"processor_config.json", "preprocessor_config.json"}
 
 
 KINDS: dict[str, Any] = {

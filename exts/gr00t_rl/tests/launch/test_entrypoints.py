@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gr00t_rl.utils.errors import ConfigurationError
+from gr00t_rl.utils.simulators import simulator_of
 
 pytestmark = pytest.mark.slow  # imports Isaac Lab
 
@@ -115,6 +116,20 @@ def test_several_processes_on_cores(programs, monkeypatch) -> None:
         programs.train.validate_distributed_device(args)
 
 
+@pytest.mark.parametrize("program", ["train", "play"])
+def test_errors_are_said_inside_the_simulation(programs, monkeypatch, capsys, program) -> None:
+    """Isaac Sim ends the process as its launcher closes, before Python prints them."""
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    args = argparse.Namespace(distributed=False, device="cpu", visualizer=None)
+    launch = getattr(programs, program).launch_simulation
+    with pytest.raises(ConfigurationError) as caught, launch(video_env("Gr00t-Reach-Franka"), args):
+        try:
+            raise ConfigurationError("num_envs is 0; set 1")
+        finally:
+            assert capsys.readouterr().err == ""
+    assert caught.value.code == 1 and "[gr00t_rl] num_envs is 0; set 1" in capsys.readouterr().err
+
+
 def test_sweeps_are_refused(programs, run, monkeypatch) -> None:
     """Hydra would compose once, with a list where a number belongs, and nothing would be swept."""
     monkeypatch.setattr("sys.argv", ["train", "agent.seed=1,2", "--multirun"])
@@ -202,12 +217,12 @@ def test_play_exports_no_policy_of_many_weights(programs, monkeypatch, capsys) -
         exported.clear()
 
 
-def video_env(task: str) -> Any:
+def video_env(task: str, *overrides: str) -> Any:
     from isaaclab_tasks.utils import resolve_task_config
 
     import gr00t_rl.tasks  # noqa: F401
 
-    env_cfg: Any = resolve_task_config(task, None, overrides=[])[0]
+    env_cfg: Any = resolve_task_config(task, None, overrides=[*overrides])[0]
     return env_cfg
 
 
@@ -244,7 +259,7 @@ def test_video_is_filmed_by_a_camera_of_the_scene(programs, without_isaac_sim, t
 
 def test_nothing_changes_without_need(programs, without_isaac_sim) -> None:
     without_isaac_sim.add("isaacsim")
-    env_cfg = video_env("Gr00t-Reach-Franka")
+    env_cfg = video_env("Gr00t-Reach-Franka", "physics=isaacsim_physx")
     programs.train.pre_launch_video_config(env_cfg, video_args())
     assert [cfg.visualizer_type for cfg in env_cfg.sim.visualizer_cfgs] == ["kit"] and not env_cfg.video_recorders
     without_isaac_sim.discard("isaacsim")
@@ -252,6 +267,18 @@ def test_nothing_changes_without_need(programs, without_isaac_sim) -> None:
         env_cfg = video_env("Gr00t-Reach-Franka")
         programs.train.pre_launch_video_config(env_cfg, args)
         assert not env_cfg.video_recorders
+
+
+@pytest.mark.parametrize(
+    ("physics", "engine"), [("newton_mjwarp", "newton"), ("ovphysx", "ovphysx"), ("physx", "ovphysx")]
+)
+def test_a_film_starts_no_isaac_sim_and_changes_no_engine(programs, without_isaac_sim, physics, engine) -> None:
+    """Isaac Sim is installed, and nothing else of the run needs it."""
+    without_isaac_sim.add("isaacsim")
+    env_cfg = video_env("Gr00t-Reach-Franka", f"physics={physics}")
+    programs.train.pre_launch_video_config(env_cfg, video_args())
+    assert env_cfg.video_recorders and not env_cfg.sim.visualizer_cfgs
+    assert simulator_of(env_cfg)["physics"] == engine
 
 
 def test_video_that_cannot_be_made_is_refused(programs, without_isaac_sim) -> None:

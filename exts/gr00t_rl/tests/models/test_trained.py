@@ -14,8 +14,9 @@ from tensordict import TensorDict
 from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, tokenizer_assets
 from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
 from gr00t_rl.models import Gr00tActor
-from gr00t_rl.models.trained import _picture_sizes, trained_network
+from gr00t_rl.models.trained import trained_network
 from gr00t_rl.utils.errors import ConfigurationError
+from gr00t_rl.utils.simulators import picture_sizes_of
 
 ACTION, STEPS = 2, 4
 
@@ -149,6 +150,6 @@ def test_sizes_of_pictures_are_those_of_the_scenes_cameras():
     """A task that is not ours has no camera_size: its groups' terms name cameras. What names none is not known."""
     group = {"top": {"image": {"params": {"camera": "above"}}}, "hand": {"image": {"params": {}}}}
     env = {"observations": group, "scene": {"above": {"height": 48, "width": 64}}}
-    assert _picture_sizes(env, {"scene": "top", "wrist": "hand", "gone": "gone"}) == {"scene": (48, 64)}
-    assert _picture_sizes(env | {"camera_size": 32}, {"scene": "top"}) == {"scene": (32, 32)}
-    assert _picture_sizes({}, {"scene": "top"}) == {}
+    assert picture_sizes_of(env, {"scene": "top", "wrist": "hand", "gone": "gone"}) == {"scene": (48, 64)}
+    assert picture_sizes_of(env | {"camera_size": 32}, {"scene": "top"}) == {"scene": (32, 32)}
+    assert picture_sizes_of({}, {"scene": "top"}) == {}

@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from gr00t_rl.cli.finetune import build_parser
-from gr00t_rl.data import frame_cache
+from gr00t_rl.data import frame_cache, task_modality
 from gr00t_rl.data.clips import Clip
 from gr00t_rl.data.frame_cache import FrameCache
-from gr00t_rl.gr00t import METADATA_FILE
+from gr00t_rl.gr00t import METADATA_FILE, ActionKey, Gr00tN1d5, Gr00tN1d5Config, Modality, StateKey
 from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE
 from gr00t_rl.gr00t.n1d5.processor import RELEASED_CROP
 from gr00t_rl.sft import program
 from gr00t_rl.sft.arguments import complete_arguments
+from gr00t_rl.sft.embodiment import chosen_embodiment
 from gr00t_rl.sft.training import Batches
 from gr00t_rl.utils.errors import ConfigurationError
 
@@ -90,6 +92,30 @@ def test_what_is_not_said_once_is_refused(dataset, modality, tmp_path, options, 
         complete_arguments(args)
         program.run(args)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tag", "of_agent", "options", "row"),
+    [
+        (32, "new_embodiment", 0, [], 31),  # as NVIDIA's programs have it
+        (32, "gr1", 0, [], 24),
+        (32, "mine", 0, [], 0),
+        (32, "new_embodiment", 3, [], 3),
+        (32, "new_embodiment", 0, ["--embodiment_id", "0"], 0),
+        (4, "new_embodiment", 0, [], 0),
+    ],
+)
+def test_the_row_of_a_tasks_embodiment(rows, tag, of_agent, options, row, tmp_path, monkeypatch):
+    config = Gr00tN1d5Config.tiny(max_num_embodiments=rows)
+    Gr00tN1d5.from_config(config).save_pretrained(tmp_path / "base")
+    modality = Modality(tag, {}, {"s": StateKey("policy", 0, 2)}, {"a": ActionKey(0, 2)})
+    agent_cfg = SimpleNamespace(actor=SimpleNamespace(embodiment_id=of_agent))
+    monkeypatch.setattr(task_modality, "agent_cfg_of", lambda task: agent_cfg)
+    monkeypatch.setattr(task_modality, "modality_of", lambda cfg, task: modality)
+    args = build_parser().parse_args(
+        ["--dataset", "d", "--task", "X", "--checkpoint", str(tmp_path / "base"), "--out", "o", *options]
+    )
+    assert chosen_embodiment(args).modality is modality and args.embodiment_id == row
 
 
 class RecordedCache(FrameCache):

@@ -30,6 +30,7 @@ from gr00t_rl.models import Gr00tActor
 from gr00t_rl.sft import program
 from gr00t_rl.sft.arguments import complete_arguments
 from gr00t_rl.sft.network import as_statistics
+from gr00t_rl.sft.embodiment import Embodiment
 from gr00t_rl.sft.parts import Tuned
 from gr00t_rl.sft.samples import Samples
 from gr00t_rl.sft.saved import SavedTraining
@@ -174,6 +175,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(dataset, modality, tmp_path
     assert state.exists() and not out.exists()
     with pytest.raises(ConfigurationError, match=r"is of a run with --lr 0.001, this one has 0.01; give the same"):
         finetune(root, modality, out, *options, "--lr", "1e-2")
+    data = Demonstrations.load([root])
+    data.action[3, 0] += 1e-3
+    with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match="is of a run on other demonstrations"):
+        patch.setattr(Demonstrations, "load", lambda *_, **__: data)
+        finetune(root, modality, out, *options)
     steps = []
     monkeypatch.setattr(Training, "advance", lambda training: steps.append(training.step) or advance(training))
     log = finetune(root, modality, out, *options)
@@ -193,7 +199,7 @@ def test_losses_go_on_where_the_training_computes(tmp_path):
         load_state_dict=lambda _: None,
         trainer=SimpleNamespace(samples=SimpleNamespace(device=torch.device("meta"))),
     )
-    saved = SavedTraining(tmp_path / "out.resume.pt", {}, 500)
+    saved = SavedTraining(tmp_path / "out.resume.pt", {}, 500, "")
     saved.save(training, [{"step": 1}], [torch.tensor(0.5), torch.tensor(0.25)])
     curve, recent = saved.load(training)
     assert curve == [{"step": 1}]
@@ -207,7 +213,7 @@ def test_failures_are_told_of_and_left_out_on_demand(dataset, modality, monkeypa
     rows[1]["success"] = False
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     loaded = []
-    monkeypatch.setattr(program, "chosen_embodiment", lambda args: (modality, None, None))
+    monkeypatch.setattr(program, "chosen_embodiment", lambda args: Embodiment(modality))
     monkeypatch.setattr(program, "finetune", lambda args, data, *_: loaded.append(data.success.tolist()))
     for options in ([], ["--only_success"]):
         args = ["--dataset", str(root), "--task", TASK, "--checkpoint", "tiny", "--out", "unused", "--device", "cpu"]

@@ -67,6 +67,9 @@ def test_the_command_compares_a_checkpoint_with_its_data(dataset, modality, tmp_
     (out / SETTINGS_FILE).unlink()
     with pytest.raises(ConfigurationError, match=r"has no experiment_cfg/gr00t_rl.json, and nothing says .* --task"):
         command.main(call)
+    assert "scaled by minimum and maximum" not in capsys.readouterr().err
+    assert command.main([*call, "--embodiment_tag", "robot", "--embodiment_id", "0"]) == 0
+    assert "no file of --checkpoint " in capsys.readouterr().err  # what an N1.5 folder of other programs does not say
 
 
 @pytest.mark.parametrize("modality", ["camera"], indirect=True)

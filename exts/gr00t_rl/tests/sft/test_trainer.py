@@ -16,6 +16,7 @@ from gr00t_rl.data import Demonstrations
 from gr00t_rl.flow import flow_matching_loss, time_bucket
 from gr00t_rl.gr00t import Gr00tN1d5, Gr00tN1d5Config, Gr00tN1d5Processor, Modality
 from gr00t_rl.gr00t.n1d5 import tiny_tokenizer
+from gr00t_rl.sft import samples as samples_module
 from gr00t_rl.sft.grounding import Grounding
 from gr00t_rl.sft.network import as_statistics
 from gr00t_rl.sft.parts import Tuned
@@ -106,6 +107,21 @@ def make_trainer(root: Path, modality: Modality, cache: float = 1e9, grounding: 
     told = Grounding(data.privileged, head.backbone_embedding_dim, head.max_state_dim, grounding) if grounding else None
     samples = Samples(data, processor, 5, torch.device("cpu"))
     return Trainer(model, samples, Tuned(**tuned), cache, grounding=told)
+
+
+def test_chunks_are_normalised_a_block_at_a_time(dataset, modality, monkeypatch):
+    """The same numbers, and never all frames at the network's full width."""
+    root = dataset(6)
+    whole, sizes = make_trainer(root, modality).samples, []
+    monkeypatch.setattr(samples_module, "BLOCK", 7)
+    pad_action = Gr00tN1d5Processor.pad_action
+    monkeypatch.setattr(
+        Gr00tN1d5Processor, "pad_action", lambda self, x, state: sizes.append(len(x)) or pad_action(self, x, state)
+    )
+    parts = make_trainer(root, modality).samples
+    frames = torch.arange(48)
+    assert torch.equal(parts.actions(frames), whole.actions(frames)) and sizes == [7, 7, 7, 7, 7, 7, 6]
+    assert parts._actions.untyped_storage().nbytes() == parts._actions.nbytes
 
 
 def draws(n: int) -> tuple[Tensor, Tensor]:

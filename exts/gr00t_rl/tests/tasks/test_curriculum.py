@@ -99,6 +99,35 @@ def test_quick_successes_are_counted_with_the_failures_that_began_with_them(env)
     assert levels == [0.0] * 6  # counted when they end, the first four episodes would all be successes
 
 
+@pytest.mark.parametrize("evaluates", [False, True])
+@pytest.mark.parametrize("successes", [2, 1])
+def test_iterations_of_one_episodes_length_raise_the_level(env, successes, evaluates) -> None:
+    """As under GRPO, which resets all envs when their time is up: some succeed in step 2 of 4, the others time out."""
+    env.max_episode_length = 4
+    params = {"threshold": 0.5, "step": 0.4, "episodes": N, "start": 0.0}
+    term = mdp.success_curriculum(CurriculumTermCfg(func=mdp.success_curriculum, params=params), env)
+    levels, everyone = [], torch.arange(N)
+    for _ in range(3):
+        env.episode_length_buf[:] = 0
+        for step in range(1, 5):
+            env.common_step_counter, env.episode_length_buf = env.common_step_counter + 1, env.episode_length_buf + 1
+            if step in (2, 4):
+                ids = everyone[:successes] if step == 2 else everyone[successes:]
+                env.reset_buf = torch.zeros(N, dtype=torch.bool).index_fill(0, ids, True)
+                env.extras["success"] = env.reset_buf & (step == 2)
+                term(env, ids, **params)
+                env.episode_length_buf[ids] = 0
+        env.reset_buf = torch.zeros(N, dtype=torch.bool)
+        if evaluates:
+            env.evaluating, counter = True, env.common_step_counter
+            term(env, slice(None), **params)
+            env.common_step_counter += 7
+            term(env, slice(None), **params)
+            env.evaluating, env.common_step_counter = False, counter
+        levels.append(term(env, slice(None), **params).item())
+    assert levels == pytest.approx([0.4, 0.8, 1.0] if successes == 2 else [0.0] * 3)
+
+
 def test_abandoned_episodes_do_not_count(env, finish) -> None:
     env.reset_buf[:] = False
     for _ in range(5):

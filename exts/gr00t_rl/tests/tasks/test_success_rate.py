@@ -9,7 +9,7 @@ import torch
 from isaaclab.managers import TerminationTermCfg
 
 from gr00t_rl.tasks.tabletop import mdp
-from gr00t_rl.tasks.tabletop.mdp.history import OutcomeHistory
+from gr00t_rl.tasks.tabletop.mdp.history import OutcomeHistory, OutcomesDue
 from gr00t_rl.tasks.tabletop.mdp.terminations import (
     FAILURE_RATE_TAG,
     SUCCESS_RATE_TAG,
@@ -89,8 +89,10 @@ class Episodes:
         return [self.env.extras["log"][tag].item() for tag in TAGS]
 
     def expected(self, since: int = 0, instruction: int | None = None) -> list[float]:
-        """The rates of the episodes that began at ``since`` or later and whose time was up before this step."""
-        due = sorted(e for e in self.ended if since <= e[0] < self.now - HORIZON)
+        """The rates of the episodes that began at ``since`` or later and whose time was up before this step; at its end
+        if all envs are reset then.
+        """
+        due = sorted(e for e in self.ended if since <= e[0] < self.now - HORIZON + bool(self.env.reset_buf.all()))
         due = [e for e in due if instruction in (None, e[3])][-max(256, self.env.num_envs) :]
         return [sum(e[2] == kind for e in due) / max(1, len(due)) for kind in range(3)]
 
@@ -101,7 +103,7 @@ def test_an_episode_counts_when_its_time_would_have_been_up(num_envs) -> None:
     episodes = Episodes(num_envs)
     for step in range(1, 60):
         episodes.step()
-        if step <= HORIZON:
+        if step < HORIZON + (num_envs > 1):
             assert not episodes.env.extras["log"]
         elif episodes.env.reset_buf.any():
             assert episodes.rates == pytest.approx(episodes.expected(), abs=1e-6)
@@ -147,9 +149,11 @@ def test_what_is_abandoned_does_not_count(evaluates) -> None:
     episodes = Episodes(50)
     for _ in range(3 * HORIZON + 2):
         episodes.step()
-    before, kept = episodes.rates, [e for e in episodes.ended if e[0] < episodes.now - HORIZON]
+    kept = [e for e in episodes.ended if e[0] <= episodes.now - HORIZON]  # whose time is up
     episodes.env.evaluating = evaluates
     episodes.reset()
+    before = episodes.rates
+    assert before == pytest.approx([sum(e[2] == kind for e in kept) / len(kept) for kind in range(3)], abs=1e-6)
     for _ in range(HORIZON + 3 if evaluates else 0):
         episodes.step()
         assert episodes.rates == before
@@ -164,6 +168,34 @@ def test_what_is_abandoned_does_not_count(evaluates) -> None:
     episodes.ended = kept + [e for e in episodes.ended if e[0] >= since]
     assert episodes.rates == pytest.approx(episodes.expected(), abs=1e-6)
     assert episodes.rates != pytest.approx(before)
+
+
+@pytest.mark.parametrize("evaluates", [False, True], ids=["reset", "evaluation"])
+def test_iterations_of_one_episodes_length_are_counted(evaluates) -> None:
+    """A reset of all envs, or an evaluation, just when the first episodes' time is up, and only then."""
+    episodes = Episodes(50)
+    for _ in range(4):
+        for _ in range(HORIZON):
+            episodes.step()
+        episodes.env.evaluating = evaluates
+        episodes.reset()
+        if evaluates:
+            episodes.step()
+            episodes.ended = [e for e in episodes.ended if e[0] != episodes.now - 1]
+            episodes.reset()
+            episodes.env.evaluating = False
+    first = [e for e in episodes.ended if e[0] % (HORIZON + evaluates) == 0]
+    assert len(first) == 200
+    assert episodes.rates == pytest.approx([sum(e[2] == kind for e in first) / 200 for kind in range(3)], abs=1e-6)
+
+
+def test_an_episode_that_was_ended_a_step_late_counts() -> None:
+    """An env that was not finite gets the clock of the last step, and is ended in the next (quarantine)."""
+    due = OutcomesDue(2, HORIZON, "cpu")
+    for _ in range(HORIZON + 3):
+        assert not due.step().any()
+    due.record(torch.tensor([1]), torch.tensor([3]), torch.tensor([HORIZON + 1]))
+    assert due.step().tolist() == [0, 3] and not due.step().any()
 
 
 def test_success_must_hold_without_a_break() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def resume_file(folder: Path) -> Write:
         def state_dict(self) -> dict[str, Any]:
             return {"weights": torch.zeros(10_000)}
 
-    saved = SavedTraining(folder / "out.resume.pt", {}, 1)
+    saved = SavedTraining(folder / "out.resume.pt", {}, 1, "")
     return lambda: saved.save(Training(), [], [])  # type: ignore[arg-type]
 
 
@@ -88,6 +89,7 @@ WRITERS = (result, report, any_file, best, run, resume_file, export, collection)
 @contextlib.contextmanager
 def small_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No file may be larger than 4 KiB: the kernel itself refuses, in the middle of a write."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # half a .pyc would stay and break the next import
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:

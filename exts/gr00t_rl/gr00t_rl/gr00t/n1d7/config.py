@@ -28,6 +28,7 @@ _FIXED = {
     "add_pos_embed": True,
     "use_vlln": True,
     "reproject_vision": False,
+    "strict_action_padding_mask": False,
 }
 _DIT_FIXED = {"interleave_self_attention": True, "norm_type": "ada_norm", "positional_embeddings": None}
 _VL_FIXED = {"positional_embeddings": None}

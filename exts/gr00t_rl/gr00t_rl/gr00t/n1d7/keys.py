@@ -108,6 +108,20 @@ def _check_order(recipe: Recipe, modality: Modality) -> None:
         check_present(recipe, tag, "video", "pictures")
 
 
+def check_consecutive(recipe: Recipe, tag: str) -> None:
+    """Make sure that a chunk's actions follow each other from the decision on, one per step.
+
+    Raises:
+        ValueError: They do not.
+    """
+    steps = recipe.modality(tag, "action").get("delta_indices") or []
+    if steps != list(range(len(steps))):
+        raise ValueError(
+            f"embodiment_tag is {tag!r}, whose action.delta_indices in the checkpoint's {PROCESSOR_FILE} is {steps}: "
+            "chunks that do not begin now, or leave steps out, are not supported; set another"
+        )
+
+
 def check_present(recipe: Recipe, tag: str, part: str, what: str) -> None:
     """Make sure that a decision of an embodiment takes the present alone.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..modality import ActionKey, Modality, StateKey, Statistics
 from ..normalise import Stats, read_stats
-from .keys import check_keys, check_present, mode_of
+from .keys import check_consecutive, check_keys, check_present, mode_of
 from .recipe import PROCESSOR_FILE, Recipe, read_table
 from .relative import Relative, read_relative
 from .scaling import NEEDS
@@ -28,14 +28,15 @@ def read_statistics(assets: Mapping[str, bytes], modality: Modality) -> Statisti
 
     Raises:
         CheckpointError: A file that is not readable.
-        ValueError: The statistics of a key that is normalised are missing or do not fit, or the embodiment's states
-            are of the past too, of which an env keeps none.
+        ValueError: The statistics of a key that is normalised are missing or do not fit, the embodiment's states are of
+            the past too, of which an env keeps none, or its actions are not those of consecutive steps from now on.
     """
     recipe = Recipe.read(assets)
     relative = read_relative(recipe, modality)
     check_keys(recipe, modality, relative)
     if modality.state:
         check_present(recipe, modality.embodiment_tag, "state", "states")
+    check_consecutive(recipe, modality.embodiment_tag)
     modes = {f"state.{name}": key.normalization for name, key in modality.state.items()}
     modes |= {f"action.{name}": key.normalization for name, key in modality.action.items()}
     needing = [name for name, mode in modes.items() if mode is not None]

@@ -113,7 +113,8 @@ class EndEffectorServo(ActionTerm):
         posture = self.cfg.posture_gain * (data.default_joint_pos.torch[:, arm] - joint_pos)
         rhs = error - (jacobian @ posture[:, :, None]).squeeze(-1)
         gram = jacobian @ jacobian.mT + self._damping
-        step = posture + (jacobian.mT @ torch.linalg.solve(gram, rhs[:, :, None])).squeeze(-1)
+        # solve_ex does not wait for the device to ask for errors: the damped matrix has an inverse
+        step = posture + (jacobian.mT @ torch.linalg.solve_ex(gram, rhs[:, :, None])[0]).squeeze(-1)
         # Read each time: not all of it is filled in when terms are made, and events may randomise gains.
         drive = (data.soft_joint_vel_limits, data.joint_stiffness, data.joint_damping)
         lead = speed_bound_lead(*(value.torch[:, arm] for value in drive))

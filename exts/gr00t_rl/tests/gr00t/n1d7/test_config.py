@@ -106,6 +106,7 @@ def test_rotary_sizes_are_read_as_transformers_5_writes_them(files):
         ("add_pos_embed", False, "add_pos_embed is False"),
         ("use_vlln", False, "use_vlln is False"),
         ("reproject_vision", True, "reproject_vision is True"),
+        ("strict_action_padding_mask", True, "strict_action_padding_mask is True"),
         ("backbone_model_type", "eagle", "backbone_model_type is 'eagle'"),
         ("diffusion_model_cfg.norm_type", "layer_norm", "norm_type is 'layer_norm'"),
         ("diffusion_model_cfg.positional_embeddings", "sinusoidal", "positional_embeddings is 'sinusoidal'"),

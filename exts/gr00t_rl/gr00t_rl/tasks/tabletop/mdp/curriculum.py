@@ -75,22 +75,29 @@ class success_curriculum(ManagerTermBase):
     ) -> torch.Tensor:
         level, steps = env._curriculum_level, env.common_step_counter - self._steps
         self._steps = env.common_step_counter
+        for _ in range(min(steps, self._horizon + 1)):  # it is not called in steps in which nobody is reset
+            self._count(self._due.step())
         if is_evaluating(env):
+            self._count(self._due.take())  # before an evaluation's first reset; later there is nothing
             self._due.begin_anew()
             return level
-        for _ in range(min(steps, self._horizon + 1)):  # it is not called in steps in which nobody is reset
-            codes = self._due.step()
-            self._history.append((codes == 2)[:, None], codes > 0)
+        ended = just_ended(env, env_ids)
+        is_callers = ~ended.any() if len(ended) == env.num_envs else None  # an env.reset()
+        if is_callers is not None:
+            self._count(self._due.take(is_callers))
         # Float sums of 0 and 1 are exact, but their quotient may fall just short of the threshold it equals.
         rise = self._history.full() & (self._history.mean()[0] >= threshold - 1e-6)
         self._history.forget(rise)
         self._due.forget(rise)
-        ended = just_ended(env, env_ids)
-        if len(ended) == env.num_envs:
-            self._due.forget(~ended.any())  # a caller's env.reset()
+        if is_callers is not None:
+            self._due.forget(is_callers)
         counts = ended & (self._begun_at[env_ids] == level) & ~rise
         self._due.record(env_ids, counts * (1 + env.extras["success"][env_ids].int()), env.episode_length_buf[env_ids])
         level += step * rise
         level.clamp_(max=1.0)
         self._begun_at[env_ids] = level
         return level
+
+    def _count(self, codes: torch.Tensor) -> None:
+        """Count the episodes whose time is up: 0, or 1 + success, int [N]."""
+        self._history.append((codes == 2)[:, None], codes > 0)

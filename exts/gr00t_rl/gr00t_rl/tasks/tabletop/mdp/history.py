@@ -55,8 +55,13 @@ class OutcomesDue:
 
     @property
     def any_due(self) -> bool:
-        """Has the time of a first episode passed since the start or :meth:`begin_anew`?"""
+        """Have codes of a first episode been handed out by :meth:`step` since the start or :meth:`begin_anew`?"""
         return self._now > self._horizon
+
+    @property
+    def any_complete(self) -> bool:
+        """Has a first episode's time passed at the end of this env step, so that :meth:`take` may hand out its code?"""
+        return self._now >= self._horizon
 
     def step(self) -> torch.Tensor:
         """Begin an env step; returns the codes [N] of the episodes whose time is up, 0 where there is none."""
@@ -66,17 +71,32 @@ class OutcomesDue:
         self._now += 1
         return due
 
+    def take(self, when: torch.Tensor | bool = True) -> torch.Tensor:
+        """End an env step; returns what the next :meth:`step` would, and hands it out once only.
+
+        A reset of all envs comes between the two, and ends what is kept: without this, iterations of just one episode's
+        length would never count any. All endings of the step must be recorded.
+
+        Args:
+            when: Only where it is true, a bool or 0-d bool tensor.
+        """
+        row = self._now % self._horizon
+        due = self._codes[row] * when
+        self._codes[row] -= due
+        return due
+
     def record(self, env_ids: torch.Tensor | slice, codes: torch.Tensor, lengths: torch.Tensor) -> None:
         """Keep how episodes ended in this env step.
 
         Args:
             env_ids: The n envs.
             codes: What is to be handed out, positive int [n]; 0 for an episode that does not count.
-            lengths: How long they lasted [env steps], int [n]. One that began before the start does not count, nor one
-                that lasted longer than the horizon.
+            lengths: How long they lasted [env steps], int [n]; more than the horizon is taken for the horizon. One that
+                began before the start does not count.
         """
+        lengths = lengths.clamp(max=self._horizon)  # an env that was not finite is ended a step later (quarantine)
         begun = self._now - lengths
-        counts = (codes > 0) & (begun >= 0) & (lengths <= self._horizon) & (lengths > 0)
+        counts = (codes > 0) & (begun >= 0) & (lengths > 0)
         rows = torch.where(counts, begun % self._horizon, self._horizon)
         envs = torch.arange(self._codes.shape[1], device=rows.device)[env_ids]
         self._codes[rows, envs] = codes.to(torch.int16)

@@ -45,7 +45,7 @@ class held_success(ManagerTermBase):
       episode has just ended, the one it had. If each is a task of its own (``instruction_names`` of the env cfg),
       ``charts/success_rate/<name>``: the success rate of the last max(256, num_envs) episodes of each.
 
-    Not counted: episodes that a caller abandons with ``env.reset()``, and those that wait for their time then; episodes
+    Not counted: episodes that a caller abandons with ``env.reset()``, and those whose time is not up then; episodes
     of an evaluation in between (``env.evaluating``); first episodes that rsl_rl lets begin at a random length.
 
     Term params:
@@ -79,28 +79,30 @@ class held_success(ManagerTermBase):
         if is_evaluating(env):
             self._due.begin_anew()
         else:
-            self._count(self._due.step())
+            codes = self._due.step()
+            self._count(codes, self._due.any_due)
         return self._success
 
     def reset(self, env_ids: Sequence[int] | None = None) -> None:
         ids = slice(None) if env_ids is None else env_ids
+        ended = just_ended(self._env, ids)
         if not is_evaluating(self._env):
             endings = kinds_of_ending(self._success[ids], self._env.termination_manager.terminated[ids])
-            ended = just_ended(self._env, ids)
-            if len(endings) == self._env.num_envs:
-                self._due.forget(~ended.any())  # a caller's env.reset()
             codes = 1 + endings.int().argmax(dim=-1) + _KINDS * self._instruction[ids]
             self._due.record(ids, codes * ended, self._env.episode_length_buf[ids])
+        if len(ended) == self._env.num_envs:  # all of this step's endings are known
+            self._count(self._due.take(), self._due.any_complete)
+            self._due.forget(~ended.any())  # a caller's env.reset()
         self._held[ids] = 0
         if self._known:
             log, tags = self._env.extras["log"], (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
             log.update(zip(tags, self._history.mean().unbind(), strict=True))
             log.update({f"{SUCCESS_RATE_TAG}/{name}": history.mean()[0] for name, history in self._histories.items()})
 
-    def _count(self, codes: torch.Tensor) -> None:
-        """Count the episodes whose time is up: 0, or 1 + kind of ending + 3 · instruction, int [N]."""
-        self._known |= self._due.any_due
-        if not self._due.any_due:
+    def _count(self, codes: torch.Tensor, are_any: bool) -> None:
+        """Count the episodes whose time is up, if any: 0, or 1 + kind of ending + 3 · instruction, int [N]."""
+        self._known |= are_any
+        if not are_any:
             return
         valid, kind, instruction = codes > 0, (codes - 1) % _KINDS, (codes - 1) // _KINDS
         endings = kind[:, None] == torch.arange(_KINDS, device=codes.device)

@@ -61,13 +61,6 @@ def _evaluate(
     args: argparse.Namespace, data: Demonstrations, embodiment: Embodiment
 ) -> tuple[dict[str, Any], bytes | None]:
     modality, settings = embodiment.modality, embodiment.settings
-    if embodiment.assumed:
-        print(
-            f"[gr00t_rl] warning: no file of --checkpoint {args.checkpoint} says how it was trained: its keys are "
-            "taken in the order of modality.json, scaled by minimum and maximum, and pictures whole. If the errors are "
-            "large, give the keys as its data config has them (--modality FILE, normalization, sin_cos, video_crop)",
-            file=sys.stderr,
-        )
     device = torch.device(args.device)
     try:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -75,6 +68,13 @@ def _evaluate(
         samples = load_samples(model, args, data, modality, device)
     except (CheckpointError, ValueError) as error:
         raise ConfigurationError(f"--checkpoint {args.checkpoint}: {error}") from None
+    if embodiment.assumed:
+        print(
+            f"[gr00t_rl] warning: no file of --checkpoint {args.checkpoint} says how it was trained: its keys are "
+            "taken in the order of modality.json, scaled by minimum and maximum, and pictures whole. If the errors are "
+            "large, give the keys as its data config has them (--modality FILE, normalization, sin_cos, video_crop)",
+            file=sys.stderr,
+        )
     horizon = model.config.action_head.action_horizon
     known = samples.processor.known_embodiment(model.assets, modality.embodiment_tag)
     own = settings.n_action_steps if settings else None

@@ -29,8 +29,8 @@ from gr00t_rl.gr00t import (
 from gr00t_rl.models import Gr00tActor
 from gr00t_rl.sft import program
 from gr00t_rl.sft.arguments import complete_arguments
-from gr00t_rl.sft.network import as_statistics
 from gr00t_rl.sft.embodiment import Embodiment
+from gr00t_rl.sft.network import as_statistics
 from gr00t_rl.sft.parts import Tuned
 from gr00t_rl.sft.samples import Samples
 from gr00t_rl.sft.saved import SavedTraining

@@ -56,7 +56,9 @@ def check_expert_and_its_score(env) -> None:
 
 
 def check_reset_is_no_episode(env) -> None:
+    env.reset()  # counts those whose time is up
     before = env.extras["log"][SUCCESS_RATE_TAG].item()
+    env.step(torch.zeros(NUM_ENVS, 5))
     env.reset()
     assert env.extras["log"][SUCCESS_RATE_TAG].item() == before
 

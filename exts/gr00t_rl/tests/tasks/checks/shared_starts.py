@@ -16,11 +16,15 @@ import torch
 from isaaclab.app import launch_simulation
 from isaaclab.envs import ManagerBasedRLEnv, mdp
 from isaaclab.managers import EventTermCfg, SceneEntityCfg
+from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper, handle_deprecated_rsl_rl_cfg
 from isaaclab_tasks.utils.hydra import resolve_task_config
+from rsl_rl.runners import OnPolicyRunner
 from simulated import simulated
 
 from gr00t_rl.assets import cube_cfg
 from gr00t_rl.assets.franka.franka_cfg import FRANKA_PRIMITIVE_CFG
+from gr00t_rl.cfg import ActionKeyCfg, Gr00tRunnerCfg, ModalityCfg, StateKeyCfg
+from gr00t_rl.tasks.agents import act_on
 from gr00t_rl.tasks.grouping import share_starts
 from gr00t_rl.tasks.tabletop.mdp import goal_position
 
@@ -115,6 +119,22 @@ def check_own_resets(env: ManagerBasedRLEnv, name: str) -> None:
     assert moved == [1, SIZE + 2], moved
 
 
+def check_training(env: ManagerBasedRLEnv) -> None:
+    """A small GR00T learns on an env that knows nothing of us, but for an instruction: docs/own_task.md."""
+    keys = {"policy": StateKeyCfg(group="policy", start=0, end=32, normalization=None)}
+    joints = ActionKeyCfg(start=0, end=7, normalization=None, absolute=True, hold=0.0)
+    loaded = Gr00tRunnerCfg()
+    act_on(loaded, ModalityCfg(state=keys, action={"joints": joints}))
+    loaded.obs_groups["critic"] = ["policy"]
+    cfg = handle_deprecated_rsl_rl_cfg(loaded, "5.5.1").to_dict() | {"device": "cpu", "num_steps_per_env": 16}
+    cfg["algorithm"]["num_critic_warmup_iterations"] = 0
+    env.cfg.instruction = "reach the pose"
+    runner = OnPolicyRunner(RslRlVecEnvWrapper(env), cfg, None, "cpu")
+    before = torch.cat([p.detach().flatten() for p in runner.alg.get_policy().parameters()])
+    runner.learn(1)
+    assert not torch.equal(torch.cat([p.detach().flatten() for p in runner.alg.get_policy().parameters()]), before)
+
+
 if sys.argv[1] == "ours":
     with simulated("Gr00t-Push-Cube-Franka", NUM_ENVS, f"env.start_group_size={SIZE}") as env:
         check_starts(env, {"robot.joint_position", "cube.root_pose", "goal"})
@@ -125,3 +145,4 @@ else:
         check_starts(env, {"robot.joint_position", "cube.root_pose", "command.ee_pose"})
         check_equal_actions(env, 20)
         check_own_resets(env, "cube.root_pose")
+        check_training(env)

@@ -20,6 +20,8 @@ _servers: list[subprocess.Popen[str]] = []
 
 def _server() -> subprocess.Popen[str]:
     """What forks a process for every check: loading torch, Warp and Isaac Lab takes as long as most checks."""
+    if _servers and _servers[0].poll() is not None:
+        _servers.clear()
     if not _servers:
         # An empty GPU list: the same bits everywhere. One thread each, because other threads do not live on in a fork.
         one = {"OMP_NUM_THREADS": "1", "PXR_WORK_THREAD_LIMIT": "1", "CUDA_VISIBLE_DEVICES": ""}

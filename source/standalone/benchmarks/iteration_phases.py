@@ -70,7 +70,6 @@ class Timed:
         """Play and learn once; return the phases [s] and what follows from them."""
         alg, env, cuda = self.alg, self.env, torch.cuda.is_available() and self.env.device != "cpu"
         # the env's flags are the algorithm's, and there are several
-        env.unwrapped.render_timer = alg.render_timer
         env.unwrapped.new_episodes_decide = not alg.policy.align_decisions
         alg.train_mode()
         obs = env.get_observations().to(alg.device)

@@ -37,21 +37,23 @@ class Score:
     """First episodes, one per env."""
     successes: int | None
     """Those that succeeded; None if the env does not say."""
-    mean_return: float
-    """Mean of the undiscounted returns. One that is not finite counts as the lowest finite one; -inf if none is."""
+    mean_return: float | None
+    """Mean of the undiscounted returns. One that is not finite counts as the lowest finite one; None if none is."""
     conditions: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Under what it was measured: scores of other conditions cannot be compared."""
 
     @property
-    def value(self) -> float:
+    def value(self) -> float | None:
         """What the best is chosen by: the success rate, or the mean return where the env reports no success."""
         return self.mean_return if self.successes is None else self.successes / self.episodes
 
     def beats(self, other: Score | None) -> bool:
         """Whether this one becomes the best: ties do, and one that is measured by something else."""
-        if not math.isfinite(self.value):
+        if self.value is None:
             return False
-        return other is None or (self.successes is None) != (other.successes is None) or self.value >= other.value
+        if other is None or other.value is None or (self.successes is None) != (other.successes is None):
+            return True
+        return self.value >= other.value
 
     def differing(self, conditions: dict[str, Any]) -> list[str]:
         """Return what both know of and is not the same, such as "task A, now B"."""
@@ -64,10 +66,10 @@ class Score:
     def metrics(self) -> dict[str, float]:
         """Return the metrics by tag."""
         found = {"charts/eval_episodes": float(self.episodes)}
-        if math.isfinite(self.mean_return):
+        if self.mean_return is not None:
             found["charts/eval_return"] = self.mean_return
         if self.successes is not None:
-            found["charts/eval_success_rate"] = self.value
+            found["charts/eval_success_rate"] = self.successes / self.episodes
         return found
 
 
@@ -246,7 +248,7 @@ class Evaluator:
         if broken:
             return None
         episodes = world * self._alg.env.num_envs
-        mean = (total + (episodes - finite) * lowest.item()) / episodes if finite else -math.inf
+        mean = (total + (episodes - finite) * lowest.item()) / episodes if finite else None
         return Score(iteration, episodes, int(successes) if says else None, mean, self.conditions())
 
     def conditions(self) -> dict[str, Any]:

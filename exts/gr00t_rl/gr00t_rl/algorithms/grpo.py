@@ -108,8 +108,7 @@ class GRPO(ClippedSurrogate):
         self.queue.rest(~self.episodes.alive)
         self._reset_models(ends)
         self._reports_success, self._reports_time_outs = success is not None, time_outs is not None
-        # second episodes are short ones: counted, they bias what the env says of endings; and at the reset of all envs
-        # it forgets the first ones
+        # the env's rates are of the last episodes of several iterations, and GRPO reports this one's
         rates = (SUCCESS_RATE_TAG, FAILURE_RATE_TAG, TIME_OUT_RATE_TAG)
         for tag in (*rates, *(f"{SUCCESS_RATE_TAG}/{name}" for name in self._tasks)):
             extras.get("log", {}).pop(tag, None)

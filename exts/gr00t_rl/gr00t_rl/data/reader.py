@@ -139,9 +139,10 @@ class Demonstrations:
         return chunk.masked_fill(beyond[..., None] & self._changes(), 0.0)
 
     def digest(self) -> str:
-        """SHA-256 of states, actions, instructions and episodes. Pictures are left out."""
-        digest = hashlib.sha256(json.dumps(self.instructions).encode())
-        for part in (self.state, self.action, self.task, self.start):
+        """SHA-256 of all but the pictures."""
+        keys = (self.layout.state, self.layout.action, self.layout.privileged)
+        digest = hashlib.sha256(json.dumps([self.instructions, repr(keys)]).encode())
+        for part in (self.state, self.action, self.privileged, self.task, self.start, self.success):
             digest.update(part.contiguous().numpy())
         return digest.hexdigest()
 

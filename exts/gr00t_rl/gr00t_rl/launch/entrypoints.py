@@ -121,7 +121,8 @@ def _launcher(stock: Any, on_cores: Callable[[Any], bool]) -> Any:
         if several:
             env_cfg.sim.device, args_cli.distributed = args_cli.device, False
         with stock(env_cfg, args_cli) as physics_cfg, said_at_once():
-            args_cli.distributed = args_cli.distributed or several
+            if several:
+                args_cli.distributed = True
             yield physics_cfg
 
     return launch

@@ -15,6 +15,7 @@ from ..gr00t import TINY, CheckpointError, Modality, PolicySettings, files_of, s
 from ..gr00t.as_trained import trained_row
 from ..gr00t.checkpoint import SETTINGS_FILE, read_sizes_of, resolve_folder
 from ..gr00t.generations import Generation
+from ..gr00t.processor import KnownEmbodiment
 from ..utils.errors import ConfigurationError
 from .arguments import NOTHING_SAID
 
@@ -109,9 +110,9 @@ def _as_trained(args: argparse.Namespace, of: Generation, assets: Mapping[str, b
     """The embodiment of the file or dataset, as the checkpoint's files know it where that cannot say it."""
     found, derived = _told(args)
     modality = found.modality
-    known = of.Processor.known_embodiment(assets, modality.embodiment_tag).row
+    known = of.Processor.known_embodiment(assets, modality.embodiment_tag)
     if args.embodiment_id is None:
-        args.embodiment_id = known
+        args.embodiment_id = known.row
     if derived:
         modality = of.Processor.as_trained(assets, modality)
     if args.embodiment_id is None:
@@ -119,4 +120,4 @@ def _as_trained(args: argparse.Namespace, of: Generation, assets: Mapping[str, b
             f"it does not say which row of its weights {modality.embodiment_tag!r} has; set --embodiment_id (N1.5: "
             "new_embodiment has 31)"
         )
-    return found._replace(modality=modality, assumed=derived and known is None)
+    return found._replace(modality=modality, assumed=derived and known == KnownEmbodiment())

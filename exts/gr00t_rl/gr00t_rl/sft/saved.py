@@ -62,8 +62,8 @@ class SavedTraining:
                 )
         if content.get("data") != self.data:
             raise ConfigurationError(
-                f"{self.file} is of a run on other demonstrations: the dataset has changed since; remove the file to "
-                "begin anew"
+                f"{self.file} is of a run on other demonstrations (the dataset has changed), or of an earlier version; "
+                "remove it to begin anew"
             )
         try:
             training.load_state_dict(content["training"])

@@ -24,12 +24,15 @@ def said_at_once() -> Iterator[None]:
     """Print a :class:`ConfigurationError` as it leaves the block, and flush what was printed.
 
     Python prints it when the process ends. Isaac Sim ends the process itself, as its launcher closes: nothing that is
-    still to be printed then is seen.
+    still to be printed then is seen. Nor is what Isaac Lab's loading screen holds back: the console is taken from it.
     """
     try:
         yield
     except ConfigurationError as error:
         if error.code != 1:
+            screen = getattr(sys.modules.get("isaaclab.app.loading_screen"), "_active_screen", None)
+            if screen is not None:
+                screen.__exit__(None, None, None)  # as it does itself where startup fails, once
             print(error, file=sys.stderr)
             error.code = 1  # an exit status, and nothing to print
         if "TORCHELASTIC_ERROR_FILE" in os.environ:  # the launcher of several processes looks there

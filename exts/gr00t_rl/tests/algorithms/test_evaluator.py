@@ -247,10 +247,24 @@ def test_broken_episodes_make_no_policy_the_best(tmp_path, monkeypatch):
     runner.learn(1)  # three would have won with -2 each, and are broken; the fourth has -5
     assert runner.alg.evaluator.newest.mean_return == -LENGTH and iteration_of(tmp_path / BEST_MODEL) == 0
     runner.learn(1)
-    assert runner.alg.evaluator.newest.mean_return == -torch.inf and iteration_of(tmp_path / BEST_MODEL) == 0
+    assert runner.alg.evaluator.newest.mean_return is None and iteration_of(tmp_path / BEST_MODEL) == 0
     runner.learn(1)
     assert runner.alg.evaluator.best.mean_return == -WIN and iteration_of(tmp_path / BEST_MODEL) == 3
     assert read_scalars(tmp_path)["charts/eval_return"].keys() == {0, 1, 3}
+
+
+def test_a_success_without_a_finite_return_can_be_the_best_and_is_saved(tmp_path, monkeypatch):
+    runner = make("mlp", (3,), folder=tmp_path)
+    step = runner.env.step
+
+    def broken(actions: torch.Tensor) -> Any:
+        obs, rewards, dones, extras = step(actions)
+        return obs, rewards * torch.nan if runner.env.evaluating else rewards, dones, extras
+
+    monkeypatch.setattr(runner.env, "step", broken)
+    runner.learn(2)
+    assert runner.alg.evaluator.best.mean_return is None and runner.alg.evaluator.best.successes == 3
+    assert iteration_of(tmp_path / BEST_MODEL) == 1 and "charts/eval_return" not in read_scalars(tmp_path)
 
 
 @pytest.mark.parametrize(("task", "length"), [("Other-Task", LENGTH), ("Task", LENGTH + 1)])

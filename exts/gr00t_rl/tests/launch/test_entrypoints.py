@@ -120,7 +120,7 @@ def test_several_processes_on_cores(programs, monkeypatch) -> None:
 def test_errors_are_said_inside_the_simulation(programs, monkeypatch, capsys, program) -> None:
     """Isaac Sim ends the process as its launcher closes, before Python prints them."""
     monkeypatch.setenv("WORLD_SIZE", "1")
-    args = argparse.Namespace(distributed=False, device="cpu", visualizer=None)
+    args = getattr(programs, program)._parse_args(["--device", "cpu"])
     launch = getattr(programs, program).launch_simulation
     with pytest.raises(ConfigurationError) as caught, launch(video_env("Gr00t-Reach-Franka"), args):
         try:

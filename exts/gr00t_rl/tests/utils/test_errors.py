@@ -54,6 +54,17 @@ with kit(sys.argv[1] == "1"), said_at_once():
         assert (done.returncode, done.stdout, done.stderr) == (1, "half a line", "[gr00t_rl] num_envs is 0; set 1\n")
 
 
+def test_an_error_is_not_held_back_by_the_loading_screen(monkeypatch):
+    """On a terminal, Isaac Lab spools what is printed while a run starts, and shows it as its screen ends."""
+    from isaaclab.app import loading_screen
+
+    with loading_screen.LoadingScreen(enabled=False) as screen:
+        assert loading_screen._active_screen is screen
+        with pytest.raises(ConfigurationError), said_at_once():
+            raise ConfigurationError("num_envs is 0; set 1")
+        assert loading_screen._active_screen is None
+
+
 def test_an_error_is_left_for_the_launcher_of_several_processes(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
     with pytest.raises(ConfigurationError, match="num_envs is 0"), said_at_once():

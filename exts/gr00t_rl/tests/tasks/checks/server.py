@@ -5,15 +5,18 @@ Every line of standard input is a check's name, its arguments and the files for 
 of standard output, is its exit status.
 """
 
+import ctypes
 import importlib
 import json
 import os
 import runpy
+import signal
 import sys
 import traceback
 from pathlib import Path
 
 CHECKS = Path(__file__).parent
+PR_SET_PDEATHSIG = 1
 TASKS = ("reach", "push", "pick_place", "stack", "cubes")
 SHARED = (
     "simulated",
@@ -29,7 +32,8 @@ SHARED = (
 
 
 def run(name: str, arguments: list[str], out: str, err: str) -> None:
-    """Become the check: as ``python NAME.py ARGUMENTS >OUT 2>ERR`` would be."""
+    """Become the check: as ``python NAME.py ARGUMENTS >OUT 2>ERR`` would be, and end with the server."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for number, file in enumerate((os.devnull, out, err)):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
     sys.argv = [name, *arguments]
@@ -37,6 +41,7 @@ def run(name: str, arguments: list[str], out: str, err: str) -> None:
         runpy.run_path(str(CHECKS / f"{name}.py"), run_name="__main__")  # one that passes ends the process itself
     except BaseException:
         traceback.print_exc()
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
 
@@ -47,6 +52,7 @@ for module in SHARED:
     importlib.import_module(module)
 threads = os.listdir("/proc/self/task")
 assert len(threads) == 1, f"{len(threads)} threads run, and only one of them would live on in a fork"
+sys.stdout.flush()
 
 for line in sys.stdin:
     child = os.fork()

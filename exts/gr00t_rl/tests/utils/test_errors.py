@@ -58,7 +58,7 @@ def test_an_error_is_not_held_back_by_the_loading_screen(monkeypatch):
     """On a terminal, Isaac Lab spools what is printed while a run starts, and shows it as its screen ends."""
     from isaaclab.app import loading_screen
 
-    with loading_screen.LoadingScreen(enabled=False) as screen:
+    with loading_screen.LoadingScreen(1, enabled=False) as screen:
         assert loading_screen._active_screen is screen
         with pytest.raises(ConfigurationError), said_at_once():
             raise ConfigurationError("num_envs is 0; set 1")

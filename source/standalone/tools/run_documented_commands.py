@@ -45,7 +45,8 @@ ENDING_S = 120
 
 _MARKER = re.compile(r"<!-- run: (.*?) ?-->")
 _TOKEN = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
-_ASSIGNMENT = re.compile(r"(?:export )?[A-Z_a-z]\w*=\S.*")
+_ASSIGNMENT = re.compile(r"(?:export )?[A-Z_a-z]\w*=\S.*|[a-z]\w*\(\) \{.*\}")
+"""What later lines of a block need: a variable, or a function of one line."""
 UV = """#!/usr/bin/env bash
 # uv run [--extra NAME] COMMAND in the environment that is there
 [ "$1" = run ] && shift || { echo "only uv run is replaced, not: uv $*" >&2; exit 2; }

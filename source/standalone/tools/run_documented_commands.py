@@ -45,8 +45,8 @@ ENDING_S = 120
 
 _MARKER = re.compile(r"<!-- run: (.*?) ?-->")
 _TOKEN = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
-_ASSIGNMENT = re.compile(r"(?:export )?[A-Z_a-z]\w*=\S.*|[a-z]\w*\(\) \{.*\}")
-"""What later lines of a block need: a variable, or a function of one line."""
+_ASSIGNMENT = re.compile(r"(?:export )?[A-Z_a-z]\w*=\S.*")
+_FUNCTION = re.compile(r"[a-z]\w*\(\) \{.*\}")
 UV = """#!/usr/bin/env bash
 # uv run [--extra NAME] COMMAND in the environment that is there
 [ "$1" = run ] && shift || { echo "only uv run is replaced, not: uv $*" >&2; exit 2; }
@@ -197,7 +197,7 @@ def _passages(document: str, text: str) -> list[tuple[list[tuple[int, str]], lis
 
 
 def _in_shell(document: str, lines: list[tuple[int, str]]) -> list[Command]:
-    """The commands of a block of shell: continued lines joined, comments left out, assignments kept for later ones."""
+    """The commands of a block of shell: continued lines joined, comments left out, assignments and functions kept for later ones."""
     commands: list[Command] = []
     prelude: list[str] = []
     joined, start = "", 0
@@ -209,7 +209,8 @@ def _in_shell(document: str, lines: list[tuple[int, str]]) -> list[Command]:
             continue
         text = re.sub(r"(^|\s+)#(\s.*)?$", "", joined)
         joined = ""
-        if _ASSIGNMENT.fullmatch(text) and (" " not in text.removeprefix("export ") or '="' in text):
+        is_assignment = _ASSIGNMENT.fullmatch(text) and (" " not in text.removeprefix("export ") or '="' in text)
+        if is_assignment or _FUNCTION.fullmatch(text):
             prelude.append(text)
         elif text:
             commands.append(Command(document, start, text, prelude=list(prelude)))

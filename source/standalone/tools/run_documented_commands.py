@@ -197,7 +197,7 @@ def _passages(document: str, text: str) -> list[tuple[list[tuple[int, str]], lis
 
 
 def _in_shell(document: str, lines: list[tuple[int, str]]) -> list[Command]:
-    """The commands of a block of shell: lines joined, comments left out, variables and functions kept for later ones."""
+    """The commands of a block of shell: lines joined, no comments; variables and functions are kept for later ones."""
     commands: list[Command] = []
     prelude: list[str] = []
     joined, start = "", 0

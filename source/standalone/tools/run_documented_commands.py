@@ -35,7 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docker/README.md")
 DOCUMENTS += ("exts/gr00t_rl/gr00t_rl/assets/checkpoints/README.md",)
-PROGRAMS = {"uv": 3, "python": 2, "pip": 2, "docker": 2, "hadolint": 2, ".ci/run": 1, "isaaclab.sh": 3}
+PROGRAMS = {"uv": 3, "uvx": 2, "python": 2, "pip": 2, "docker": 2, "hadolint": 2, ".ci/run": 1, "isaaclab.sh": 3}
 PROGRAMS |= {"isaaclab": 4, "gr00t-rl": 4}
 """First words by which code in backquotes is known to be a command, and the least number of its words: less only names
 a verb."""

@@ -115,3 +115,23 @@ def test_settings_that_were_screened():
             missing.append(setting)
     assert missing == ["coefficients-preserving noise (arXiv 2509.05952), all of it drawn anew"]  # its record is lost
     assert not recorded
+
+
+def test_ppo_and_grpo_at_equal_env_steps():
+    """The table has every run of the file, in the order of the seeds, and their means; all have as many env steps."""
+    study = read_study(DOCS / "results" / "ppo_or_grpo.json")
+    assert {f"{run['curve']['env_steps'][-1] / 1e6:.2f} M" for run in study.values()} == {"0.49 M"}
+    names = {"PPO": "PPO", "GRPO, `credit=reward_to_go`, `gamma=0.975` (the agent's)": "GRPO"}
+    names |= {
+        "GRPO, `credit=reward_to_go`, `gamma=0.995`": "GRPO, sparse, to go",
+        "GRPO, `credit=episode`": "GRPO, sparse",
+    }
+    seen = set()
+    for _, (rewards, algorithm, *figures) in rows(section("Success as the only reward", "grpo")):
+        name = names[algorithm] + ", sparse" * (rewards != "dense" and algorithm == "PPO")
+        length = 12 if name.startswith("GRPO") else 40
+        runs = [f"Gr00t-Push-Cube-Franka_{name}_{length}_seed{seed}" for seed in (1, 2, 3)]
+        seen |= {*runs}
+        mean = np.mean([study[run]["after"]["success_rate"] for run in runs])
+        assert figures == [*(share(study[run]["after"]) for run in runs), f"{100 * mean:.1f} %"], name
+    assert seen == study.keys()

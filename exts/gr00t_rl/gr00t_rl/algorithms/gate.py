@@ -3,7 +3,8 @@
 
 Before any weight has moved the ratio of every decision is 1. Where the update's kernels round otherwise than the
 rollout's did (another batch shape, gradients on, a compiled graph, a short type), it is not, and PPO would clip and
-learn from the difference. It is measured once and told.
+learn from the difference. It is measured once and told, and by default the old log-probabilities are then computed
+again by the update's kernels.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .ranks import Tally
 logger = logging.getLogger(__name__)
 
 LIMIT = 1e-3
-"""Mean |ratio - 1| beyond which the gate warns."""
+"""Mean |ratio - 1| up to which the update's kernels are taken for the rollout's."""
 ROWS = 256
 """Decisions after which no further micro-batch is scored."""
 
@@ -42,12 +43,15 @@ class UpdateGate:
         self.device, self.world_size, self.speaks, self.remedies = device, world_size, speaks, tuple(remedies)
         self.passed = False
 
-    def look(self, scored: Iterable[tuple[torch.Tensor, PolicyEvaluation]]) -> dict[str, float]:
+    def look(
+        self, scored: Iterable[tuple[torch.Tensor, PolicyEvaluation]], remedy: str | None = None
+    ) -> dict[str, float]:
         """Compare the log-probabilities of micro-batches; all ranks call it together.
 
         Args:
             scored: For each micro-batch the old log-probabilities [B] and what the update makes of the decisions. It is
                 read inside, with gradients on, until :data:`ROWS` decisions are scored.
+            remedy: What the caller does where they differ, to be told in place of a warning; None: nothing.
 
         Returns:
             The metrics; none where no rank had a decision, and the gate is then still to be passed.
@@ -78,14 +82,18 @@ class UpdateGate:
             "gate_kl": moments["closed"].mean,
         }
         if self.speaks:
-            self._tell(found, int(moments["error"].count))
+            self._tell(found, int(moments["error"].count), remedy)
         return found
 
-    def _tell(self, found: dict[str, Any], rows: int) -> None:
+    def _tell(self, found: dict[str, Any], rows: int, remedy: str | None = None) -> None:
         error, high, k3, closed = found.values()
         figures = f"mean |ratio - 1| {error:.1e}, largest {high:.1e}, KL {k3:.1e} (k3) and {closed:.1e} (closed form)"
         print(f"[gr00t_rl] before the first update, {rows} decisions scored again by its own kernels: {figures}")
-        if not error <= LIMIT:  # NaN too
+        if error <= LIMIT:  # not NaN
+            return
+        if remedy is not None:
+            print(f"[gr00t_rl] a mean of more than {LIMIT:.0e}: {remedy}")
+        else:
             logger.warning(
                 "[gr00t_rl] the update's kernels do not give the rollout's log-probabilities (mean |ratio - 1| %.1e, "
                 "more than %.0e): set %s",

@@ -20,7 +20,7 @@ from ..options import SurrogateOptions
 from ..utils.errors import ConfigurationError
 from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
-from .gate import UpdateGate
+from .gate import LIMIT, UpdateGate
 from .guard import NonFiniteGuard
 from .health import SuccessWatch, has_curriculum
 from .losses import approx_kl, clipped_surrogate, probability_ratio
@@ -79,8 +79,10 @@ class ClippedSurrogate(DecisionAlgorithm):
         self.rates = RateController(self.optimizer, schedules, max_iterations, options.desired_kl)
         suffix = self.quarantine.dumps.suffix  # a rank's dumps have one name
         self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue, suffix)
-        remedies = () if options.recompute_log_probs else ("agent.algorithm.recompute_log_probs=True",)
+        remedies = () if options.recompute_log_probs else ("agent.algorithm.recompute_log_probs=auto",)
         remedies = (*remedies, *getattr(actor, "numeric_remedies", ()))
+        self.recomputes = options.recompute_log_probs is True
+        """Whether the update computes the old log-probabilities itself; with "auto", the gate decides."""
         self.gate = UpdateGate(device, self.gpu_world_size, self.rank == 0, remedies)
         self.success_watch = SuccessWatch(int(env.max_episode_length))
         self.batch: TensorDict
@@ -151,11 +153,11 @@ class ClippedSurrogate(DecisionAlgorithm):
             self.batch = self.memory.in_sequence(self.batch)
         batch, tally = self.batch, Tally(self.device, self.gpu_world_size)
         rows = self._prepare(batch)
-        if self.options.recompute_log_probs and len(rows) > 0:
+        if self.recomputes:
             self._recompute_log_probs(batch, rows)
         if hasattr(self.actor, "begin_iteration"):  # of a network whose parts begin to learn one after another
             self.actor.begin_iteration(self.iteration)  # type: ignore[operator]
-        gate = {} if self.gate.passed or self._warming_up else self.gate.look(self._gate_rows(batch, rows))
+        gate = {} if self.gate.passed or self._warming_up else self._pass_gate(batch, rows)
         self.rates.begin_iteration(self.iteration)
         learned = self._run_epochs(batch, rows, tally)
         adapts = learned and self.rates.is_adaptive and not self._warming_up
@@ -325,6 +327,19 @@ class ClippedSurrogate(DecisionAlgorithm):
             "clipfrac": clipped.float(),
         }
 
+    def _pass_gate(self, batch: TensorDict, rows: torch.Tensor) -> dict[str, float]:
+        """Compare the log-probabilities of rows [R] with the rollout's, and recompute them from now on if need be."""
+        remedies = self.options.recompute_log_probs == "auto"
+        remedy = (
+            "the update computes the old log-probabilities itself from now on (agent.algorithm.recompute_log_probs)"
+        )
+        found = self.gate.look(self._gate_rows(batch, rows), remedy if remedies else None)
+        if remedies and not found.get("gate_ratio_error", 0.0) <= LIMIT:  # NaN too; of all ranks, alike on each
+            self.recomputes = True
+            self._recompute_log_probs(batch, rows)
+            found = self.gate.look(self._gate_rows(batch, rows))
+        return found
+
     def _gate_rows(self, batch: TensorDict, rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, PolicyEvaluation]]:
         """Iterate over micro-batches of a minibatch's worth of rows [R]: their log-probabilities, scored again."""
         for piece in self._sampled_pieces(batch, rows):
@@ -332,8 +347,8 @@ class ClippedSurrogate(DecisionAlgorithm):
 
     @torch.no_grad()
     def _recompute_log_probs(self, batch: TensorDict, rows: torch.Tensor) -> None:
-        """Replace the log-probabilities of ``rows`` [R] by those that the update's own batch shape gives."""
-        for part in self._pieces(batch, rows, self._pass_size(len(rows))):
+        """Replace the log-probabilities of ``rows`` [R], perhaps none, by those of the update's own batch shape."""
+        for part in self._pieces(batch, rows, self._pass_size(len(rows))) if len(rows) > 0 else ():
             batch["log_prob"][part] = self._evaluate(batch[part]).log_prob
 
     @torch.no_grad()

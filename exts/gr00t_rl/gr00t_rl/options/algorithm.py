@@ -70,10 +70,12 @@ class SurrogateOptions(Options):
         "per decision, see desired_kl]; null: never.",
         above=0,
     )
-    recompute_log_probs: bool = option(
-        False,
+    recompute_log_probs: bool | str = option(
+        "auto",
         "Recompute the old log-probabilities in the update's own batch shape before the first step, so that the ratio "
-        "starts at 1 where kernels depend on the shape (bf16 on a GPU). micro_batch_size should divide a minibatch.",
+        "starts at 1 where kernels depend on the shape (bf16 on a GPU). micro_batch_size should divide a minibatch. "
+        "auto: if the gate before the first update finds that it is needed.",
+        choices=("auto",),
     )
     learning_rate: float = option(3e-4, "Learning rate of the actor.", low=0)
     schedule: str = option(

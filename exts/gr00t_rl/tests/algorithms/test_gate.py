@@ -123,13 +123,42 @@ def other_kernels(runner: Any) -> None:
 
 
 def test_other_kernels_are_told_with_what_to_set(caplog):
-    runner = make_runner(narrow(num_learning_epochs=1), PointMassEnv())
+    runner = make_runner(narrow(num_learning_epochs=1, recompute_log_probs=False), PointMassEnv())
     other_kernels(runner)
     metrics = first_update(runner)
     assert metrics["gate_ratio_error_max"] > metrics["gate_ratio_error"] > 1e-3
     assert metrics["gate_approx_kl"] > 0 and metrics["gate_kl"] > 0
     assert [r.levelname for r in caplog.records] == ["WARNING"]
-    assert "agent.algorithm.recompute_log_probs=True" in caplog.text and "\n" not in caplog.records[0].message
+    assert "agent.algorithm.recompute_log_probs=auto" in caplog.text and "\n" not in caplog.records[0].message
+
+
+@pytest.mark.parametrize("name", ["mlp", "recurrent", "grpo"])
+def test_other_kernels_compute_the_old_log_probs_from_then_on(name, capsys, caplog):
+    """By default: the ratios of each update start at 1, as if it had been asked for."""
+    found = []
+    for choice in ("auto", True):
+        cfg = copy.deepcopy(CFGS[name])
+        cfg["algorithm"]["recompute_log_probs"] = choice
+        cfg["actor"]["distribution_cfg"]["init_std"] = 0.05
+        env = GroupedPointMassEnv() if name == "grpo" else PointMassEnv()
+        runner = make_runner(cfg, env)
+        if runner.cfg["num_steps_per_env"] is None:
+            runner.cfg["num_steps_per_env"] = env.max_episode_length
+        other_kernels(runner)
+        metrics = first_update(runner)
+        said = capsys.readouterr().out
+        assert ("computes the old log-probabilities itself from now on" in said) == (choice == "auto")
+        assert said.count("before the first update") == 1 + (choice == "auto")
+        assert metrics["gate_ratio_error"] < 1e-6 and not caplog.records and runner.alg.recomputes
+        first_update(runner)
+        found.append(weights(runner) if name != "grpo" else torch.cat([p.flatten() for p in runner.alg.parameters()]))
+    assert torch.equal(*found)
+
+
+def test_same_kernels_are_left_alone():
+    runner = make_runner(narrow(num_learning_epochs=1), PointMassEnv())
+    first_update(runner)
+    assert runner.alg.options.recompute_log_probs == "auto" and not runner.alg.recomputes
 
 
 def test_recomputed_log_probs_pass_whatever_the_kernels(caplog):

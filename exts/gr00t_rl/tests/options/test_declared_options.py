@@ -97,7 +97,7 @@ def wrong_values(item: Declared) -> Iterator[Any]:
     if bool in kinds:
         yield from ("maybe", "true", 1, 0.0)
     if str in kinds:
-        yield from (2.5, True, *(() if int in kinds else (1,)))
+        yield from (2.5, *(() if bool in kinds else (True,)), *(() if int in kinds else (1,)))
         yield from ("nosuch", "") if option.choices else ()
         yield from ("", "  ") if option.least and not option.choices else ()
     if list in kinds or tuple in kinds:

@@ -174,10 +174,16 @@ def steps_of(noise_level: float, desired_kl: float) -> dict[str, Any]:
     return {"desired_kl": desired_kl, "target_kl": 4.0 * desired_kl, "learning_rate": rate}
 
 
+LORA_RATE = 5.0
+"""Factor of the learning rate for adapters: the product of two matrices that begins at 0 needs larger steps than the
+weights themselves."""
+
+
 def explore(runner: RunnerCfg, *, noise_level: float, desired_kl: float) -> None:
     """Set how a fine-tuning runner explores and how far it steps: noise, KL target, KL bound and first learning rate.
 
-    The rate fits the noise and the KL: with half the noise, the same rate gives four times the KL.
+    The rate fits the noise and the KL: with half the noise, the same rate gives four times the KL. Where adapters alone
+    are trained (:func:`gr00t_rl.tasks.agents.train_adapters`), it is theirs.
 
     Args:
         runner: Of a GR00T actor that starts from a checkpoint; changed in place.
@@ -188,6 +194,8 @@ def explore(runner: RunnerCfg, *, noise_level: float, desired_kl: float) -> None
     runner.actor.noise_level = noise_level  # type: ignore[attr-defined]
     for name, value in steps_of(noise_level, desired_kl).items():
         setattr(runner.algorithm, name, value)
+    if {*runner.actor.train.values()} == {"off", "lora"}:  # type: ignore[attr-defined]
+        runner.algorithm.learning_rate *= LORA_RATE  # type: ignore[attr-defined]
 
 
 @configclass

@@ -11,7 +11,8 @@ import pytest
 from helpers import PointMassEnv, collect, make_runner, runner_cfg
 
 import gr00t_rl.tasks  # noqa: F401  registers the tasks
-from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, steps_of
+from gr00t_rl.cfg import Gr00tFinetuneRunnerCfg, Gr00tGrpoFinetuneRunnerCfg, explore, steps_of
+from gr00t_rl.tasks.agents import train_adapters
 
 
 def first_update(noise_level: float, desired_kl: float) -> tuple[float, float]:
@@ -32,6 +33,20 @@ def test_the_first_update_is_the_same_share_of_the_wanted_kl_at_every_noise() ->
     shares = [kl / desired for (kl, _), (_, desired) in zip(found, wanted, strict=True)]
     assert max(shares) < 3.0 * min(shares)
     assert found[0][1] / found[-1][1] == pytest.approx(4.0 * 12.0**0.5)
+
+
+@pytest.mark.parametrize("adapters_first", [False, True])
+def test_adapters_keep_their_rate_whatever_the_order(adapters_first) -> None:
+    runner: Any = Gr00tFinetuneRunnerCfg()
+    for step in (0, 1):
+        if (step == 0) == adapters_first:
+            train_adapters(runner)
+        else:
+            explore(runner, noise_level=0.5, desired_kl=0.04)
+    assert runner.algorithm.learning_rate == pytest.approx(1.25e-4)  # five times 2.5e-4 * 0.5 * 0.2
+    plain: Any = Gr00tFinetuneRunnerCfg()
+    explore(plain, noise_level=0.5, desired_kl=0.04)
+    assert plain.algorithm.learning_rate == pytest.approx(2.5e-5)
 
 
 def finetuning_agents() -> list[tuple[str, str, Any]]:

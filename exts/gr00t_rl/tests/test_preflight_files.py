@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from dataclasses import fields
@@ -15,8 +16,9 @@ from preflight_helpers import METADATA, MODALITY, Cfg, agent, line_of, write_con
 from gr00t_rl.cfg import ActionKeyCfg, ModalityCfg, StateKeyCfg
 from gr00t_rl.gr00t import ActionKey, CheckpointError, Gr00tN1d7Config, Modality, PolicySettings, StateKey, checkpoint
 from gr00t_rl.gr00t.checkpoint import SETTINGS_FILE, resolve_folder
-from gr00t_rl.preflight import check_agent
-from gr00t_rl.preflight.files import warnings_of
+from gr00t_rl.preflight import check_agent, check_foreign
+from gr00t_rl.preflight.agent import cut_chunks
+from gr00t_rl.preflight.files import other_actions, other_views, warnings_of
 from gr00t_rl.utils.errors import ConfigurationError
 
 
@@ -183,6 +185,80 @@ def test_rate_and_pictures_are_compared_with_the_demonstrations(tmp_path, contro
     actor = agent(actor={"checkpoint": folder, "modality": modality}).actor
     lines = warnings_of(env_cfg, actor)
     assert len(lines) == len(expected) and all(text in line for text, line in zip(expected, lines, strict=True))
+
+
+def test_rate_and_pictures_of_nvidias_own_metadata(tmp_path):
+    """A folder that NVIDIA's N1.5 training left: no file of ours, resolutions as [width, height]."""
+    modality = {**MODALITY, "video": {"front": "camera"}}
+    folder = write_config(tmp_path)
+    video = {"front": {"resolution": [640, 480], "channels": 3, "fps": 30.0}}
+    table = copy.deepcopy(METADATA)
+    table[modality["embodiment_tag"]]["modalities"] = {"video": video}
+    write_metadata(tmp_path, table)
+    env_cfg = Cfg(
+        decimation=2,
+        sim=Cfg(dt=0.01),
+        scene=Cfg(eye=Cfg(height=224, width=224)),
+        observations=Cfg(camera=Cfg(picture=Cfg(params={"camera": "eye"}))),
+    )
+    rate, shape = other_views(env_cfg, agent(actor={"checkpoint": folder, "modality": modality}).actor)
+    assert "actions at 30 per second, and the env acts 50 times: its chunks play 1.7 times" in rate
+    assert "pictures 'front' of 480 x 640 (height x width), and the env's have 224 x 224" in shape
+    write_metadata(tmp_path, {modality["embodiment_tag"]: {"modalities": {"video": {"front": {"resolution": [3]}}}}})
+    assert other_views(env_cfg, agent(actor={"checkpoint": folder, "modality": modality}).actor) == []
+
+
+class JointPositionActionCfg(Cfg):
+    pass
+
+
+class BinaryJointPositionActionCfg(Cfg):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("arm", "mode", "said"),
+    [
+        ({}, "min_max", None),
+        ({"scale": 1.0, "use_default_offset": False}, "min_max", None),
+        ({"use_default_offset": True}, "min_max", "env.actions.arm has use_default_offset=True: the env executes"),
+        ({"scale": 0.5, "use_default_offset": True}, "q99", "has use_default_offset=True, scale=0.5"),
+        ({"use_default_offset": True}, None, None),
+        ({}, "binary", "env.actions.gripper is a BinaryJointPositionActionCfg, which closes below 0"),
+    ],
+)
+def test_actions_that_mean_something_else_in_the_env(tmp_path, arm, mode, said):
+    """Isaac Lab adds the default pose to joint targets unless it is told not to, and closes a gripper below 0."""
+    folder = write_config(tmp_path)
+    action = {"arm": {"start": 0, "end": 2, "normalization": mode}}
+    actor = agent(actor={"checkpoint": folder, "modality": {**MODALITY, "action": action}}).actor
+    env_cfg = Cfg(actions=Cfg(arm=JointPositionActionCfg(**arm), gripper=BinaryJointPositionActionCfg()))
+    lines = other_actions(env_cfg, actor)
+    assert [said in line for line in lines] == [True] * (said is not None)
+    trained = PolicySettings(Modality.from_dict({**MODALITY, "action": action}), 0, simulator={"physics": "newton"})
+    (tmp_path / SETTINGS_FILE).parent.mkdir(exist_ok=True)
+    (tmp_path / SETTINGS_FILE).write_bytes(trained.to_bytes())
+    assert other_actions(env_cfg, actor) == []  # it learned from the env's own demonstrations
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "steps", "chunk", "cut"), [("PPO", 48, 8, 0), ("PPO", 48, 40, 8), ("GRPO", 50, 40, 0)]
+)
+def test_a_chunk_that_an_iteration_cuts_is_told(algorithm, steps, chunk, cut):
+    cfg = agent(num_steps_per_env=steps, algorithm={"class_name": f"gr00t_rl.algorithms:{algorithm}"})
+    cfg.actor.n_action_steps = chunk
+    assert [f"is cut after {cut} steps" in line for line in cut_chunks(cfg)] == [True] * bool(cut)
+
+
+def test_env_cfgs_that_do_not_check_themselves_are_checked(monkeypatch):
+    from gr00t_rl.tasks.env_cfg import Gr00tEnvCfg
+
+    checked = []
+    monkeypatch.setattr("gr00t_rl.preflight.check_run", checked.append)
+    foreign = Cfg()
+    for env_cfg in (foreign, Gr00tEnvCfg.__new__(Gr00tEnvCfg)):
+        check_foreign(env_cfg)
+    assert checked == [foreign]
 
 
 def test_a_run_s_checkpoint_is_compared_before_the_simulator_starts(tmp_path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from functools import partial
 from itertools import chain
@@ -41,6 +42,9 @@ from .time_outs import warn_of_missing_final_obs
 
 NORMALIZED_AT_ONCE = 256
 """Decisions whose features are in memory at once while a critic's normaliser reads them."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class DecisionAlgorithm:
@@ -438,6 +442,11 @@ class DecisionAlgorithm:
             # an env whose observations say which instruction it is given has a list of them
             several = getattr(env.cfg, "instructions", None) if "instruction" in obs.keys() else None  # noqa: SIM118
             actor_cfg["instruction"] = several or getattr(env.cfg, "instruction", None)
+            if actor_cfg["instruction"] is None:
+                logger.warning(
+                    "[gr00t_rl] neither env nor agent has an instruction: the network is given a default one, which "
+                    "names no task; set instruction in the env cfg, or agent.actor.instruction"
+                )
         actor = actor_class(obs, cfg["obs_groups"], "actor", env.num_actions, **actor_cfg).to(device)
         rank = cfg["multi_gpu"]["global_rank"] if cfg["multi_gpu"] else 0
         if hasattr(actor, "describe") and rank == 0:

@@ -100,8 +100,7 @@ def _collect(argv: list[str]) -> int:
     del agent_cfg  # nobody trains: the env need not fit the agent
     check_env_tells(env_cfg)
     env_cfg.scene.num_envs, env_cfg.sim.device, env_cfg.seed = args.num_envs, args.device, args.seed
-    if hasattr(env_cfg, "start_group_size"):
-        env_cfg.start_group_size = 1
+    env_cfg.start_group_size = 1
     with launch_simulation(env_cfg, args), said_at_once():
         run(args, env_cfg, modality, overrides)
         leave()

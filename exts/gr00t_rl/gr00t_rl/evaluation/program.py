@@ -13,6 +13,7 @@ from typing import Any
 
 from ..launch.agent_cfg import for_installed_rsl_rl
 from ..launch.checkpoints import BASE, apply_checkpoint
+from ..preflight import check_foreign
 from ..utils.episode_recorder import EpisodeRecorder, Episodes
 from ..utils.errors import ConfigurationError, said_at_once
 from ..utils.instructions import instruction_labels
@@ -67,8 +68,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         agent_cfg.device = args.device
     # the full task from independent starts, whatever the training did
     env_cfg.curriculum = None
-    if hasattr(env_cfg, "start_group_size"):
-        env_cfg.start_group_size = 1
+    env_cfg.start_group_size = 1
+    check_foreign(env_cfg)
     folder = None if args.report == "none" else _report_folder(args, checkpoint, agent_cfg)
     wants_film = folder is not None and (args.video or _has_camera(env_cfg))
     args.enable_cameras = getattr(args, "enable_cameras", False) or wants_film

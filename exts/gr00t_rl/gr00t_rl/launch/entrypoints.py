@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..preflight import announce_training
+from ..preflight import announce_training, check_foreign
 from ..utils import process_group
 from ..utils.errors import ConfigurationError, said_at_once
 from ..utils.extras import how_to_get
@@ -46,15 +46,19 @@ def install(runner_type: type, agent: Callable[[], Any] = lambda: None) -> None:
             module._resolve_checkpoint = _resolver(module._resolve_checkpoint, program, runner_type)
             module.pre_launch_video_config = _video_config(module.pre_launch_video_config)
             module.create_rsl_rl_runner = _runner_maker(module.create_rsl_rl_runner, program, runner_type)
+
+            def is_ours() -> bool:
+                return isinstance(agent(), runner_type)
+
             if program == "play":
-                module.launch_simulation = _launcher(module.launch_simulation, lambda args_cli: False)
+                module.launch_simulation = _launcher(module.launch_simulation, lambda args_cli: False, is_ours)
             else:
 
                 def on_cores(args_cli: Any) -> bool:
                     several = args_cli.distributed and (args_cli.device or "").startswith("cpu")
-                    return several and isinstance(agent(), runner_type)
+                    return several and is_ours()
 
-                module.launch_simulation = _launcher(module.launch_simulation, on_cores)
+                module.launch_simulation = _launcher(module.launch_simulation, on_cores, is_ours)
                 module.validate_distributed_device = _validator(module.validate_distributed_device, on_cores)
                 module.dump_train_configs = _writer(module.dump_train_configs, runner_type)
 
@@ -108,16 +112,19 @@ def refuse_sweeps(argv: Sequence[str]) -> None:
         )
 
 
-def _launcher(stock: Any, on_cores: Callable[[Any], bool]) -> Any:
+def _launcher(stock: Any, on_cores: Callable[[Any], bool], is_ours: Callable[[], bool]) -> Any:
     """Return what starts the simulation, of several processes on CPU cores too: stock would give each a GPU.
 
-    Errors of ours are said inside it, before Isaac Sim ends the process.
+    An env cfg that does not check itself is checked first. Errors of ours are said inside, before Isaac Sim ends the
+    process.
     """
 
     @functools.wraps(stock)
     @contextlib.contextmanager
     def launch(env_cfg: Any, args_cli: Any) -> Iterator[Any]:
         several = on_cores(args_cli)
+        if is_ours():
+            check_foreign(env_cfg)
         if several:
             env_cfg.sim.device, args_cli.distributed = args_cli.device, False
         with stock(env_cfg, args_cli) as physics_cfg, said_at_once():

@@ -11,10 +11,11 @@ or the machine.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import Any
 
-from .agent import check_agent
+from .agent import check_agent, cut_chunks
 from .env import check_env, check_observations
 from .files import warnings_of
 from .groups import fill_episode_length
@@ -23,6 +24,7 @@ __all__ = [
     "announce_training",
     "check_agent",
     "check_env",
+    "check_foreign",
     "check_observations",
     "check_run",
     "remember_agent",
@@ -58,6 +60,13 @@ def remembered_agent() -> Any | None:
     return _agent() if _agent is not None else None
 
 
+def check_foreign(env_cfg: Any) -> None:
+    """Do :func:`check_run` for an env cfg that does not do so in its ``validate_config``, such as Isaac Lab's own."""
+    ours = getattr(sys.modules.get("gr00t_rl.tasks.env_cfg"), "Gr00tEnvCfg", None)  # loaded by whoever derives from it
+    if ours is None or not isinstance(env_cfg, ours):
+        check_run(env_cfg)
+
+
 def check_run(env_cfg: Any) -> None:
     """Check the env's settings against those of the agent that is about to use it, if there is one.
 
@@ -70,5 +79,5 @@ def check_run(env_cfg: Any) -> None:
     fill_episode_length(env_cfg, agent_cfg)
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)
-    for warning in warnings_of(env_cfg, agent_cfg.actor):
+    for warning in (*cut_chunks(agent_cfg), *warnings_of(env_cfg, agent_cfg.actor)):
         print(f"[gr00t_rl] warning: {warning}", flush=True)

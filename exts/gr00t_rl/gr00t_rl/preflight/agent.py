@@ -65,6 +65,18 @@ def check_agent(cfg: Any, reads_files: bool = True) -> None:
             check_trained_as(remembered, actor)
 
 
+def cut_chunks(cfg: Any) -> list[str]:
+    """Return in a line that an iteration of PPO ends within a chunk, which an evaluation would play to its end."""
+    steps, chunk = cfg.num_steps_per_env, getattr(cfg.actor, "n_action_steps", 1)
+    if not cfg.algorithm.class_name.endswith(":PPO") or not steps or steps % chunk == 0:
+        return []
+    return [
+        f"agent.num_steps_per_env is {steps} and agent.actor.n_action_steps is {chunk}: the last chunk of every "
+        f"iteration is cut after {steps % chunk} steps. Set a multiple, such as "
+        f"agent.num_steps_per_env={-(-steps // chunk) * chunk}"
+    ]
+
+
 def _check_kernels(actor: Any, device: str) -> None:
     """Check that the attention kernels run where the actor does."""
     if getattr(actor, "attn_implementation", None) == FLASH and not device.startswith("cuda"):

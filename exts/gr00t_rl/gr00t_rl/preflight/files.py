@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from ..gr00t.generations import TINY, generation
 from ..gr00t.head_config import ActionHeadConfig
 from ..utils.errors import ConfigurationError
 from ..utils.foreign_files import is_hub_id, read_bytes
-from ..utils.simulators import control_hz_of, differences, picture_sizes_of, simulator_of
+from ..utils.simulators import control_hz_of, differences, items_of, picture_sizes_of, simulator_of
 
 if TYPE_CHECKING:
     from ..gr00t import Modality, PolicySettings
@@ -173,7 +174,8 @@ def _base_settings(actor: Any) -> PolicySettings | None:
 
 def warnings_of(env_cfg: Any, actor: Any) -> list[str]:
     """Return what may be wrong with how a base policy is run, a line each, of settings that passed the checks."""
-    found = [other_simulator(env_cfg, actor), *other_views(env_cfg, actor), unknown_hold(actor), *_unusual(actor)]
+    found = [other_simulator(env_cfg, actor), *other_views(env_cfg, actor), *other_actions(env_cfg, actor)]
+    found += [unknown_hold(actor), *_unusual(actor)]
     return [line for line in found if line is not None]
 
 
@@ -203,28 +205,76 @@ def other_simulator(env_cfg: Any, actor: Any) -> str | None:
     )
 
 
+def _recorded_views(actor: Any, tag: str) -> tuple[float | None, Mapping[str, tuple[int, int]]]:
+    """Rate of the base's demonstrations, and height and width of their pictures: by our file, else by N1.5's."""
+    settings = _base_settings(actor)
+    if settings is not None:
+        return settings.control_hz, settings.image_sizes
+    from ..gr00t.modality import METADATA_FILE
+
+    try:
+        table = json.loads(read_bytes(Path(str(actor.checkpoint)).expanduser() / METADATA_FILE))
+        views = table[tag]["modalities"]["video"]
+        sizes = {name: (int(view["resolution"][1]), int(view["resolution"][0])) for name, view in views.items()}
+        rates = {float(view["fps"]) for view in views.values() if view.get("fps")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None, {}  # whoever needs the file complains
+    return (rates.pop() if len(rates) == 1 else None), sizes
+
+
 def other_views(env_cfg: Any, actor: Any) -> list[str]:
     """Return in a line each that the env acts at another rate, or sees pictures of another shape, than the base knows.
 
     Pictures of another size and the same shape are resized as those of the training were, and only less sharp.
     """
-    settings, keys = _base_settings(actor), _modality_of(actor)
-    if settings is None or keys is None:
+    keys = _modality_of(actor)
+    if keys is None:
         return []
+    trained_hz, sizes = _recorded_views(actor, keys.embodiment_tag)
     base, lines = f"agent.actor.checkpoint={actor.checkpoint!r}", []
     rate = control_hz_of(env_cfg)
-    if rate and settings.control_hz and abs(rate / settings.control_hz - 1) > 0.01:
+    if rate and trained_hz and abs(rate / trained_hz - 1) > 0.01:
         lines.append(
-            f"{base} was trained on actions at {settings.control_hz:g} per second, and the env acts {rate:g} times: "
-            f"its chunks play {rate / settings.control_hz:.2g} times as fast. Set env.decimation and env.sim.dt, or "
+            f"{base} was trained on actions at {trained_hz:g} per second, and the env acts {rate:g} times: "
+            f"its chunks play {rate / trained_hz:.2g} times as fast. Set env.decimation and env.sim.dt, or "
             "train on demonstrations at the env's rate"
         )
     for key, (height, width) in picture_sizes_of(env_cfg, keys.video).items():
-        before = settings.image_sizes.get(key)
+        before = sizes.get(key)
         if before is not None and abs(before[0] * width / (before[1] * height) - 1) > 0.01:
             lines.append(
                 f"{base} was trained on pictures {key!r} of {before[0]} x {before[1]} (height x width), and the env's "
                 f"have {height} x {width}: they are squeezed otherwise. Give the camera the demonstrations' shape"
+            )
+    return lines
+
+
+def other_actions(env_cfg: Any, actor: Any) -> list[str]:
+    """Return in a line each that the env does something else with actions than what the checkpoint means by them.
+
+    Of a policy that learned from the env's own demonstrations there is nothing to say: its actions are the env's.
+    """
+    keys, settings = _modality_of(actor), _base_settings(actor)
+    if keys is None or (settings is not None and settings.simulator):
+        return []
+    lines = []
+    for name, term in items_of(getattr(env_cfg, "actions", None)):
+        kind, path = type(term).__name__, f"env.actions.{name}"
+        scaled = [
+            f"{field}={value!r}"
+            for field, plain in (("use_default_offset", False), ("scale", 1.0), ("offset", 0.0))
+            if (value := getattr(term, field, plain)) != plain
+        ]
+        if scaled and "Joint" in kind and any(k.absolute and k.normalization is not None for k in keys.action.values()):
+            lines.append(
+                f"{path} has {', '.join(scaled)}: the env executes offset + scale * action, and agent.actor.modality "
+                "has absolute actions in the checkpoint's units. Set use_default_offset=False and scale=1.0, unless it "
+                "was trained on such actions"
+            )
+        if kind.startswith("BinaryJoint") and any(k.normalization == "binary" for k in keys.action.values()):
+            lines.append(
+                f"{path} is a {kind}, which closes below 0, and agent.actor.modality has a binary key, which is 0 "
+                "or 1: it never closes. Use AbsBinaryJointPositionActionCfg with a threshold of 0.5"
             )
     return lines
 

@@ -2,11 +2,8 @@
 """How GR00T agents read a task, and what they train: for the ``__post_init__`` of runner cfgs."""
 
 from gr00t_rl.assets import base_checkpoint
-from gr00t_rl.cfg import ModalityCfg, RunnerCfg
+from gr00t_rl.cfg import LORA_RATE, ModalityCfg, RunnerCfg
 from gr00t_rl.gr00t.part_names import PARTS
-
-LORA_RATE = 5.0
-"""Multiple of the learning rate with which a base policy's weights are trained in full."""
 
 
 def act_on(runner: RunnerCfg, modality: ModalityCfg, base: str | None = None) -> None:
@@ -38,5 +35,4 @@ def train_adapters(runner: RunnerCfg) -> None:
     """
     runner.experiment_name += "_lora"
     runner.actor.train = {**dict.fromkeys(PARTS, "off"), "dit": "lora"}  # type: ignore[attr-defined]
-    # the product of two matrices that begins at 0 needs larger steps than the weights themselves
     runner.algorithm.learning_rate *= LORA_RATE  # type: ignore[attr-defined]

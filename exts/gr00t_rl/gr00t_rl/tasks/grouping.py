@@ -37,11 +37,14 @@ def share_starts(env_cfg: Any, group_size: int | None = None) -> None:
     Args:
         env_cfg: A manager-based env cfg; its reset terms, commands, ``start_group_size`` and, under Newton,
             ``scene.env_spacing`` are changed.
-        group_size: Envs per group, 1 for none; what the agent that is about to use the env asks for where None.
+        group_size: Envs per group, 1 for none; where None, ``env_cfg.start_group_size`` if there is one, else what the
+            agent that is about to use the env asks for.
 
     Raises:
         ConfigurationError: If the agent and the env do not fit together.
     """
+    if group_size is None:  # an evaluation sets 1, whatever the agent
+        group_size = getattr(env_cfg, "start_group_size", None)
     wanted = 1 if group_size == 1 else group_size_for(env_cfg, remembered_agent())
     size = wanted if group_size is None else group_size
     if wanted > 1 and size != wanted:

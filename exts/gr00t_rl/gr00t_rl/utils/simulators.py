@@ -24,8 +24,8 @@ def simulator_of(env_cfg: Any) -> dict[str, str | bool]:
     physics = _engine(_get(_get(_get(env_cfg, "sim"), "physics"), "class_type"))
     if physics:
         found["physics"] = physics
-    for name, part in _items(_get(env_cfg, "scene")):
-        for setting, value in _items(_get(part, "renderer_cfg")):
+    for name, part in items_of(_get(env_cfg, "scene")):
+        for setting, value in items_of(_get(part, "renderer_cfg")):
             if (setting == "renderer_type" or setting.startswith("enable_")) and isinstance(value, str | bool):
                 found[f"{name}.{setting}"] = value
     return found
@@ -47,7 +47,7 @@ def camera_of(env_cfg: Any, group: str) -> str | None:
         env_cfg: As for :func:`simulator_of`.
         group: Name of the group.
     """
-    terms = _items(_get(_get(env_cfg, "observations"), group))
+    terms = items_of(_get(_get(env_cfg, "observations"), group))
     named = (_get(_get(term, "params"), "camera") for _, term in terms)
     return next((name for name in named if name), None)
 
@@ -84,7 +84,7 @@ def _get(owner: Any, name: str) -> Any:
     return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
 
 
-def _items(owner: Any) -> Iterator[tuple[str, Any]]:
+def items_of(owner: Any) -> Iterator[tuple[str, Any]]:
     if owner is not None:
         yield from (owner if isinstance(owner, Mapping) else getattr(owner, "__dict__", {})).items()
 

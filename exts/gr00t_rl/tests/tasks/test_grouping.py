@@ -150,6 +150,25 @@ def agent():
     preflight._agent = None
 
 
+def test_an_evaluation_shares_no_starts_whatever_the_agent(agent):
+    """A task that calls ``share_starts(self)`` alone: `evaluate` sets the size to 1, and has 12 envs for its films."""
+    cfg = SimpleNamespace(
+        scene=SimpleNamespace(num_envs=12, env_spacing=2.5),
+        sim=SimpleNamespace(physics=SimpleNamespace(), dt=0.05),
+        decimation=1,
+        episode_length_s=1.0,
+        events=SimpleNamespace(start=EventTermCfg(func=draw, mode="reset", params={"scale": 2.0})),
+        commands={},
+        start_group_size=1,
+    )
+    share_starts(cfg)
+    assert cfg.start_group_size == 1 and cfg.events.start.func is draw
+    del cfg.start_group_size
+    cfg.scene.num_envs = 16
+    share_starts(cfg)
+    assert cfg.start_group_size == 8 and cfg.events.start.func is not draw
+
+
 def test_the_agent_tells_the_env_its_groups(agent):
     """Before anything is built; and one episode is one iteration."""
     env_cfg, _ = resolve_task_config("Gr00t-Reach-Franka", None, overrides=[])

@@ -129,7 +129,7 @@ def stated() -> list[tuple[str, str]]:
         ("ppo_or_grpo.md", f"{words[tune.num_critic_warmup_iterations]} iteration to warm it up"),
         ("ppo_details.md", f"off; GR00T: {kl_ends} times `desired_kl` ("),
         ("optimisation.md", f"again ({gate.ROWS}, or a micro-batch if that is larger)"),
-        ("optimisation.md", f"Above a mean of {gate.LIMIT * 1e3:g}e-3 it warns"),
+        ("optimisation.md", f"Above a mean of {gate.LIMIT * 1e3:g}e-3 the run mends it"),
         ("resume.md", f"with exit code {stop.RESTART_CODE}"),
         ("resume.md", f"a number beyond {ten[round(math.log10(finite.LIMIT))]}"),
         ("resume.md", f"`agent.algorithm.max_nonfinite_envs` ({ppo.max_nonfinite_envs:g})"),

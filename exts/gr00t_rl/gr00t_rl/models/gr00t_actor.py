@@ -21,6 +21,7 @@ from ..utils.errors import ConfigurationError
 from ..utils.process_group import rank
 from .base_weights import check_files, fingerprint, load_base, load_statistics
 from .compiled import head_velocity
+from .exploration import describe_noise
 from .export import ExportedGr00tPolicy
 from .feature_encoder import STAGES, FeatureEncoder, first_trained_stage
 from .flow_actor import FlowActor
@@ -382,8 +383,9 @@ class Gr00tActor(FlowActor):
         return kept
 
     def describe(self) -> str:
-        """Return a table of the network's parts: parameters, how they are trained, types and bytes."""
-        return describe_parts(self.model, self._trained_as["train"])
+        """Return a table of the network's parts, and what exploration noise does to the actions."""
+        lines = describe_parts(self.model, self._trained_as["train"]), describe_noise(self.head, self.processor)
+        return "\n".join(line for line in lines if line is not None)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Restore what :meth:`state_dict` returned.

@@ -136,6 +136,17 @@ def test_actions_are_denormalised_and_likelihoods_are_not(checkpoint):
     torch.testing.assert_close(actor.evaluate(record.clone()).log_prob, log_prob, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("level", "shown"), [(1.0, "gripper 0.012, delta 0.14 to 0.58"), (0.5, "gripper 0.0058, delta 0.072 to 0.29")]
+)
+def test_what_exploration_does_to_the_robot_is_told(checkpoint, level, shown):
+    """a / sqrt(4 * 3) = 0.2887 a of half the gripper's 0.08, and of the deltas' standard deviations 2 and 0.5."""
+    actor = make_actor(checkpoint, num_inference_timesteps=4, noise_level=level, head="flow_sde")
+    line = actor.describe().splitlines()[-1]
+    assert line.startswith("exploration noise of the last of 4 denoising steps") and shown in line
+    assert "exploration" not in make_actor(checkpoint, head="flow_noise").describe()  # it is learned
+
+
 def test_only_the_modality_s_groups_are_kept(checkpoint):
     keys = changed(video={"front": "front"})
     keys["state"].pop("yaw")

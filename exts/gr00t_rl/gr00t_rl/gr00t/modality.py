@@ -156,18 +156,26 @@ class Modality:
         """Return the raw state [..., S]: the keys' columns of the observation groups, key after key."""
         return torch.cat([obs[key.group][..., key.start : key.end] for key in self.state.values()], dim=-1)
 
-    def held_as(self, name: str) -> str | float | None:
-        """Return what keeps the action key ``name`` where it is: a state key, a number, or None where none is known."""
+    def held_as(self, name: str, relative_to: Mapping[str, str] | None = None) -> str | float | None:
+        """Return what keeps the action key ``name`` where it is: a state key, a number, or None where none is known.
+
+        Args:
+            name: The action key.
+            relative_to: State keys to which a checkpoint's own files say that actions are relative, by action key.
+        """
         key = self.action[name]
         if key.hold is not None or not key.absolute:
             return key.hold or 0.0
-        if key.relative_to is not None:
-            return key.relative_to
+        if (state := key.relative_to or (relative_to or {}).get(name)) is not None:
+            return state
         return name if name in self.state and self.state[name].dim == key.dim else None
 
-    def hold_action(self, obs: Mapping[str, Tensor]) -> Tensor | None:
-        """Return the env action [N, A] that stays where ``obs`` [N] is, 0 where it is not known; None if all are 0."""
-        held = {name: self.held_as(name) or 0.0 for name in self.action}
+    def hold_action(self, obs: Mapping[str, Tensor], relative_to: Mapping[str, str] | None = None) -> Tensor | None:
+        """Return the env action [N, A] that stays where ``obs`` [N] is, 0 where it is not known; None if all are 0.
+
+        ``relative_to``: see :meth:`held_as`.
+        """
+        held = {name: self.held_as(name, relative_to) or 0.0 for name in self.action}
         if not any(held.values()):
             return None
         like = self.select_state(obs)

@@ -203,9 +203,9 @@ class Gr00tProcessor(nn.Module):
         return None
 
     @classmethod
-    def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:
-        """Return whether the network gives any of the actions relative to the state."""
-        return False
+    def relative_states(cls, assets: Mapping[str, bytes], modality: Modality) -> dict[str, str]:
+        """Return the state key to which the network gives an action key's values relative; those that are not, miss."""
+        return {}
 
     @classmethod
     def relative_chunks(

@@ -157,6 +157,8 @@ class Gr00tActor(FlowActor):
             raise ConfigurationError(f"agent.actor.checkpoint={options.checkpoint!r}: {error}") from None
         except ValueError as error:
             raise ConfigurationError(f"agent.actor: {error}") from None
+        own = {} if self.modality is None else self.processor.relative_states(self.model.assets, self.modality)
+        self._relative_to: dict[str, str] = own  # of keys that the cfg need not declare
         self.num_instructions = len(self.processor.instructions)
         if self.num_instructions > 1:
             _check_instructions(obs, self.num_instructions)
@@ -327,7 +329,7 @@ class Gr00tActor(FlowActor):
 
     def hold_action(self, obs: TensorDict) -> torch.Tensor | None:
         """Return the action with which waiting envs stay where they are, as far as the modality says what it means."""
-        return None if self.modality is None else self.modality.hold_action(obs)  # type: ignore[arg-type]
+        return None if self.modality is None else self.modality.hold_action(obs, self._relative_to)  # type: ignore[arg-type]
 
     def velocity_field(self, observed: TensorDict) -> VelocityField:
         """Return the action head's velocity field for ``observed`` [B], and the state token as its condition."""

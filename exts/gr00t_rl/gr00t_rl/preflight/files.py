@@ -279,12 +279,26 @@ def other_actions(env_cfg: Any, actor: Any) -> list[str]:
     return lines
 
 
+def _relative_states(actor: Any, keys: Modality) -> dict[str, str]:
+    """State keys to which the base's own files say that actions are relative; none of what is no folder here."""
+    if not Path(str(actor.checkpoint)).expanduser().is_dir():
+        return {}
+    from ..gr00t import files_of
+
+    try:
+        of, assets = files_of(actor.checkpoint)
+        return of.Processor.relative_states(assets, keys)
+    except ValueError:  # a CheckpointError is one; whoever needs the files complains
+        return {}
+
+
 def unknown_hold(actor: Any) -> str | None:
     """Return in one line which actions of a waiting env would be 0 for want of anything better, or None."""
     keys = _modality_of(actor)
     if keys is None or not getattr(actor, "align_decisions", False) or actor.n_action_steps == 1:
         return None
-    unknown = [name for name in keys.action if keys.held_as(name) is None]
+    relative_to = _relative_states(actor, keys)
+    unknown = [name for name in keys.action if keys.held_as(name, relative_to) is None]
     if not unknown:
         return None
     path = f"agent.actor.modality.action.{unknown[0]}"

@@ -84,7 +84,7 @@ def as_statistics(data: Demonstrations) -> Statistics:
 def with_relative(statistics: Statistics, model: Gr00tNetwork, modality: Modality, data: Demonstrations) -> Statistics:
     """``statistics`` with those of the actions that the network gives relative to the state, per step of a chunk."""
     processor, horizon = generation(model.config.generation).Processor, model.config.action_head.action_horizon
-    if not processor.has_relative(model.assets, modality):
+    if not processor.relative_states(model.assets, modality):
         return statistics
     chunks = data.chunks(torch.arange(len(data)), horizon)
     turned = processor.relative_chunks(model.assets, modality, chunks, data.state)

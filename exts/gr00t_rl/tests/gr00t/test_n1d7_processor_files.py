@@ -198,6 +198,21 @@ def test_chunks_of_other_steps_are_refused(steps: list[int]) -> None:
     assert not isinstance(caught.value, CheckpointError) and "\n" not in str(caught.value)
 
 
+def test_what_a_waiting_env_holds_is_what_the_checkpoint_says() -> None:
+    """A cfg need not repeat which state an action is relative to, whatever that is called."""
+    modality = Modality.from_dict(known())
+    states = Gr00tN1d7Processor.relative_states(released(), modality)
+    assert states and all(key.relative_to is None for key in modality.action.values())
+    for name, state in states.items():
+        assert modality.held_as(name, states) == state
+    renamed = next(name for name, state in states.items() if state != name)
+    assert modality.held_as(renamed) is None
+    obs = {"policy": torch.arange(20.0).expand(2, -1)}
+    held = modality.hold_action(obs, states)
+    key, state = modality.action[renamed], modality.state[states[renamed]]
+    assert held is not None and torch.equal(held[:, key.start : key.end], obs["policy"][:, state.start : state.end])
+
+
 @pytest.mark.parametrize("beside", [False, True])
 def test_files_as_nvidias_training_leaves_them(beside: bool, tmp_path: Path) -> None:
     """In ``processor/``, unless the folder itself has a ``processor_config.json``."""

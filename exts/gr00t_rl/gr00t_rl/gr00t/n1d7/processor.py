@@ -82,9 +82,9 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         return declared_modality(assets, tag)
 
     @classmethod
-    def has_relative(cls, assets: Mapping[str, bytes], modality: Modality) -> bool:
+    def relative_states(cls, assets: Mapping[str, bytes], modality: Modality) -> dict[str, str]:
         """See the base class."""
-        return bool(read_relative(Recipe.read(assets), modality))
+        return {name: found.state for name, found in read_relative(Recipe.read(assets), modality).items()}
 
     @classmethod
     def relative_chunks(

@@ -68,9 +68,8 @@ def main() -> None:
     print(table(found))
     if args.plot:
         rows, columns = -(-len(found) // COLUMNS), min(COLUMNS, len(found))
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False, constrained_layout=True
-        )
+        width = 6.8 if len(found) == 1 else 4.2 * columns
+        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.2 * rows), squeeze=False, constrained_layout=True)
         for axis in axes.flat[len(found) :]:
             axis.set_axis_off()
         for axis, (task, records) in zip(axes.flat, found.items(), strict=False):

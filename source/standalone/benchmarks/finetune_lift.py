@@ -182,12 +182,20 @@ def lines_of(
         yield f"{name}, seed {run['seed']}", curve, before["instructions"][name], after["instructions"][name]
 
 
+STYLES = ("-", "--", ":")
+
+
 def draw(axis: Axes, base: dict[str, Any], runs: list[dict[str, Any]]) -> None:
-    """Draw success over minutes: training's episodes (with exploration noise) and both evaluations."""
-    for run in runs:
+    """Draw success over minutes: training's episodes (with exploration noise) and both evaluations.
+
+    Each run has a colour; where instructions are drawn apart each of them has one, and each run a line style.
+    """
+    apart = any(instructions_of(run["after"]) for run in runs)
+    for number, run in enumerate(runs):
         minutes = [second / 60 for second in run["curve"]["seconds"]]
-        for label, curve, *evaluations in lines_of(base, run):
-            (line,) = axis.plot(minutes[WARM_UP:], curve[WARM_UP:], label=label)
+        for part, (label, curve, *evaluations) in enumerate(lines_of(base, run)):
+            colour, style = f"C{part if apart else number}", STYLES[number % len(STYLES)] if apart else "-"
+            (line,) = axis.plot(minutes[WARM_UP:], curve[WARM_UP:], style, color=colour, label=label)
             for minute, result in zip((0.0, minutes[-1]), evaluations, strict=True):
                 low, high = result["success_ci95"]
                 rate = result["success_rate"]
@@ -195,7 +203,10 @@ def draw(axis: Axes, base: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     axis.set(xlabel="minutes of training on a 2-core CPU", ylabel="success rate", ylim=(-0.02, 1.02))
     axis.plot([], [], "ko", label=f"evaluation, {base['init_noise_1']['num_episodes']} episodes")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, loc="best")
+    if apart:  # too many names to stand among the lines
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    else:
+        axis.legend(fontsize=8, loc="best")
 
 
 def plot(args: argparse.Namespace) -> None:

@@ -194,7 +194,7 @@ def explore(runner: RunnerCfg, *, noise_level: float, desired_kl: float) -> None
     runner.actor.noise_level = noise_level  # type: ignore[attr-defined]
     for name, value in steps_of(noise_level, desired_kl).items():
         setattr(runner.algorithm, name, value)
-    if {*runner.actor.train.values()} == {"off", "lora"}:  # type: ignore[attr-defined]
+    if {*(getattr(runner.actor, "train", None) or {}).values()} - {"off"} == {"lora"}:
         runner.algorithm.learning_rate *= LORA_RATE  # type: ignore[attr-defined]
 
 

@@ -44,6 +44,9 @@ def test_adapters_keep_their_rate_whatever_the_order(adapters_first) -> None:
         else:
             explore(runner, noise_level=0.5, desired_kl=0.04)
     assert runner.algorithm.learning_rate == pytest.approx(1.25e-4)  # five times 2.5e-4 * 0.5 * 0.2
+    runner.actor.train = {"dit": "lora"}  # a part that is not named is off
+    explore(runner, noise_level=0.5, desired_kl=0.04)
+    assert runner.algorithm.learning_rate == pytest.approx(1.25e-4)
     plain: Any = Gr00tFinetuneRunnerCfg()
     explore(plain, noise_level=0.5, desired_kl=0.04)
     assert plain.algorithm.learning_rate == pytest.approx(2.5e-5)

@@ -255,8 +255,8 @@ def test_env_cfgs_that_do_not_check_themselves_are_checked(monkeypatch):
 
     checked = []
     monkeypatch.setattr("gr00t_rl.preflight.check_run", checked.append)
-    foreign = Cfg()
-    for env_cfg in (foreign, Gr00tEnvCfg.__new__(Gr00tEnvCfg)):
+    foreign, direct = Cfg(observations=Cfg()), Cfg()
+    for env_cfg in (foreign, direct, Gr00tEnvCfg.__new__(Gr00tEnvCfg)):
         check_foreign(env_cfg)
     assert checked == [foreign]
 

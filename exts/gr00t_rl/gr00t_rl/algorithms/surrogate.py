@@ -79,7 +79,8 @@ class ClippedSurrogate(DecisionAlgorithm):
         self.rates = RateController(self.optimizer, schedules, max_iterations, options.desired_kl)
         suffix = self.quarantine.dumps.suffix  # a rank's dumps have one name
         self.guard = NonFiniteGuard(options.max_nonfinite_steps, getattr(env.cfg, "log_dir", None), self.rescue, suffix)
-        remedies = () if options.recompute_log_probs else ("agent.algorithm.recompute_log_probs=auto",)
+        divisor = "agent.algorithm.micro_batch_size to a divisor of a minibatch"
+        remedies = (divisor,) if options.recompute_log_probs else ("agent.algorithm.recompute_log_probs=auto",)
         remedies = (*remedies, *getattr(actor, "numeric_remedies", ()))
         self.recomputes = options.recompute_log_probs is True
         """Whether the update computes the old log-probabilities itself; with "auto", the gate decides."""

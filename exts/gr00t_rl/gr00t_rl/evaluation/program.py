@@ -69,7 +69,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     # the full task from independent starts, whatever the training did
     env_cfg.curriculum = None
     env_cfg.start_group_size = 1
-    check_foreign(env_cfg)
     folder = None if args.report == "none" else _report_folder(args, checkpoint, agent_cfg)
     wants_film = folder is not None and (args.video or _has_camera(env_cfg))
     args.enable_cameras = getattr(args, "enable_cameras", False) or wants_film
@@ -77,6 +76,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     with startup_screen(args, num_stages=2) as screen, launch_simulation(env_cfg, args), said_at_once():
         show_run_summary(screen, args, env_cfg, library="rsl_rl", action="evaluate")
         filmed, why_not = _film_cfg(env_cfg) if wants_film else (None, "--video films tasks without a camera")
+        check_foreign(env_cfg)
         screen.stage("Creating environment")
         with _made(args.task, env_cfg, agent_cfg) as env:
             screen.stage("Loading policy")

@@ -50,15 +50,16 @@ def install(runner_type: type, agent: Callable[[], Any] = lambda: None) -> None:
             def is_ours() -> bool:
                 return isinstance(agent(), runner_type)
 
+            module.create_isaaclab_env = _env_maker(module.create_isaaclab_env, is_ours)
             if program == "play":
-                module.launch_simulation = _launcher(module.launch_simulation, lambda args_cli: False, is_ours)
+                module.launch_simulation = _launcher(module.launch_simulation, lambda args_cli: False)
             else:
 
                 def on_cores(args_cli: Any) -> bool:
                     several = args_cli.distributed and (args_cli.device or "").startswith("cpu")
                     return several and is_ours()
 
-                module.launch_simulation = _launcher(module.launch_simulation, on_cores, is_ours)
+                module.launch_simulation = _launcher(module.launch_simulation, on_cores)
                 module.validate_distributed_device = _validator(module.validate_distributed_device, on_cores)
                 module.dump_train_configs = _writer(module.dump_train_configs, runner_type)
 
@@ -112,19 +113,28 @@ def refuse_sweeps(argv: Sequence[str]) -> None:
         )
 
 
-def _launcher(stock: Any, on_cores: Callable[[Any], bool], is_ours: Callable[[], bool]) -> Any:
+def _env_maker(stock: Any, is_ours: Callable[[], bool]) -> Any:
+    """Return what makes the env: all settings are known by then, and a cfg that does not check itself is checked."""
+
+    @functools.wraps(stock)
+    def make(task: str, env_cfg: Any, *others: Any, **named: Any) -> Any:
+        if is_ours():
+            check_foreign(env_cfg)
+        return stock(task, env_cfg, *others, **named)
+
+    return make
+
+
+def _launcher(stock: Any, on_cores: Callable[[Any], bool]) -> Any:
     """Return what starts the simulation, of several processes on CPU cores too: stock would give each a GPU.
 
-    An env cfg that does not check itself is checked first. Errors of ours are said inside, before Isaac Sim ends the
-    process.
+    Errors of ours are said inside it, before Isaac Sim ends the process.
     """
 
     @functools.wraps(stock)
     @contextlib.contextmanager
     def launch(env_cfg: Any, args_cli: Any) -> Iterator[Any]:
         several = on_cores(args_cli)
-        if is_ours():
-            check_foreign(env_cfg)
         if several:
             env_cfg.sim.device, args_cli.distributed = args_cli.device, False
         with stock(env_cfg, args_cli) as physics_cfg, said_at_once():

@@ -27,7 +27,8 @@ def describe_noise(head: object, processor: Gr00tProcessor) -> str | None:
     modality = processor.modality
     if not isinstance(head, FlowSde) or modality is None:
         return None
-    shown = [n for n, key in modality.action.items() if key.normalization not in (None, "binary") and key.pose is None]
+    poses = getattr(getattr(processor, "relative", None), "poses", [])  # of N1.7, by cfg or checkpoint
+    shown = [n for n, key in modality.action.items() if key.normalization not in (None, "binary") and n not in poses]
     if not shown:
         return None
     std = float(head.std_summary()[-1])
@@ -35,11 +36,11 @@ def describe_noise(head: object, processor: Gr00tProcessor) -> str | None:
     device = next(processor.buffers()).device
     zero = torch.zeros(1, config.action_horizon, config.action_dim, device=device)
     state = torch.zeros(1, modality.state_dim, device=device)
-    still, moved = (processor.action(chunk, modality.action_dim, state)[0, 0] for chunk in (zero, zero + std))
+    still, moved = (processor.action(chunk, modality.action_dim, state)[0] for chunk in (zero, zero + std))
     parts = []
     for name in shown:
         key = modality.action[name]
-        low, high = (float(f((moved - still)[key.start : key.end].abs())) for f in (torch.min, torch.max))
+        low, high = (float(f((moved - still)[:, key.start : key.end].abs())) for f in (torch.min, torch.max))
         parts.append(f"{name} {low:.2g}" + ("" if f"{low:.2g}" == f"{high:.2g}" else f" to {high:.2g}"))
     return (
         f"exploration noise of the last of {head.num_steps} denoising steps, in the env's units (std): "

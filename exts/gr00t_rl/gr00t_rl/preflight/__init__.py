@@ -11,12 +11,11 @@ or the machine.
 
 from __future__ import annotations
 
-import sys
 import weakref
 from typing import Any
 
 from .agent import check_agent, cut_chunks
-from .env import check_env, check_observations
+from .env import check_env, check_observations, checks_itself
 from .files import warnings_of
 from .groups import fill_episode_length
 
@@ -61,9 +60,11 @@ def remembered_agent() -> Any | None:
 
 
 def check_foreign(env_cfg: Any) -> None:
-    """Do :func:`check_run` for an env cfg that does not do so in its ``validate_config``, such as Isaac Lab's own."""
-    ours = getattr(sys.modules.get("gr00t_rl.tasks.env_cfg"), "Gr00tEnvCfg", None)  # loaded by whoever derives from it
-    if ours is None or not isinstance(env_cfg, ours):
+    """Do :func:`check_run` for an env cfg that does not do so in its ``validate_config``, such as Isaac Lab's own.
+
+    Envs of the direct workflow, whose cfg does not say what is observed, are left alone.
+    """
+    if not checks_itself(env_cfg) and getattr(env_cfg, "observations", None) is not None:
         check_run(env_cfg)
 
 
@@ -79,5 +80,6 @@ def check_run(env_cfg: Any) -> None:
     fill_episode_length(env_cfg, agent_cfg)
     check_agent(agent_cfg)
     check_observations(env_cfg, agent_cfg)
-    for warning in (*cut_chunks(agent_cfg), *warnings_of(env_cfg, agent_cfg.actor)):
+    trains = _trained is not None and _trained() is agent_cfg
+    for warning in (*(cut_chunks(agent_cfg) if trains else ()), *warnings_of(env_cfg, agent_cfg.actor)):
         print(f"[gr00t_rl] warning: {warning}", flush=True)

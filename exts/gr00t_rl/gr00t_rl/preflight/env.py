@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,6 +79,12 @@ def _check_instructions(env_cfg: Any) -> None:
         raise ConfigurationError("env.sample_instructions is True, but env.instructions is []; set some to draw from")
 
 
+def checks_itself(env_cfg: Any) -> bool:
+    """Return whether an env cfg is one of ours, which checks itself when its env is made."""
+    ours = getattr(sys.modules.get("gr00t_rl.tasks.env_cfg"), "Gr00tEnvCfg", None)  # loaded by whoever derives from it
+    return ours is not None and isinstance(env_cfg, ours)
+
+
 def check_observations(env_cfg: Any, agent_cfg: Any) -> None:
     """Check that the env has the observation groups that the agent reads."""
     available = [name for name, group in vars(env_cfg.observations).items() if group is not None]
@@ -92,7 +99,8 @@ def check_observations(env_cfg: Any, agent_cfg: Any) -> None:
                 )
     if "instruction" in available:
         _check_sampled_instructions(env_cfg, agent_cfg.actor)
-    if not env_cfg.compute_final_obs and "gr00t_rl" in agent_cfg.algorithm.class_name:
+    # an env of another make trains without them, with a warning of the algorithm
+    if checks_itself(env_cfg) and not env_cfg.compute_final_obs and "gr00t_rl" in agent_cfg.algorithm.class_name:
         raise ConfigurationError(
             "env.compute_final_obs is False, but time-outs are bootstrapped from the final observation; set it to True"
         )

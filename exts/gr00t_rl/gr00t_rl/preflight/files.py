@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..gr00t.generations import TINY, generation
 from ..gr00t.head_config import ActionHeadConfig
 from ..utils.errors import ConfigurationError
-from ..utils.foreign_files import is_hub_id, read_bytes
+from ..utils.foreign_files import is_count, is_finite, is_hub_id, parse_json, read_bytes
 from ..utils.simulators import control_hz_of, differences, items_of, picture_sizes_of, simulator_of
 
 if TYPE_CHECKING:
@@ -213,13 +212,15 @@ def _recorded_views(actor: Any, tag: str) -> tuple[float | None, Mapping[str, tu
     from ..gr00t.modality import METADATA_FILE
 
     try:
-        table = json.loads(read_bytes(Path(str(actor.checkpoint)).expanduser() / METADATA_FILE))
-        views = table[tag]["modalities"]["video"]
-        sizes = {name: (int(view["resolution"][1]), int(view["resolution"][0])) for name, view in views.items()}
-        rates = {float(view["fps"]) for view in views.values() if view.get("fps")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        table = parse_json(read_bytes(Path(str(actor.checkpoint)).expanduser() / METADATA_FILE))
+        views = dict(table[tag]["modalities"]["video"])
+        sizes = {name: tuple(reversed(view["resolution"])) for name, view in views.items()}
+        rates = {view.get("fps") for view in views.values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None, {}  # whoever needs the file complains
-    return (rates.pop() if len(rates) == 1 else None), sizes
+    sides = {name: size for name, size in sizes.items() if len(size) == 2 and all(is_count(side, 1) for side in size)}
+    (rate,) = rates if len(rates) == 1 else (None,)
+    return (float(rate) if is_finite(rate) and rate > 0 else None), sides
 
 
 def other_views(env_cfg: Any, actor: Any) -> list[str]:
@@ -265,11 +266,15 @@ def other_actions(env_cfg: Any, actor: Any) -> list[str]:
             for field, plain in (("use_default_offset", False), ("scale", 1.0), ("offset", 0.0))
             if (value := getattr(term, field, plain)) != plain
         ]
-        if scaled and "Joint" in kind and any(k.absolute and k.normalization is not None for k in keys.action.values()):
+        if (
+            scaled
+            and kind.startswith("JointPosition")
+            and any(k.absolute and k.normalization is not None for k in keys.action.values())
+        ):
             lines.append(
                 f"{path} has {', '.join(scaled)}: the env executes offset + scale * action, and agent.actor.modality "
-                "has absolute actions in the checkpoint's units. Set use_default_offset=False and scale=1.0, unless it "
-                "was trained on such actions"
+                "has absolute actions in the checkpoint's units. Set use_default_offset=False, and scale to what turns "
+                "that unit into the joint's (1.0 for rad), unless it was trained on such actions"
             )
         if kind.startswith("BinaryJoint") and any(k.normalization == "binary" for k in keys.action.values()):
             lines.append(
@@ -296,6 +301,8 @@ def unknown_hold(actor: Any) -> str | None:
     """Return in one line which actions of a waiting env would be 0 for want of anything better, or None."""
     keys = _modality_of(actor)
     if keys is None or not getattr(actor, "align_decisions", False) or actor.n_action_steps == 1:
+        return None
+    if is_hub_id(str(actor.checkpoint)):  # its files, which may say it, are fetched later
         return None
     relative_to = _relative_states(actor, keys)
     unknown = [name for name in keys.action if keys.held_as(name, relative_to) is None]

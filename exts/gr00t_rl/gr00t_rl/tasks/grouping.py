@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,10 @@ from gr00t_rl.utils.errors import ConfigurationError
 from gr00t_rl.utils.rng import rng_state, set_rng_state
 
 _MARK = "_shares_starts"
+
+
+_derived: tuple[weakref.ref, int] | None = None
+"""The env cfg that got its ``start_group_size`` from an agent last, and that size."""
 
 
 def share_starts(env_cfg: Any, group_size: int | None = None) -> None:
@@ -43,8 +48,11 @@ def share_starts(env_cfg: Any, group_size: int | None = None) -> None:
     Raises:
         ConfigurationError: If the agent and the env do not fit together.
     """
-    if group_size is None:  # an evaluation sets 1, whatever the agent
+    global _derived
+    if group_size is None:  # an evaluation sets 1, whatever the agent; what an earlier call wrote says nothing
         group_size = getattr(env_cfg, "start_group_size", None)
+        if _derived is not None and _derived[0]() is env_cfg and _derived[1] == group_size:
+            group_size = None
     wanted = 1 if group_size == 1 else group_size_for(env_cfg, remembered_agent())
     size = wanted if group_size is None else group_size
     if wanted > 1 and size != wanted:
@@ -56,6 +64,8 @@ def share_starts(env_cfg: Any, group_size: int | None = None) -> None:
             f"env.start_group_size is {size}, which does not divide --num_envs {env_cfg.scene.num_envs}; set a divisor"
         )
     env_cfg.start_group_size = size
+    if group_size is None:
+        _derived = weakref.ref(env_cfg), size
     if size == 1:
         return
     if "Newton" in type(env_cfg.sim.physics).__name__:

@@ -155,6 +155,15 @@ def test_other_kernels_compute_the_old_log_probs_from_then_on(name, capsys, capl
     assert torch.equal(*found)
 
 
+def test_what_recomputing_does_not_mend_is_warned_of(monkeypatch, caplog):
+    """Such as minibatches that the micro-batches do not divide: each look finds other kernels."""
+    runner = make_runner(narrow(num_learning_epochs=1), PointMassEnv())
+    other_kernels(runner)
+    monkeypatch.setattr(runner.alg, "_recompute_log_probs", lambda *_: None)
+    assert first_update(runner)["gate_ratio_error"] > 1e-3
+    assert "set agent.algorithm.micro_batch_size to a divisor of a minibatch" in caplog.text
+
+
 def test_same_kernels_are_left_alone():
     runner = make_runner(narrow(num_learning_epochs=1), PointMassEnv())
     first_update(runner)

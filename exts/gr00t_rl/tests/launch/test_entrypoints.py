@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from gr00t_rl.launch import entrypoints
 from gr00t_rl.utils.errors import ConfigurationError
 from gr00t_rl.utils.simulators import simulator_of
 
@@ -128,6 +129,20 @@ def test_errors_are_said_inside_the_simulation(programs, monkeypatch, capsys, pr
         finally:
             assert capsys.readouterr().err == ""
     assert caught.value.code == 1 and "[gr00t_rl] num_envs is 0; set 1" in capsys.readouterr().err
+
+
+def test_a_cfg_of_another_make_is_checked_when_its_env_is_made(programs, monkeypatch) -> None:
+    """By then all of the command line is applied, checkpoint included; ours are checked by the env itself."""
+    for program in (programs.train, programs.play):
+        assert hasattr(program.create_isaaclab_env, "__wrapped__")
+    order: list[Any] = []
+    monkeypatch.setattr("gr00t_rl.preflight.check_run", order.append)
+    foreign, ours = SimpleNamespace(observations=SimpleNamespace()), video_env("Gr00t-Reach-Franka")
+    for is_ours in (True, False):
+        make = entrypoints._env_maker(lambda *_, **__: order.append("made"), lambda is_ours=is_ours: is_ours)
+        for env_cfg in (foreign, ours):
+            make("Task", env_cfg, None, convert_marl_to_single_agent=False)
+    assert order == [foreign, "made", "made", "made", "made"]
 
 
 def test_sweeps_are_refused(programs, run, monkeypatch) -> None:

@@ -150,9 +150,13 @@ def agent():
     preflight._agent = None
 
 
+class Cfg(SimpleNamespace):
+    """A cfg object; unlike SimpleNamespace itself, it can be referred to weakly."""
+
+
 def test_an_evaluation_shares_no_starts_whatever_the_agent(agent):
     """A task that calls ``share_starts(self)`` alone: `evaluate` sets the size to 1, and has 12 envs for its films."""
-    cfg = SimpleNamespace(
+    cfg = Cfg(
         scene=SimpleNamespace(num_envs=12, env_spacing=2.5),
         sim=SimpleNamespace(physics=SimpleNamespace(), dt=0.05),
         decimation=1,
@@ -167,6 +171,9 @@ def test_an_evaluation_shares_no_starts_whatever_the_agent(agent):
     cfg.scene.num_envs = 16
     share_starts(cfg)
     assert cfg.start_group_size == 8 and cfg.events.start.func is not draw
+    agent.algorithm.group_size = 4  # another agent on the same cfg
+    share_starts(cfg)
+    assert cfg.start_group_size == 4
 
 
 def test_the_agent_tells_the_env_its_groups(agent):

@@ -120,6 +120,11 @@ class RelativeActions:
     def __bool__(self) -> bool:
         return any(self._of)
 
+    @property
+    def poses(self) -> list[str]:
+        """The keys that are poses: none of their numbers moves alone."""
+        return [name for name, of in zip(self._names, self._of, strict=True) if of is not None and of[1] is not None]
+
     def to_absolute(self, actions: Tensor, state: Tensor | None) -> Tensor:
         """Actions [N, H, A] in the keys' order, and the raw state [N, S] or [N, frames, S], of which the last counts.
 

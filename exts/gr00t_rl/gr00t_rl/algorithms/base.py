@@ -325,17 +325,18 @@ class DecisionAlgorithm:
 
     def train_mode(self) -> None:
         """Set train mode for learnable models."""
-        unwrapped: Any = getattr(self.env, "unwrapped", self.env)
-        unwrapped.render_timer = self.render_timer
-        for module in self._modules():
-            module.train()
+        self._set_mode(True)
 
     def eval_mode(self) -> None:
         """Set evaluation mode: normalisers are frozen."""
+        self._set_mode(False)
+
+    def _set_mode(self, trains: bool) -> None:
         unwrapped: Any = getattr(self.env, "unwrapped", self.env)
-        unwrapped.render_timer = None  # nobody would ask, and it would grow with each picture
+        # outside of training nobody asks what pictures take, and the timer would grow with each
+        unwrapped.render_timer = self.render_timer if trains else None
         for module in self._modules():
-            module.eval()
+            module.train(trains)
 
     def _modules(self) -> list[nn.Module]:
         return [m for m in (self.actor, self.critic, self.reward_scaler, self.rnd) if m is not None]

@@ -55,14 +55,6 @@ class Score:
             return True
         return self.value >= other.value
 
-    def differing(self, conditions: dict[str, Any]) -> list[str]:
-        """Return what both know of and is not the same, such as "task A, now B"."""
-        return [
-            f"{name} {value}, now {conditions[name]}"
-            for name, value in self.conditions.items()
-            if name in conditions and conditions[name] != value
-        ]
-
     def metrics(self) -> dict[str, float]:
         """Return the metrics by tag."""
         found = {"charts/eval_episodes": float(self.episodes)}

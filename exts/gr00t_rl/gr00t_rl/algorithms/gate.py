@@ -41,7 +41,7 @@ class UpdateGate:
 
     def __init__(self, device: str, world_size: int, speaks: bool, remedies: Iterable[str]) -> None:
         self.device, self.world_size, self.speaks, self.remedies = device, world_size, speaks, tuple(remedies)
-        self.passed = False
+        self.passed = self.differs = False
 
     def look(
         self, scored: Iterable[tuple[torch.Tensor, PolicyEvaluation]], remedy: str | None = None
@@ -81,6 +81,7 @@ class UpdateGate:
             "gate_approx_kl": moments["k3"].mean,
             "gate_kl": moments["closed"].mean,
         }
+        self.differs = not found["gate_ratio_error"] <= LIMIT  # NaN too; of all ranks, alike on each
         if self.speaks:
             self._tell(found, int(moments["error"].count), remedy)
         return found

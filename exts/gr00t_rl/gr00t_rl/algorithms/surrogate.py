@@ -20,7 +20,7 @@ from ..options import SurrogateOptions
 from ..utils.errors import ConfigurationError
 from ..utils.rsl_rl_versions import reduce_gradients_in_buckets
 from .base import DecisionAlgorithm
-from .gate import LIMIT, UpdateGate
+from .gate import UpdateGate
 from .guard import NonFiniteGuard
 from .health import SuccessWatch, has_curriculum
 from .losses import approx_kl, clipped_surrogate, probability_ratio
@@ -335,7 +335,7 @@ class ClippedSurrogate(DecisionAlgorithm):
             "the update computes the old log-probabilities itself from now on (agent.algorithm.recompute_log_probs)"
         )
         found = self.gate.look(self._gate_rows(batch, rows), remedy if remedies else None)
-        if remedies and not found.get("gate_ratio_error", 0.0) <= LIMIT:  # NaN too; of all ranks, alike on each
+        if remedies and self.gate.differs:
             self.recomputes = True
             self._recompute_log_probs(batch, rows)
             found = self.gate.look(self._gate_rows(batch, rows))

@@ -9,7 +9,6 @@ import signal
 import sys
 
 from ..launch.processes import agreed_timestamp, run_timestamp
-from ..utils.errors import ConfigurationError
 from ..utils.stop import restart_on_sigterm
 from .simulated import run_isaac_lab
 
@@ -38,9 +37,6 @@ def _recorded() -> int:
     handler.initialize()
     try:
         return main(sys.argv[1:])
-    except ConfigurationError as error:
-        handler.record_exception(error)
-        raise
     except SystemExit as end:
         if isinstance(end.code, str):
             handler.record_exception(ValueError(end.code))

@@ -49,15 +49,17 @@ class Clip:
         """
         if self.column is not None or not self.whole:
             return 0
-        frames, rate = stored_frames(self.path), self.rate()
-        if frames < self.length:
+        frames = stored_frames(self.path)
+        surplus = frames - self.length
+        if surplus < 0:
             raise ValueError(f"{self.path.name} holds {frames} pictures, the episode has {self.length} frames")
-        if rate and abs(rate / fps - 1) > 0.01 and abs(frames - self.length * rate / fps) < frames - self.length:
+        rate = self.rate() if surplus else None
+        if rate and abs(rate / fps - 1) > 0.01 and abs(frames - self.length * rate / fps) < surplus:
             raise ValueError(
                 f"{self.path.name} holds {frames} pictures at {rate:g} per second, the episode has {self.length} "
                 f"frames at {fps:g}: encode the video with one picture per frame"
             )
-        return frames - self.length
+        return surplus
 
     def rate(self) -> float | None:
         """Pictures per second, as a video says; None where it says nothing."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         statistics_of,
         without_weights,
     )
-    from .modality import METADATA_FILE, ActionKey, Modality, StateKey, Statistics, make_metadata, read_statistics
+    from .metadata import make_metadata
+    from .modality import METADATA_FILE, ActionKey, Modality, StateKey, Statistics, read_statistics
     from .n1d5.config import Gr00tN1d5Config
     from .n1d5.model import Gr00tN1d5
     from .n1d5.processor import Gr00tN1d5Processor
@@ -44,9 +45,10 @@ _MODULES = {
         *("files_of", "from_pretrained", "generation_of_folder"),
         *("settings_of_checkpoint", "statistics_of", "without_weights"),
     ),
+    "metadata": ("make_metadata",),
     "modality": (
         *("METADATA_FILE", "ActionKey", "Modality", "StateKey", "Statistics"),
-        *("make_metadata", "read_statistics"),
+        "read_statistics",
     ),
     "n1d5.config": ("Gr00tN1d5Config",),
     "n1d5.model": ("Gr00tN1d5",),

@@ -8,7 +8,6 @@ tag. A :class:`Modality` says for each key which observation group, and which co
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..utils.foreign_files import parse_json, shown
-from .normalise import MODES, SIN_COS, STATISTICS, Stats, read_stats
+from .normalise import MODES, SIN_COS, Stats, read_stats
 
 METADATA_FILE = "experiment_cfg/metadata.json"
 """Where a checkpoint keeps its statistics."""
@@ -289,7 +288,7 @@ class Statistics:
         ):
             for name, key in keys.items():
                 if key.normalization is not None:
-                    _check_stats(f"{part}.{name}", key, found.get(name), sorted(found))
+                    check_stats(f"{part}.{name}", key, found.get(name), sorted(found))
 
 
 def read_statistics(metadata: bytes | None, modality: Modality) -> Statistics | None:
@@ -313,7 +312,7 @@ def read_statistics(metadata: bytes | None, modality: Modality) -> Statistics | 
             "statistics; set normalization=None for every key, or a checkpoint that has it"
         )
     try:
-        content = _parse_metadata(metadata)
+        content = parse_metadata(metadata)
     except ValueError as error:
         raise ValueError(f"embodiment_tag is {modality.embodiment_tag!r}, but {error}") from None
     statistics = Statistics.from_metadata(content, modality.embodiment_tag)
@@ -321,7 +320,7 @@ def read_statistics(metadata: bytes | None, modality: Modality) -> Statistics | 
     return statistics
 
 
-def _parse_metadata(content: bytes) -> dict[str, Any]:
+def parse_metadata(content: bytes) -> dict[str, Any]:
     """The table in a checkpoint's metadata. Raises ValueError."""
     try:
         table = parse_json(content)
@@ -330,62 +329,6 @@ def _parse_metadata(content: bytes) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ValueError(f"the checkpoint's {METADATA_FILE} is {shown(table)}; copy it again from the source")
     return table
-
-
-def make_metadata(
-    modality: Modality,
-    statistics: Statistics,
-    image_sizes: Mapping[str, tuple[int, int]],
-    fps: float,
-) -> dict[str, Any]:
-    """Return the content of ``experiment_cfg/metadata.json`` for one embodiment, ready for JSON.
-
-    Args:
-        modality: The embodiment's keys.
-        statistics: Of all state and action keys, every name in ``STATISTICS``, in the units of the env.
-        image_sizes: (height, width) of each of the embodiment's cameras [px].
-        fps: Frames per second, which is the control rate.
-
-    Raises:
-        ValueError: A key whose statistics are missing, incomplete or of another width.
-    """
-    sizes = {key: image_sizes[key] for key in modality.video}
-    modalities: dict[str, Any] = {
-        "video": {
-            key: {"resolution": [width, height], "channels": 3, "fps": fps} for key, (height, width) in sizes.items()
-        }
-    }
-    tables: dict[str, Any] = {}
-    for part, keys, found in (
-        ("state", modality.state, statistics.state),
-        ("action", modality.action, statistics.action),
-    ):
-        for name, key in keys.items():
-            _check_stats(f"{part}.{name}", key, found.get(name), sorted(found), STATISTICS)
-        tables[part] = {name: {stat: found[name][stat].tolist() for stat in STATISTICS} for name in keys}
-        modalities[part] = {
-            name: {
-                "absolute": key.absolute if isinstance(key, ActionKey) else True,
-                "rotation_type": None,
-                "shape": [key.dim],
-                "continuous": key.normalization != "binary",
-            }
-            for name, key in keys.items()
-        }
-    tag = modality.embodiment_tag
-    return {tag: {"statistics": tables, "modalities": modalities, "embodiment_tag": tag}}
-
-
-def metadata_with(
-    before: bytes | None,
-    modality: Modality,
-    statistics: Statistics,
-    image_sizes: Mapping[str, tuple[int, int]],
-    fps: float,
-) -> bytes:
-    """Return the content of ``experiment_cfg/metadata.json`` with an embodiment in it; others stay as ``before``."""
-    ours = make_metadata(modality, statistics, image_sizes, fps)
-    return (json.dumps(_parse_metadata(before or b"{}") | ours, indent=2) + "\n").encode()
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
@@ -453,7 +396,7 @@ def _check_cover(action: Mapping[str, ActionKey]) -> None:
         position, before = key.end, name
 
 
-def _check_stats(
+def check_stats(
     name: str,
     key: StateKey | ActionKey,
     stats: Mapping[str, Tensor] | None,

@@ -202,6 +202,11 @@ class Gr00tProcessor(nn.Module):
         """
         return None
 
+    @property
+    def poses(self) -> list[str]:
+        """Action keys that are poses relative to the state: none of their numbers moves alone."""
+        return []
+
     @classmethod
     def relative_states(cls, assets: Mapping[str, bytes], modality: Modality) -> dict[str, str]:
         """Return the state key to which the network gives an action key's values relative; those that are not, miss."""

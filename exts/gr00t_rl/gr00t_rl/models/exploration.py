@@ -27,8 +27,8 @@ def describe_noise(head: object, processor: Gr00tProcessor) -> str | None:
     modality = processor.modality
     if not isinstance(head, FlowSde) or modality is None:
         return None
-    poses = getattr(getattr(processor, "relative", None), "poses", [])  # of N1.7, by cfg or checkpoint
-    shown = [n for n, key in modality.action.items() if key.normalization not in (None, "binary") and n not in poses]
+    unscaled = [name for name, key in modality.action.items() if key.normalization in (None, "binary")]
+    shown = [name for name in modality.action if name not in (*unscaled, *processor.poses)]
     if not shown:
         return None
     std = float(head.std_summary()[-1])

@@ -71,9 +71,8 @@ def cropped(picture: Tensor, place: Sequence[float], share: float) -> Tensor:
 def lightness(x: Tensor) -> Tensor:
     """Grey value of colours in [0, 1], [..., 3] -> [..., 1]."""
     red, green, blue = x.split(1, dim=-1)
-    return (
-        GREY[0] * red + GREY[1] * green + GREY[2] * blue
-    )  # numbers of the host: a tensor of them would be a copy each time
+    # numbers of the host: a tensor of them would be a copy to the device each time
+    return GREY[0] * red + GREY[1] * green + GREY[2] * blue
 
 
 def brightened(x: Tensor, amount: float) -> Tensor:

@@ -24,6 +24,7 @@ from .finite import find_nonfinite
 from .foreign_files import check_regular, is_count
 from .kept_checkpoints import KeptCheckpoints, take_best_along
 from .process_group import quiet_loss, refuse_different_starts
+from .simulators import differences
 from .stop import Stopped, StopRequest
 from .whole_files import PARTIAL, remove_leftovers, whole_file
 
@@ -169,7 +170,7 @@ def _take_best_along(runner: Any, source: Path) -> None:
     evaluator, folder = runner.alg.evaluator, runner.logger.log_dir
     if evaluator.interval is None or evaluator.best is None or folder is None or runner.logger.disable_logs:
         return
-    if others := evaluator.best.differing(evaluator.conditions()):
+    if others := differences(evaluator.best.conditions, evaluator.conditions()):
         print(f"[gr00t_rl] the best of {source.parent} is not that of this run: {'; '.join(others)}", flush=True)
         evaluator.best = None
         return

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from ..modality import METADATA_FILE, Modality, Statistics, metadata_with, read_statistics
+from ..metadata import metadata_with
+from ..modality import METADATA_FILE, Modality, Statistics, read_statistics
 from ..processor import Gr00tProcessor, UsualEmbodiment
 from ..tokenizer import check_image_token
 from ..tokens import Grid

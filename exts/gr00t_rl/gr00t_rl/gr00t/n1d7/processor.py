@@ -81,6 +81,11 @@ class Gr00tN1d7Processor(Gr00tProcessor):
         """As ``processor_config.json`` and ``statistics.json`` say; see the base class."""
         return declared_modality(assets, tag)
 
+    @property
+    def poses(self) -> list[str]:
+        """See the base class."""
+        return [] if self.relative is None else self.relative.poses
+
     @classmethod
     def relative_states(cls, assets: Mapping[str, bytes], modality: Modality) -> dict[str, str]:
         """See the base class."""
